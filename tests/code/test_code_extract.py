@@ -1,0 +1,360 @@
+"""The extractor on answers of every shape: what it makes of each is run, and compared where the text matters.
+
+Each case is an answer to one of three small tasks; ``passes`` says whether the tests pass on the program
+extracted.
+"""
+
+import time
+from textwrap import dedent, indent
+
+import pytest
+
+from pkt_eval.code import extract_code
+
+# Task "evens": a prompt in the manner of HumanEval, whose import an answer may leave out.
+PROMPT = '''from typing import List
+
+
+def evens(numbers: List[int]) -> int:
+    """ Sum of the even numbers.
+    >>> evens([1, 2, 4])
+    6
+    """
+'''
+BODY = """    result = 0
+    for number in numbers:
+        if number % 2 == 0:
+            result += number
+    return result
+"""
+WHOLE = "def evens(numbers: List[int]) -> int:\n" + BODY
+WRONG = "def evens(numbers: List[int]) -> int:\n    return -1\n"
+EVENS_TESTS = "assert evens([1, 2, 4]) == 6\nassert evens([]) == 0\n"
+
+# Task "squares": the prompt defines a helper before the function, and the tests use it as well.
+HELPER_PROMPT = '''import math
+
+
+def is_square(n: int) -> bool:
+    """ Whether n is a square. """
+    return math.isqrt(n) ** 2 == n
+
+
+def squares(numbers):
+    """ The squares among the numbers. """
+'''
+HELPER_BODY = "    return [n for n in numbers if is_square(n)]\n"
+SQUARES_TESTS = "assert squares([1, 2, 4]) == [1, 4]\nassert is_square(9)\n"
+
+# Task "cube": no prompt, as in MBPP.
+CUBE_TESTS = "assert cube(2) == 8\nassert cube(-1) == -1\n"
+
+TABBED = BODY.replace("    ", "\t")
+FIRST_LINE_STRIPPED = BODY.lstrip()
+DOUBLE_FENCE = '''def evens(numbers):
+    """
+    Example:
+    ```python
+    evens([2])
+    ```
+    """
+    return sum(n for n in numbers if n % 2 == 0)
+'''
+
+EVENS = {
+    # Continuations
+    "continuation": (BODY, True),
+    "continuation, blank line first": ("\n" + BODY, True),
+    "continuation, first indentation lost": (FIRST_LINE_STRIPPED, True),
+    "continuation, first indentation one blank": (" " + FIRST_LINE_STRIPPED, True),
+    "continuation, all indentation lost": (dedent(BODY), True),
+    "continuation, two-blank indentation": (BODY.replace("    ", "  "), True),
+    "continuation, eight-blank margin": (indent(BODY, "    "), True),
+    "continuation, one line at the margin": ("return sum(n for n in numbers if n % 2 == 0)", True),
+    "continuation in tabs": (TABBED, True),
+    "continuation in tabs, first lost": (TABBED.lstrip(), True),
+    "continuation, CRLF": (BODY.replace("\n", "\r\n"), True),
+    "continuation with an import": ("    import operator\n" + BODY, True),
+    "continuation with an inner function": ("    def even(n):\n        return n % 2 == 0\n" + BODY, True),
+    "continuation, prose after": (BODY + "\nThis function adds up the even numbers.\n", True),
+    "continuation, prose with a quote after": (BODY + "\nIt's done, isn't it?\n", True),
+    "continuation, one word after": (BODY + "\nExplanation\n", True),
+    "continuation, closing fence after": (BODY + "```\n\nNote that the list may be empty.", True),
+    "continuation, closing fence glued": (BODY.rstrip() + "```", True),
+    "continuation, example block after": (BODY + "```\nExample:\n```python\nprint(evens([2]))\n```\n", True),
+    "continuation, doctest after": (BODY + "\n>>> evens([2])\n2\n", True),
+    "continuation, main guard after": (
+        BODY + '\nif __name__ == "__main__":\n    evens(int(input()))\n',
+        True,
+    ),
+    "continuation, print after": (BODY + "\nprint(evens([1, 2, 4]))\n", True),
+    "continuation, helper after": (
+        "    return add(numbers)\n\n\ndef add(ns):\n" + BODY.replace("numbers", "ns"),
+        True,
+    ),
+    "continuation, unfinished function after": (BODY + "\n\ndef odds(numbers: List[int", True),
+    "continuation, last line cut": (BODY + "    return (result +", True),
+    "continuation cut before its end": ("    result = 0\n    for number in numbers:\n        if numb", False),
+    "continuation in a fence": (f"```python\n{BODY}```", True),
+    "continuation in a fence, dedented": (f"```python\n{dedent(BODY)}```", True),
+    "continuation in a fence, first lost": (f"The body:\n```\n{FIRST_LINE_STRIPPED}```", True),
+    "continuation after words": ("Here is the body:\n" + BODY, True),
+    "continuation, fence in its docstring": ('    """\n    ```\n    x\n    ```\n    """\n' + BODY, True),
+    # Whole functions
+    "whole": (WHOLE, True),
+    "whole with the prompt": (PROMPT + BODY, True),
+    "whole, prompt twice": (PROMPT + PROMPT + BODY, True),
+    "whole, indented": (indent(WHOLE, "    "), True),
+    "whole, indented, prose after": (indent(WHOLE, "    ") + "\nThat is all.", True),
+    "whole, prose before": ("Here's the function:\n\n" + WHOLE, True),
+    "whole, prose before and after": ("Sure! I'll do it.\n\n" + WHOLE + "\nThe end, isn't it?\n", True),
+    "whole, indented amid prose": ("The solution:\n\n" + indent(WHOLE, "    ") + "\nThat is all.", True),
+    "whole, other argument names": ("def evens(xs):\n    return sum(x for x in xs if x % 2 == 0)", True),
+    "whole, without annotations": ("def evens(numbers):\n" + BODY, True),
+    "whole, __future__ import": ("from __future__ import annotations\n\n" + WHOLE, True),
+    "whole, helper first": ("def even(n):\n    return n % 2 == 0\n\n\n" + WHOLE, True),
+    "whole, decorated": ("import functools\n\n@functools.wraps(print)\n" + WHOLE, True),
+    "whole, as a lambda": ("evens = lambda numbers: sum(n for n in numbers if n % 2 == 0)", True),
+    "whole, cut in its last line": (WHOLE + "\nprint(evens([1, 2", True),
+    "whole, thought about first": (f"<think>\nMaybe:\n{WRONG}\n</think>\n\n```python\n{WHOLE}```", True),
+    # Fences
+    "fenced": (f"```python\n{WHOLE}```", True),
+    "fenced with the prompt": (f"```python\n{PROMPT}{BODY}```", True),
+    "fenced, text around": (f"Sure!\n\n```python\n{WHOLE}```\n\nIt's O(n).", True),
+    "fenced, no tag": (f"```\n{WHOLE}```", True),
+    "fenced, tag py": (f"```py\n{WHOLE}```", True),
+    "fenced, tag Python3": (f"```Python3\n{WHOLE}```", True),
+    "fenced, wrong tag": (f"```java\n{WHOLE}```", True),
+    "fenced, attributes": (f'```python title="evens.py"\n{WHOLE}```', True),
+    "fenced, tildes": (f"~~~python\n{WHOLE}~~~", True),
+    "fenced, four ticks": (f"````python\n{WHOLE}````", True),
+    "fenced, never closed": (f"The code:\n```python\n{WHOLE}", True),
+    "fenced, cut off": (f"```python\n{WHOLE}\nprint(evens([1,", True),
+    "fenced, indented": ("1. Like this:\n\n" + indent(f"```python\n{WHOLE}```", "   ") + "\n\n2. Done", True),
+    "fenced, opening glued": (f"Solution: ```python\n{WHOLE}```", True),
+    "fenced, closing glued": (f"```python\n{WHOLE.rstrip()}```", True),
+    "fenced, CRLF": (f"Sure:\n```python\n{WHOLE}```\nBye".replace("\n", "\r\n"), True),
+    "fenced, tabs": (f"```python\n{WHOLE.replace('    ', chr(9))}```", True),
+    "fenced on one line": ("```python evens = lambda ns: sum(n for n in ns if n % 2 == 0)```", True),
+    "fenced, fence in its docstring": (f"Code:\n```python\n{DOUBLE_FENCE}```\nBye", True),
+    "bare, fence in its docstring": (DOUBLE_FENCE, True),
+    "fence opened by the prompt": (WHOLE + "```\n\nThis works because it's right.", True),
+    "fence opened by the prompt, example after": (
+        WHOLE + "```\n\nExample:\n\n```python\nprint(evens([2]))\n```\n",
+        True,
+    ),
+    "fenced, prose inside": (f"```python\n{WHOLE}\nThis isn't code.\n```", True),
+    # Several blocks
+    "example block after": (f"```python\n{WHOLE}```\nUse:\n```python\nassert evens([1]) == 7\n```", True),
+    "example block before": (
+        f"Given:\n```python\nprint(evens([1]))\n```\nWrite:\n```python\n{WHOLE}```",
+        True,
+    ),
+    "install block before": (f"```bash\npip install evens\n```\n```python\n{WHOLE}```", True),
+    "output block after": (f"```python\n{WHOLE}```\nOutput:\n```\n6\n```", True),
+    "signature quoted before": (f"Complete this:\n```python\n{PROMPT}```\nSo:\n```python\n{WHOLE}```", True),
+    "helper in another block": (
+        "```python\ndef even(n):\n    return n % 2 == 0\n```\nthen\n"
+        "```python\ndef evens(numbers):\n    return sum(filter(even, numbers))\n```",
+        True,
+    ),
+    "import in another block": (
+        "```python\nimport operator\n```\nthen\n```python\ndef evens(numbers):\n"
+        "    return operator.add(0, sum(n for n in numbers if n % 2 == 0))\n```",
+        True,
+    ),
+    "first of two versions": (f"```python\n{WHOLE}```\nDon't write:\n```python\n{WRONG}```", True),
+    "body in a block, example in another": (f"```python\n{BODY}```\n```python\nprint(evens([2]))\n```", True),
+    "block not closed before the next": (f"```python\n{WHOLE}\nAnd:\n```python\nprint(1)\n```", True),
+    # Classes
+    "class wrapper": ("class Solution:\n" + indent(WHOLE.replace("(n", "(self, n"), "    "), True),
+    "class wrapper, fenced": (
+        "```python\nclass Solution:\n" + indent(WHOLE.replace("(n", "(self, n"), "    ") + "```",
+        True,
+    ),
+    "class wrapper, static": ("class Solution:\n    @staticmethod\n" + indent(WHOLE, "    "), True),
+    "class wrapper, no self": ("class Solution:\n" + indent(WHOLE, "    "), True),
+    # Not the answer
+    "nothing": ("", False),
+    "blanks": (" \n\t\n", False),
+    "refusal": ("I'm sorry, but I can't help with that.", False),
+    "one word": ("Sorry", False),
+    "prose that parses as a body": ("None", False),
+    "empty fence": ("```python\n```", False),
+    "comment only": ("    # TODO\n", False),
+    "pass only": ("    pass\n", False),
+    "prompt only": (PROMPT, False),
+    "signature only": ("def evens(numbers: List[int]) -> int:", False),
+    "wrong": (WRONG, False),
+    "other name": (WHOLE.replace("evens", "sum_evens"), False),
+    "other language": ("```js\nfunction evens(xs) { return 6; }\n```", False),
+    "exits": ("    import os\n    os._exit(0)\n", False),
+}
+SQUARES = {
+    "helper kept, continuation": (HELPER_BODY, True),
+    "helper kept, whole": ("def squares(numbers):\n" + HELPER_BODY, True),
+    "helper kept, fenced": (f"```python\ndef squares(numbers):\n{HELPER_BODY}```", True),
+    "helper repeated": (HELPER_PROMPT + HELPER_BODY, True),
+    "helper replaced": (
+        f"def is_square(n):\n    return n in (1, 4, 9)\n\ndef squares(numbers):\n{HELPER_BODY}",
+        True,
+    ),
+}
+CUBE = {
+    "bare": ("def cube(x):\n    return x ** 3", True),
+    "upstream's markers": ("[BEGIN]\ndef cube(x):\n    return x ** 3\n[DONE]\n\nYou are an expert", True),
+    "leading blank": (" def cube(x):\n    return x ** 3", True),
+    "fenced": ("Here:\n```python\ndef cube(x):\n    return x ** 3\n```\nBye!", True),
+    "rest of a fence": ("def cube(x):\n    return x ** 3\n```", True),
+    "several functions": (
+        "def square(x):\n    return x * x\n\ndef cube(x):\n    return x * square(x)\n",
+        True,
+    ),
+    "functions in two blocks": (
+        "```python\ndef square(x):\n    return x * x\n```\nand\n"
+        "```python\ndef cube(x):\n    return x * square(x)\n```",
+        True,
+    ),
+    "functions apart in prose": (
+        "First:\n\ndef square(x):\n    return x * x\n\nThen it's easy:\n\n"
+        "def cube(x):\n    return x * square(x)\n",
+        True,
+    ),
+    "constant before": ("It's simple.\n\nPOWER = 3\n\ndef cube(x):\n    return x ** POWER\n", True),
+    "example block before": ("```\ncube(2) = 8\n```\n```python\ndef cube(x):\n    return x ** 3\n```", True),
+    "carriage returns": ("def cube(x):\r\n\treturn x ** 3\r\n", True),
+    "own asserts": ("def cube(x):\n    return x ** 3\n\nassert cube(3) == 27\n", True),
+    "input() at the end": (
+        "def cube(x):\n    return x ** 3\n\nif __name__ == '__main__':\n    cube(input())\n",
+        True,
+    ),
+    "never renamed": ("def cubed(x):\n    return x ** 3", False),
+    "prose": ("To cube a number, multiply it by itself twice.", False),
+}
+
+CASES = {
+    **{f"evens: {name}": (a, PROMPT, "evens", EVENS_TESTS, ok) for name, (a, ok) in EVENS.items()},
+    **{
+        f"squares: {name}": (a, HELPER_PROMPT, "squares", SQUARES_TESTS, ok)
+        for name, (a, ok) in SQUARES.items()
+    },
+    **{f"cube: {name}": (a, None, None, CUBE_TESTS, ok) for name, (a, ok) in CUBE.items()},
+    **{f"cube, named: {name}": (a, None, "cube", CUBE_TESTS, ok) for name, (a, ok) in CUBE.items()},
+}
+
+
+@pytest.fixture(scope="module")
+def judged(verdicts):
+    jobs = [(extract_code(a, prompt=p, entry_point=e), tests) for a, p, e, tests, _ in CASES.values()]
+    return dict(zip(CASES, zip(jobs, verdicts(jobs), strict=True), strict=True))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_answer(name, judged):
+    (program, _), verdict = judged[name]
+    assert verdict.passed is CASES[name][-1], f"{verdict.status} {verdict.message}\n{program}"
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if CASES[name][-1]])
+def test_entry_point_may_be_left_to_the_prompt(name, judged):
+    answer, prompt, _, _, _ = CASES[name]
+    if prompt:
+        assert extract_code(answer, prompt=prompt) == judged[name][0][0]
+
+
+def test_what_comes_out_compiles(judged):
+    for (program, _), _ in judged.values():
+        compile(program, "program", "exec")
+
+
+def test_well_formed_continuation_is_left_alone():
+    for answer in (BODY, "\n" + BODY, BODY + "\nprint(evens([2]))\n", BODY.rstrip(), BODY + "\n\n\nX = 1\n"):
+        assert extract_code(answer, prompt=PROMPT, entry_point="evens") == PROMPT + answer
+
+
+def test_prompt_that_ends_inside_a_line_is_continued():
+    prompt = "def evens(numbers):\n    return"
+    answer = " sum(n for n in numbers if n % 2 == 0)\n"
+    assert extract_code(answer, prompt=prompt, entry_point="evens") == prompt + answer
+
+
+def test_prompt_without_docstring_is_continued():
+    prompt = "def evens(numbers):\n"
+    assert extract_code(BODY, prompt=prompt, entry_point="evens") == prompt + BODY
+
+
+def test_prompt_in_prose_is_ignored():
+    assert extract_code(WHOLE, prompt="Write a function evens.", entry_point="evens") == WHOLE
+
+
+def test_prompt_is_not_repeated():
+    program = extract_code(f"```python\n{PROMPT}{BODY}```", prompt=PROMPT, entry_point="evens")
+    assert program == PROMPT + BODY
+    program = extract_code(WHOLE, prompt=PROMPT, entry_point="evens")
+    assert program == "from typing import List\n\n\n" + WHOLE
+
+
+def test_no_code_is_the_empty_program():
+    for name in ("nothing", "blanks", "refusal", "one word", "empty fence", "other language"):
+        assert extract_code(EVENS[name][0], prompt=PROMPT, entry_point="evens") == "", name
+        assert extract_code(EVENS[name][0]) == "", name
+
+
+def test_odd_characters_neither_crash_nor_change_strings():
+    for answer in ("\0", "def f():\n    return '\0'", "\ufeff" + WHOLE, "\udc80", "def f(\x0c):\n\x0c"):
+        extract_code(answer, prompt=PROMPT, entry_point="evens")
+    strings = "def f():\n    return '''a\n    \n\tb\u2028c\x0cd'''\n"
+    assert extract_code(strings, entry_point="f") == strings
+
+
+def test_warnings_of_the_answer_stay_away(recwarn):
+    extract_code("def f(x):\n    return '\\d' if x is 1 else x\n", entry_point="f")
+    assert not recwarn.list
+
+
+ADVERSARIAL = {
+    "prose": "lorem ipsum dolor\n",
+    "bad imports": "import x y\n",
+    "bad functions": "    def evens(x):\n        return 1 1\n",
+    "fences": "```\n",
+    "fences glued": "abc ```\n",
+    "fenced": "```python\nx = 1 2\n```\n",
+    "ticks": "`",
+    "parentheses": "(",
+    "braces": "x = {",
+    "minus signs": "-",
+    "sum": "a+",
+    "attributes": "a.",
+    "calls": "a()",
+    "blanks": " ",
+    "tabs": "\t\n",
+    "quotes": "'\n",
+    "triple quotes": "'''\n",
+    "decorators": "@a\n",
+    "lambdas": "lambda:",
+    "conditions": "1 if a else ",
+    "body": "    x = 1\n",
+    "statements": "x = 1\ny y\n",
+    "NUL": "\0",
+    "cascade": "def g{0}():\n    return g{1}()\ny y\n",
+}
+
+
+@pytest.mark.parametrize("name", ADVERSARIAL)
+def test_time_is_bounded(name):
+    unit = ADVERSARIAL[name]
+    if "{0}" in unit:
+        text = "".join(unit.format(i, i + 1) for i in range(50_000 // len(unit)))
+    else:
+        text = unit * (50_000 // len(unit))
+    for answer in (text, text + "x", BODY + text):
+        start = time.process_time()
+        extract_code(answer, prompt=PROMPT, entry_point="evens")
+        assert time.process_time() - start < 4  # about 0.5 s at worst; quadratic work takes 20
+
+
+def test_usual_answers_take_milliseconds():
+    start = time.process_time()
+    for answer, prompt, entry_point, _, _ in CASES.values():
+        extract_code(answer, prompt=prompt, entry_point=entry_point)
+    assert (time.process_time() - start) / len(CASES) < 0.02  # about 0.0005; the rest is for slow machines
