@@ -1,0 +1,144 @@
+"""The named linear blocks of a decoder family: the only file that knows architectures.
+
+A *block* is one weight matrix of a decoder layer under a name that does not depend on the family: ``up``, ``gate``,
+``down``, ``q``, ``k``, ``v``, ``o``. All weights are ``(out, in)``.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from pkt_eval.errors import ConfigError, IncompatiblePairError
+
+# Every supported family names its submodules alike; a family that does not gets a column of its own here.
+_MODULES = {
+    "up": "model.layers.{layer}.mlp.up_proj",
+    "gate": "model.layers.{layer}.mlp.gate_proj",
+    "down": "model.layers.{layer}.mlp.down_proj",
+    "q": "model.layers.{layer}.self_attn.q_proj",
+    "k": "model.layers.{layer}.self_attn.k_proj",
+    "v": "model.layers.{layer}.self_attn.v_proj",
+    "o": "model.layers.{layer}.self_attn.o_proj",
+}
+BLOCKS = tuple(_MODULES)
+
+#: ``model_type`` of the configurations whose layers are laid out as above (each has a test).
+FAMILIES = ("llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2")
+
+_LAYER = re.compile(r"model\.layers\.(\d+)\.")
+
+
+@dataclass(frozen=True)
+class Dims:
+    """The sizes of a decoder that decide what fits into what.
+
+    Attributes:
+        layers: Number of decoder layers ``L``.
+        hidden: Width of the residual stream ``d``.
+        ffn: Width of the feed-forward network ``f``.
+        heads: Query heads ``h``.
+        kv_heads: Key/value heads ``g``.
+        head_dim: Size of a head ``e`` (``h·e`` need not equal ``d``).
+        vocab: Rows of the embedding ``V``, padding included.
+    """
+
+    layers: int
+    hidden: int
+    ffn: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    vocab: int
+
+    def shape(self, block: str) -> tuple[int, int]:
+        """Shape ``(out, in)`` of a block's weight."""
+        q, kv = self.heads * self.head_dim, self.kv_heads * self.head_dim
+        return {
+            "up": (self.ffn, self.hidden),
+            "gate": (self.ffn, self.hidden),
+            "down": (self.hidden, self.ffn),
+            "q": (q, self.hidden),
+            "k": (kv, self.hidden),
+            "v": (kv, self.hidden),
+            "o": (self.hidden, q),
+        }[block]
+
+
+def dims(config: Any) -> Dims:
+    """Read the sizes out of a transformers configuration.
+
+    Raises:
+        IncompatiblePairError: The family is unknown; the message names it and the known ones.
+    """
+    if getattr(config, "model_type", None) not in FAMILIES:
+        raise IncompatiblePairError(
+            f"model family {getattr(config, 'model_type', None)!r} of {getattr(config, '_name_or_path', '?') or '?'} is "
+            f"not supported; known families: {', '.join(FAMILIES)}. A family with Llama's layout is one word in "
+            "pkt_eval/blocks.py."
+        )
+    heads = config.num_attention_heads
+    return Dims(
+        layers=config.num_hidden_layers,
+        hidden=config.hidden_size,
+        ffn=config.intermediate_size,
+        heads=heads,
+        kv_heads=getattr(config, "num_key_value_heads", None) or heads,
+        head_dim=getattr(config, "head_dim", None) or config.hidden_size // heads,
+        vocab=config.vocab_size,
+    )
+
+
+def check_blocks(names: Iterable[str]) -> tuple[str, ...]:
+    """Return the block names as a tuple, in the order given.
+
+    Raises:
+        ConfigError: A name is unknown or stands twice, or there is none.
+    """
+    names = tuple(names)
+    unknown = [n for n in names if n not in _MODULES]
+    if unknown or not names or len(set(names)) != len(names):
+        raise ConfigError(f"modules={'+'.join(names)!r}: expected distinct names out of {', '.join(BLOCKS)}")
+    return names
+
+
+def module_name(block: str, layer: int) -> str:
+    """Full name of the ``nn.Linear`` that holds a block, e.g. ``model.layers.3.mlp.up_proj``."""
+    return _MODULES[block].format(layer=layer)
+
+
+def weight_name(block: str, layer: int) -> str:
+    """Full parameter name of a block, e.g. ``model.layers.3.mlp.up_proj.weight``."""
+    return module_name(block, layer) + ".weight"
+
+
+def layer_of(name: str) -> int:
+    """Layer index in a full parameter or module name.
+
+    Raises:
+        ConfigError: The name belongs to no decoder layer.
+    """
+    found = _LAYER.search(name)
+    if not found:
+        raise ConfigError(f"{name!r} is not the name of a parameter in a decoder layer")
+    return int(found.group(1))
+
+
+def check_fits(teacher: Dims, student: Dims, *, teacher_name: str, student_name: str) -> None:
+    """Check that every block of the student can be cut out of the teacher.
+
+    Raises:
+        IncompatiblePairError: Some size of the teacher is below the student's; names both sides and the sizes.
+    """
+    t, s = asdict(teacher), asdict(student)
+    # What is cut are matrices: key/value rows are g·e, query rows h·e, so the products count, not the factors.
+    for d in (t, s):
+        d["heads*head_dim"] = d.pop("heads") * d["head_dim"]
+        d["kv_heads*head_dim"] = d.pop("kv_heads") * d.pop("head_dim")
+        d.pop("vocab")
+    short = [f"{key} {t[key]} < {s[key]}" for key in t if t[key] < s[key]]
+    if short:
+        raise IncompatiblePairError(
+            f"teacher {teacher_name} is smaller than student {student_name} in {'; '.join(short)}. Parametric transfer "
+            "goes from the larger model to the smaller: swap teacher= and pretrained=, or choose a larger teacher."
+        )

@@ -1,0 +1,87 @@
+"""Tiny random pairs of every supported family, and a store that no test shares with the user."""
+
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def _own_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PKT_EVAL_STORE", str(tmp_path / "store"))
+
+
+#: family → what its configuration needs beyond sizes. GQA everywhere, h·e ≠ d everywhere.
+FAMILIES = {
+    "llama": {},
+    "mistral": {"sliding_window": None},
+    "qwen2": {},  # its q, k and v have biases
+    "qwen3": {},  # normalises q and k
+    "gemma": {},  # tied, scaled embeddings
+    "gemma2": {},  # norms after the blocks, soft-capped logits
+}
+TEACHER = dict(hidden_size=64, intermediate_size=160, num_hidden_layers=4, num_attention_heads=6, num_key_value_heads=2)
+STUDENT = dict(hidden_size=48, intermediate_size=96, num_hidden_layers=3, num_attention_heads=4, num_key_value_heads=2)
+
+
+def random_model(family: str, sizes: dict, folder: Path, *, seed: int, padding: int = 0, tie: bool = True) -> Path:
+    """Write a random model of a family with the nano tokenizer; ``padding`` rows are added to its vocabulary."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+    from pkt_eval import nano
+
+    tokenizer = AutoTokenizer.from_pretrained(nano.model_path("student"))
+    config = AutoConfig.for_model(
+        family,
+        **sizes,
+        **FAMILIES[family],
+        vocab_size=len(tokenizer) + padding,
+        head_dim=16,
+        max_position_embeddings=512,
+        tie_word_embeddings=tie,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        initializer_range=0.2,
+    )
+    torch.manual_seed(seed)
+    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    with torch.no_grad():  # biases start at zero, which would hide a forgotten one
+        for name, parameter in model.named_parameters():
+            if name.endswith("bias"):
+                parameter.normal_(std=0.1)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory):
+    """``tiny(family)`` → (teacher folder, student folder): random, unequal padded vocabularies."""
+    root = tmp_path_factory.mktemp("tiny")
+
+    def make(family: str = "llama", *, tie: bool = True) -> tuple[str, str]:
+        folders = [root / f"{family}-{tie}-{role}" for role in ("teacher", "student")]
+        for seed, (folder, sizes) in enumerate(zip(folders, (TEACHER, STUDENT), strict=True)):
+            if not folder.exists():
+                random_model(family, sizes, folder, seed=seed, padding=8 * (1 - seed), tie=tie)
+        return tuple(map(str, folders))
+
+    return make
+
+
+@pytest.fixture
+def small() -> dict:
+    """Options that keep a transfer to a second."""
+    return dict(
+        transfer_task="nano_gsm8k",
+        extract_samples=2,
+        align_samples=2,
+        train_samples=8,
+        validation_samples=4,
+        rank=4,
+        alpha=4,
+        max_steps=2,
+        train_batch_size=4,
+        learning_rate=1e-3,
+    )
