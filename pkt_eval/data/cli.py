@@ -1,0 +1,183 @@
+"""``pkt-eval data``: build, show and check the splits of a transfer."""
+
+import warnings
+from pathlib import Path
+from statistics import mean
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from pkt_eval.data.decontaminate import DEFAULT_N, Overlap, overlap_report
+from pkt_eval.data.splits import SPLIT_NAMES, Splits, build_splits, write_splits
+from pkt_eval.errors import ConfigError, PKTError
+
+app = typer.Typer(
+    name="data",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    help="Build, show and check the data of a transfer: four disjoint, seeded splits of chat records.\n\n"
+    "*extract* locates what to transfer, *align* fits it to the student, *train* fine-tunes, *validation* is "
+    "the only one that may choose a step or a rate. Rows come from `--data-dir`, else from the folder in "
+    "`PKT_EVAL_DATA`, else from the Hugging Face hub; the `nano_` benchmarks are built in.",
+)
+
+Task = Annotated[
+    str,
+    typer.Argument(help="mmlu, gsm8k, humaneval, mbpp, or one with nano_ before it; task names work too."),
+]
+Seed = Annotated[int, typer.Option(help="Decides which records are in which split.")]
+DataDir = Annotated[Path | None, typer.Option(help="Folder with {benchmark}/{split}.jsonl or .parquet.")]
+SplitsDir = Annotated[
+    Path | None,
+    typer.Option("--splits", help="Read the splits from this folder of chat JSONL, do not draw them."),
+]
+Size = Annotated[
+    list[str] | None,
+    typer.Option("--size", help="Number of records of a split, e.g. --size train=500; may be repeated."),
+]
+
+
+@app.command(
+    epilog="Example: `pkt-eval data build gsm8k --out splits/`, "
+    "and then `--model_args …,transfer_task=gsm8k,splits=splits/`"
+)
+def build(
+    task: Task,
+    out: Annotated[Path, typer.Option(help="Folder that gets the four files.")],
+    seed: Seed = 0,
+    data_dir: DataDir = None,
+    size: Size = None,
+) -> None:
+    """Write the four splits as `{stem}_{split}_split.jsonl`, the naming of the published splits."""
+    splits = _splits(task, seed, data_dir, None, size)
+    for name, path in zip(SPLIT_NAMES, write_splits(splits, out), strict=True):
+        typer.echo(f"{path}  {len(splits[name])} records  sha256 {splits.digests[name][:12]}")
+    typer.echo(f"source: {splits.source}; all four: sha256 {splits.digest[:12]}")
+
+
+@app.command(epilog="Example: `pkt-eval data show nano_gsm8k --tokenizer my-student/`")
+def show(
+    task: Task,
+    seed: Seed = 0,
+    data_dir: DataDir = None,
+    splits_dir: SplitsDir = None,
+    size: Size = None,
+    tokenizer: Annotated[
+        str | None, typer.Option(help="Folder or hub name of a tokenizer: adds the lengths in tokens.")
+    ] = None,
+) -> None:
+    """Print the sizes, lengths and hashes of the splits, and one record in the papers' text."""
+    splits = _splits(task, seed, data_dir, splits_dir, size)
+    measures = {"characters": lambda record: sum(len(m["content"]) for m in record["messages"])}
+    if tokenizer:
+        measures["tokens"] = _token_counter(tokenizer)
+    table = Table(title=f"{splits.benchmark}: {splits.source}")
+    for heading in ("split", "records", *(f"{name}: mean / max" for name in measures), "sha256"):
+        table.add_column(heading, justify="left" if heading in ("split", "sha256") else "right")
+    for name in SPLIT_NAMES:
+        lengths = [[measure(record) for record in splits[name]] for measure in measures.values()]
+        cells = [f"{mean(values):.0f} / {max(values)}" if values else "-" for values in lengths]
+        table.add_row(name, str(len(splits[name])), *cells, splits.digests[name][:12])
+    console = Console()
+    console.print(table)
+    if splits.train:
+        console.rule("the first train record")
+        user, answer = (message["content"] for message in splits.train[0]["messages"][-2:])
+        console.print(f"<|user|>\n{user}\n\n<|assistant|>\n{answer}", markup=False, highlight=False, soft_wrap=True)
+
+
+@app.command(
+    epilog="Examples: `pkt-eval data check humaneval --splits paper_splits/` · "
+    "`pkt-eval data check mbpp --fail-on 13 --allow 20`"
+)
+def check(
+    task: Task,
+    seed: Seed = 0,
+    data_dir: DataDir = None,
+    splits_dir: SplitsDir = None,
+    size: Size = None,
+    n: Annotated[
+        list[int] | None, typer.Option("-n", help="Words of an n-gram; may be repeated. Default: 8 and 13.")
+    ] = None,
+    fail_on: Annotated[int, typer.Option(help="Fail on shared n-grams of this many words or more.")] = 13,
+    allow: Annotated[int, typer.Option(help="Test items that may share one before it is a failure.")] = 0,
+) -> None:
+    """Compare the splits with each other and with every test set, by n-grams of words.
+
+    A cell is the number of test items whose question shares an n-gram with the split. Exit code 1 when two
+    splits share a question, or when more than `--allow` items of a test set share an n-gram of `--fail-on`
+    words or more.
+
+    What to expect: benchmarks that repeat their own phrasing share some 13-grams between their own train and
+    test sets (MBPP's "write a function to …", the nano benchmarks' grammar). Look at the example before you
+    allow it.
+    """
+    splits = _splits(task, seed, data_dir, splits_dir, size)
+    shared = splits.overlaps()
+    report = _or_exit(overlap_report, splits, ns=sorted({*(n or DEFAULT_N), fail_on}), data_dir=data_dir)
+    Console().print(_overlap_table(splits, report))
+    for (a, b), count in shared.items():
+        typer.echo(f"FAIL  {a} and {b} share {count} questions")
+    if not shared:
+        sizes = ", ".join(f"{name} {count}" for name, count in splits.sizes.items())
+        typer.echo(f"ok    the four splits share no question ({sizes})")
+    failures = [o for o in report if o.split == "all" and o.n >= fail_on and o.shared > allow]
+    for o in failures:
+        typer.echo(f"FAIL  {o.shared} of {o.total} {o.benchmark} test items share a {o.n}-gram, e.g. “{o.example}”")
+    if not failures:
+        typer.echo(f"ok    no test set has more than {allow} items that share an n-gram of {fail_on} words or more")
+    if shared or failures:
+        raise typer.Exit(1)
+
+
+def _overlap_table(splits: Splits, report: list[Overlap]) -> Table:
+    benchmarks = {o.benchmark: o.total for o in report}
+    table = Table(title=f"{splits.benchmark} ({splits.source}): test items that share an n-gram")
+    table.add_column("n", justify="right")
+    table.add_column("split")
+    for name, total in benchmarks.items():
+        table.add_column(f"{name}\nof {total}", justify="right")
+    cells = {(o.n, o.split, o.benchmark): o.shared for o in report}
+    for n, split in dict.fromkeys((o.n, o.split) for o in report):
+        table.add_row(str(n), split, *(str(cells[n, split, b]) for b in benchmarks), end_section=split == "all")
+    return table
+
+
+def _splits(task: str, seed: int, data_dir: Path | None, splits_dir: Path | None, size: list[str] | None) -> Splits:
+    sizes = _or_exit(_sizes, size or [])
+    with warnings.catch_warnings(record=True) as notes:
+        warnings.simplefilter("always")
+        splits = _or_exit(build_splits, task, seed=seed, data_dir=data_dir, splits_dir=splits_dir, sizes=sizes)
+    for note in notes:
+        typer.echo(f"note: {note.message}", err=True)
+    return splits
+
+
+def _sizes(options: list[str]) -> dict[str, int]:
+    sizes = {}
+    for option in options:
+        name, _, number = option.partition("=")
+        if not number.isdigit():
+            raise ConfigError(f"--size is SPLIT=NUMBER, e.g. train=500, not {option!r}")
+        sizes[name] = int(number)
+    return sizes
+
+
+def _token_counter(name: str):
+    from transformers import AutoTokenizer
+
+    from pkt_eval.data.chat import ChatFormat
+
+    loaded = _or_exit(AutoTokenizer.from_pretrained, name)
+    return lambda record: len(ChatFormat().encode(loaded, record)["input_ids"])
+
+
+def _or_exit(function, *args, **kwargs):
+    """Call, and turn an expected error into one line and exit code 2."""
+    try:
+        return function(*args, **kwargs)
+    except (PKTError, OSError) as error:
+        typer.echo(f"pkt-eval data: {error}", err=True)
+        raise typer.Exit(2) from None

