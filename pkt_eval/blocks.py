@@ -73,7 +73,7 @@ def dims(config: Any) -> Dims:
     """
     if getattr(config, "model_type", None) not in FAMILIES:
         raise IncompatiblePairError(
-            f"model family {getattr(config, 'model_type', None)!r} of {getattr(config, '_name_or_path', '?') or '?'} is "
+            f"model family {getattr(config, 'model_type', None)!r} of {getattr(config, '_name_or_path', '') or '?'} is "
             f"not supported; known families: {', '.join(FAMILIES)}. A family with Llama's layout is one word in "
             "pkt_eval/blocks.py."
         )

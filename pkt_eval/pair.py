@@ -257,6 +257,6 @@ class ModelPair:
             unlike = sorted(t for t in theirs.keys() | ours.keys() if theirs.get(t) != ours.get(t))
             raise IncompatiblePairError(
                 f"teacher {self.teacher} and student {self.student} have different tokenizers ({len(theirs)} and "
-                f"{len(ours)} tokens, {len(unlike)} unlike, e.g. {unlike[0]!r}). Blocks mean the same only over the same "
+                f"{len(ours)} tokens, {len(unlike)} unlike, e.g. {unlike[0]!r}). Blocks mean the same only over one "
                 "vocabulary: choose a pair from one family."
             )

@@ -1,8 +1,14 @@
 """Tiny random pairs of every supported family, and a store that no test shares with the user."""
 
+import os
 from pathlib import Path
 
 import pytest
+
+# The models of the fast tests are so small that a second thread only waits for the first; set before torch is imported,
+# and inherited by the processes that tests start.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 
 @pytest.fixture(autouse=True)
@@ -19,8 +25,8 @@ FAMILIES = {
     "gemma": {},  # tied, scaled embeddings
     "gemma2": {},  # norms after the blocks, soft-capped logits
 }
-TEACHER = dict(hidden_size=64, intermediate_size=160, num_hidden_layers=4, num_attention_heads=6, num_key_value_heads=2)
-STUDENT = dict(hidden_size=48, intermediate_size=96, num_hidden_layers=3, num_attention_heads=4, num_key_value_heads=2)
+TEACHER = dict(hidden_size=64, intermediate_size=160, num_hidden_layers=4, num_attention_heads=8, num_key_value_heads=2)
+STUDENT = dict(hidden_size=48, intermediate_size=96, num_hidden_layers=3, num_attention_heads=6, num_key_value_heads=2)
 
 
 def random_model(family: str, sizes: dict, folder: Path, *, seed: int, padding: int = 0, tie: bool = True) -> Path:

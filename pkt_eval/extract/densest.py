@@ -13,8 +13,8 @@ def densest_block(scores: torch.Tensor, shape: tuple[int, int]) -> tuple[int, in
     """Place of the ``shape`` block of ``scores`` with the largest sum (arXiv 2310.11451, §3.2).
 
     Sums are exact and do not depend on their order: the scores are first written as int64 multiples of a power of two
-    that is as small as lets no sum overflow. An entry moves by at most 2⁻⁶² of the total, far less than a float64 prefix
-    sum loses on the way, and two blocks with equal entries have equal sums, so that ties are ties.
+    that is as small as lets no sum overflow. An entry moves by at most 2⁻⁶² of the total, far less than a float64
+    prefix sum loses on the way, and two blocks with equal entries have equal sums, so that ties are ties.
 
     Work: with ``(R, C)`` scores and an ``(h, w)`` block there are ``(R-h+1)(C-w+1)`` places. A first window is summed
     and then slides: one reduction over ``w`` columns and ``C-w`` differences a row, and the same down the rows. No

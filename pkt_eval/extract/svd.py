@@ -8,19 +8,21 @@ from pkt_eval.errors import ConfigError, DataError
 # left is smaller still, and the residual itself is off by half of its share.
 _GAIN = 1e-4
 _CHECK = 3
-# Energies of float32 products carry errors of about 1e-7: a squared residual below this share of the whole cannot be told
-# from them, and the matrix is decomposed by LAPACK instead. Weights of language models are far from it.
+# Energies of float32 products carry errors of about 1e-7: a squared residual below this share of the whole cannot be
+# told from them, and the matrix is decomposed by LAPACK instead. Weights of language models are far from it.
 _FLAT = 1e-4
 
 
 @torch.no_grad()
 def truncated_svd(matrix: torch.Tensor, rank: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """``B = U_r Σ_r`` and ``A = V_rᵀ``, so that ``B·A`` is the best rank-r approximation (METHODS: no square-root split).
+    """``B = U_r Σ_r`` and ``A = V_rᵀ``, so that ``B·A`` is the best rank-r approximation (METHODS: no square-root
+    split).
 
     Block Lanczos on ``MᵀM`` with full reorthogonalisation, i.e. block Krylov iteration (Musco and Musco, arXiv
-    1504.05477): a step costs ``4·m·n·b`` FLOPs, and the projected matrix falls out of the coefficients. It stops when the
-    energy that the best rank-r subspace captures stops growing. Deterministic: the start is seeded, signs are fixed. A
-    matrix whose smaller side is not much larger than the rank, or that is of low rank itself, is left to LAPACK.
+    1504.05477): a step costs ``4·m·n·b`` FLOPs, and the projected matrix falls out of the coefficients. It stops when
+    the energy that the best rank-r subspace captures stops growing. Deterministic: the start is seeded, signs are
+    fixed. A matrix whose smaller side is not much larger than the rank, or that is of low rank itself, is left to
+    LAPACK.
 
     Args:
         matrix: ``(m, n)``. float64 is computed in float64, all else in float32.

@@ -1,0 +1,304 @@
+"""The one training loop: a LoRA on a frozen base, by transformers' Trainer and peft.
+
+A PostPKT student starts as ``(W − B₀A₀) + BA`` with ``B₀A₀ = BA``, i.e. as the vanilla student. The base is not
+rewritten for that: rounded to bf16, ``W − B₀A₀`` would differ from what it should be by as much as a fine-tune moves.
+The same function is computed as ``W x + B(Ax) − B₀(A₀x)``, a trainable adapter and a frozen one of opposite sign,
+which cancel exactly at the start; the finished edit is their difference, a product of twice the rank.
+"""
+
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+import torch
+from pydantic import BeforeValidator, Field, model_validator
+
+from pkt_eval import blocks
+from pkt_eval.data.chat import collate
+from pkt_eval.data.records import kind
+from pkt_eval.edits import LowRankEdit
+from pkt_eval.errors import ConfigError, DataError
+from pkt_eval.methods.base import MethodConfig, TransferData
+from pkt_eval.pair import ModelPair
+from pkt_eval.progress import Progress
+
+Factors = tuple[torch.Tensor, torch.Tensor]
+Examples = Sequence[dict[str, list[int]]]
+
+# The published protocol (arXiv 2505.14436), by kind of benchmark.
+_EPOCHS = {"mmlu": 5, "gsm8k": 5, "humaneval": 3, "mbpp": 5}
+_RATES = {"mmlu": 3e-4, "gsm8k": 3e-4, "humaneval": 3e-5, "mbpp": 3e-4}
+
+
+def _plus_separated(value: Any) -> Any:
+    """``"up+down"`` → ``("up", "down")``: lm-eval's ``--model_args`` keep the comma for themselves."""
+    if isinstance(value, str):
+        return tuple(value.split("+"))
+    return (value,) if isinstance(value, int | float) else value
+
+
+class FinetuneConfig(MethodConfig):
+    """Options of every method that fine-tunes a LoRA; the defaults are the published protocol."""
+
+    modules: Annotated[tuple[str, ...], BeforeValidator(_plus_separated)] = ("up", "down", "v", "o")
+    """Blocks that are trained, joined by +: out of up, gate, down, q, k, v, o."""
+    rank: int = Field(16, gt=0)
+    """Rank r of the product."""
+    alpha: float = Field(16.0, gt=0)
+    """The product is scaled by alpha/r."""
+    learning_rate: Annotated[tuple[float, ...], BeforeValidator(_plus_separated)] = ()
+    """Peak rate; default 3e-4 (HumanEval 3e-5). Of several, joined by +, the validation split chooses."""
+    epochs: float | None = Field(None, ge=0)
+    """Passes over the train split; default 5 (HumanEval 3)."""
+    max_steps: int = Field(-1, ge=-1)
+    """Optimizer steps at most; overrides epochs where positive, and 0 means no training at all."""
+    train_batch_size: int = Field(64, gt=0)
+    """Examples an optimizer step."""
+    micro_batch_size: int = Field(8, gt=0)
+    """Examples a forward pass; the rest of a step is accumulated."""
+    warmup_ratio: float = Field(0.0, ge=0, lt=1)
+    """Share of the steps with a rising rate; after it the rate falls linearly to zero."""
+    weight_decay: float = Field(0.0, ge=0)
+    """AdamW's weight decay."""
+
+    @model_validator(mode="after")
+    def _names(self) -> "FinetuneConfig":
+        blocks.check_blocks(self.modules)
+        if any(rate <= 0 for rate in self.learning_rate):
+            raise ValueError("a learning rate is positive")
+        return self
+
+
+def finetune(
+    model: Any,
+    start: dict[str, Factors],
+    pair: ModelPair,
+    data: TransferData,
+    config: FinetuneConfig,
+    seed: int,
+    progress: Progress,
+) -> tuple[tuple[LowRankEdit, ...], dict[str, Any]]:
+    """Train a low-rank product from a given start on the train split.
+
+    Args:
+        model: The student's base, loaded. It is wrapped for the training; its weights do not change.
+        start: Module name → ``(B (out, r), A (r, in))``, the product that the student is to start *from*: the student's
+            function at the start is the base's in any case.
+        pair: For the tokenizer and the device.
+        data: Train and validation examples.
+        config: How.
+        seed: Order of the examples.
+        progress: Bars and stage times.
+
+    Returns:
+        The edits, ``BA − B₀A₀`` a module, and a record of the training: rates tried, steps, losses before and after.
+
+    Raises:
+        DataError: There is nothing to train on, or the training diverged.
+    """
+    from peft import LoraConfig, get_peft_model
+
+    tokenizer = pair.student.tokenizer
+    train, validation = (data.examples(tokenizer, split) for split in ("train", "validation"))
+    if not train:
+        raise DataError(f"the train split of {data.splits.benchmark} is empty: {data.splits.source}")
+    task = kind(data.splits.benchmark)
+    rates = config.learning_rate or (_RATES[task],)
+    if len(rates) > 1 and not validation:
+        raise ConfigError("several learning rates need a validation split that chooses; it is empty")
+    epochs = _EPOCHS[task] if config.epochs is None else config.epochs
+
+    scale = config.alpha / config.rank
+    lora = LoraConfig(
+        r=config.rank,
+        lora_alpha=config.alpha,
+        target_modules=sorted(start),
+        lora_dropout=0.0,
+        bias="none",
+        task_type="CAUSAL_LM",
+        init_lora_weights=False,
+    )
+    with _quiet_peft():
+        peft_model = get_peft_model(model, lora, adapter_name="student")
+    adapters = ["student"]
+    if any(B.any() for B, _ in start.values()):
+        peft_model.add_adapter("start", lora)
+        adapters.append("start")
+    layers = {name: model.get_submodule(name) for name in start}
+
+    tried = []
+    for rate in rates:
+        _reset(layers, start, scale, adapters)
+        # peft turns gradients on for every active adapter; the starting product stays where it is.
+        peft_model.base_model.set_adapter(adapters)
+        for name, parameter in peft_model.named_parameters():
+            parameter.requires_grad_(".student." in name)
+        with progress.stage("validation"):
+            before = validation_loss(peft_model, validation, config.micro_batch_size)
+        with progress.stage("finetune"):
+            losses = []
+            if config.max_steps and epochs:
+                losses = _train(peft_model, train, config, rate, epochs, seed, pair, progress)
+        with progress.stage("validation"):
+            after = validation_loss(peft_model, validation, config.micro_batch_size)
+        if after != after or (losses and losses[-1] != losses[-1]):
+            raise DataError(f"fine-tuning at learning rate {rate:g} diverged: the loss is NaN; choose a smaller one")
+        # Only the best so far is kept: adapters are small beside the model, but there may be many rates.
+        if not tried or after < min(t["validation_loss"][1] for t in tried):
+            best = {
+                name: tuple(
+                    getattr(layer, part)["student"].weight.detach().float().cpu().clone()
+                    for part in ("lora_B", "lora_A")
+                )
+                for name, layer in layers.items()
+            }
+            chosen = rate
+        tried.append({"learning_rate": rate, "validation_loss": [before, after], "train_loss": losses})
+    with _quiet_peft():
+        peft_model.unload()
+
+    edits = []
+    for name, (B, A) in best.items():
+        B0, A0 = (t.float().cpu() for t in start[name])
+        B = B * scale
+        if "start" in adapters:
+            B, A = torch.cat([B, -B0], dim=1), torch.cat([A, A0], dim=0)
+        edits.append(LowRankEdit(f"{name}.weight", B.contiguous(), A.contiguous()))
+    record = {
+        "learning_rate": chosen,
+        "steps": len(tried[rates.index(chosen)]["train_loss"]),
+        "tried": tried,
+        "examples": {"train": len(train), "validation": len(validation)},
+    }
+    return tuple(edits), {"training": record}
+
+
+def _reset(layers: dict[str, Any], start: dict[str, Factors], scale: float, adapters: list[str]) -> None:
+    with torch.no_grad():
+        for name, layer in layers.items():
+            B, A = start[name]
+            for adapter in adapters:
+                layer.lora_A[adapter].weight.copy_(A)
+                layer.lora_B[adapter].weight.copy_(B / scale)
+            layer.scaling["student"] = scale
+            if "start" in adapters:
+                layer.scaling["start"] = -scale
+
+
+@torch.no_grad()
+def validation_loss(model: Any, examples: Examples, batch_size: int) -> float:
+    """Mean negative log-likelihood of a supervised token over the examples, in nats; NaN for no examples."""
+    total, count = torch.zeros((), dtype=torch.float64), 0
+    model.eval()
+    ordered = sorted(examples, key=lambda e: len(e["input_ids"]))
+    for i in range(0, len(ordered), batch_size):
+        batch = {k: v.to(model.device) for k, v in collate(ordered[i : i + batch_size], 0).items()}
+        supervised = int((batch["labels"][:, 1:] != -100).sum())
+        total += model(**batch).loss.double().cpu() * supervised
+        count += supervised
+    return float(total / count) if count else float("nan")
+
+
+def _train(
+    model: Any,
+    examples: Examples,
+    config: FinetuneConfig,
+    rate: float,
+    epochs: float,
+    seed: int,
+    pair: ModelPair,
+    progress: Progress,
+) -> list[float]:
+    """Run the Trainer; returns the train loss of each optimizer step."""
+    from transformers import Trainer, TrainingArguments
+
+    micro = min(config.micro_batch_size, config.train_batch_size, len(examples))
+    with tempfile.TemporaryDirectory(prefix="pkt_finetune_") as folder, _single_process():
+        arguments = TrainingArguments(
+            output_dir=folder,
+            per_device_train_batch_size=micro,
+            gradient_accumulation_steps=max(1, min(config.train_batch_size, len(examples)) // micro),
+            learning_rate=rate,
+            num_train_epochs=epochs,
+            max_steps=config.max_steps,
+            lr_scheduler_type="linear",
+            warmup_steps=config.warmup_ratio,  # transformers 5 reads a value below 1 as a ratio
+            weight_decay=config.weight_decay,
+            optim="adamw_torch",
+            logging_steps=1,
+            logging_strategy="steps",
+            save_strategy="no",
+            report_to=[],
+            seed=seed,
+            data_seed=seed,
+            use_cpu=pair.device.startswith("cpu"),
+            disable_tqdm=not progress.enabled,
+            remove_unused_columns=False,
+            dataloader_pin_memory=False,
+        )
+        trainer = Trainer(
+            model=model,
+            args=arguments,
+            train_dataset=list(examples),
+            data_collator=lambda batch: collate(batch, 0),
+            callbacks=[],
+        )
+        # Its printer writes a dict to stdout at every step, in the middle of lm-eval's output; the bar is enough.
+        from transformers import PrinterCallback, ProgressCallback
+
+        trainer.remove_callback(PrinterCallback)
+        if progress.enabled:
+            trainer.remove_callback(ProgressCallback)
+            trainer.add_callback(_bar_callback())
+        trainer.train()
+    return [round(entry["loss"], 6) for entry in trainer.state.log_history if "loss" in entry]
+
+
+def _bar_callback() -> Any:
+    """A bar on stderr with the loss in it, in place of Trainer's, which prints every log line."""
+    from tqdm.auto import tqdm
+    from transformers import TrainerCallback
+
+    class Bar(TrainerCallback):
+        def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            self.bar = tqdm(total=state.max_steps, desc="fine-tuning")
+
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            self.bar.update(1)
+
+        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+            if logs and "loss" in logs:
+                self.bar.set_postfix(loss=f"{logs['loss']:.3f}")
+
+        def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            self.bar.close()
+
+    return Bar()
+
+
+@contextmanager
+def _single_process() -> Iterator[None]:
+    """Hide an `accelerate launch` from the Trainer: one rank transfers while the others wait for the store."""
+    from accelerate.state import AcceleratorState, PartialState
+
+    names = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+    hidden = {n: os.environ.pop(n) for n in list(os.environ) if n in names or n.startswith(("ACCELERATE_", "CCL_"))}
+    AcceleratorState._reset_state(reset_partial_state=True)
+    PartialState._reset_state()
+    try:
+        yield
+    finally:
+        os.environ.update(hidden)
+        AcceleratorState._reset_state(reset_partial_state=True)
+
+
+@contextmanager
+def _quiet_peft() -> Iterator[None]:
+    """peft warns that a second adapter or an unload changes the model; here that is the purpose."""
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"peft\..*")
+        yield

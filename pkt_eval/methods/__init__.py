@@ -1,0 +1,5 @@
+"""The methods, one file each; ``base`` is the whole contract."""
+
+from pkt_eval.methods.base import Method, TransferData, TransferMethod, get_method, methods, register
+
+__all__ = ["Method", "TransferData", "TransferMethod", "get_method", "methods", "register"]

@@ -1,0 +1,71 @@
+"""LoRA (arXiv 2106.09685) and PiSSA (arXiv 2404.02948): fine-tuning without a teacher.
+
+They differ in the start alone. PiSSA's is exact in any dtype here, since the base is never rounded to ``W − BA``
+(see ``pkt_eval.finetune``).
+"""
+
+import math
+
+import torch
+
+from pkt_eval import blocks
+from pkt_eval.extract.svd import truncated_svd
+from pkt_eval.finetune import Factors, FinetuneConfig, finetune
+from pkt_eval.methods.base import TransferData, TransferMethod, register
+from pkt_eval.pair import ModelPair
+from pkt_eval.progress import Progress
+from pkt_eval.student import Student
+
+
+def random_start(out: int, into: int, rank: int, generator: torch.Generator) -> Factors:
+    """LoRA's: ``A`` Kaiming-uniform with a = √5, as in peft, and ``B`` zero."""
+    A = torch.empty(rank, into)
+    torch.nn.init.kaiming_uniform_(A, a=math.sqrt(5), generator=generator)
+    return torch.zeros(out, rank), A
+
+
+def principal_start(weight: torch.Tensor, rank: int) -> Factors:
+    """PiSSA's: the principal product with its singular values split, ``B = U√Σ`` and ``A = √Σ·Vᵀ``."""
+    B, A = truncated_svd(weight, rank)
+    root = B.norm(dim=0).sqrt()
+    return B / root.clamp_min(torch.finfo(B.dtype).tiny), A * root[:, None]
+
+
+@register(
+    "lora",
+    title="LoRA fine-tuning",
+    reference="arXiv 2106.09685",
+    paradigm="baseline",
+    uses=("data",),
+    start="random",
+)
+@register(
+    "pissa",
+    title="LoRA started from the student's principal components",
+    reference="arXiv 2404.02948",
+    paradigm="baseline",
+    uses=("data",),
+    start="principal",
+)
+class LoRA(TransferMethod):
+    """Fine-tune a low-rank product on the train split."""
+
+    Config = FinetuneConfig
+
+    def transfer(self, pair: ModelPair, data: TransferData, progress: Progress) -> Student:
+        """Start, fine-tune, and keep the product as the edit."""
+        config, dims = self.config, pair.student.dims
+        generator = torch.Generator().manual_seed(self.seed)
+        with pair.open_student() as model:
+            start = {}
+            with progress.stage("start"):
+                for layer in progress.bar(range(dims.layers), f"{self.method.name}: start"):
+                    for block in config.modules:
+                        name = blocks.module_name(block, layer)
+                        weight = model.get_submodule(name).weight.detach()
+                        if self.method.row["start"] == "random":
+                            start[name] = random_start(*weight.shape, config.rank, generator)
+                        else:
+                            start[name] = principal_start(weight, config.rank)
+            edits, record = finetune(model, start, pair, data, config, self.seed, progress)
+        return Student(base=pair.student.path, edits=edits, provenance=record)

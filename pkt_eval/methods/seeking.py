@@ -1,0 +1,151 @@
+"""Seeking (arXiv 2310.11451, ICLR 2024), a PostPKT method, and the controls that share its path.
+
+The teacher's most sensitive block of the student's shape becomes, by SVD, the start of a LoRA on the student, from
+which fine-tuning goes on. The controls take the block from elsewhere, so that what the *teacher's knowledge*
+contributes can be told from what any such start does.
+"""
+
+import random
+from typing import Any
+
+import torch
+
+from pkt_eval import blocks
+from pkt_eval.data.chat import collate
+from pkt_eval.data.splits import canonical_task
+from pkt_eval.errors import ConfigError
+from pkt_eval.extract import densest_block, truncated_svd
+from pkt_eval.finetune import Factors, FinetuneConfig, finetune
+from pkt_eval.locate import parameter_sensitivity, select_layers
+from pkt_eval.methods.base import TransferData, TransferMethod, register
+from pkt_eval.pair import ModelPair
+from pkt_eval.progress import Progress
+from pkt_eval.student import Student
+
+_PAPER = "arXiv 2310.11451"
+
+
+class SeekingConfig(FinetuneConfig):
+    """Options of Seeking: those of the fine-tuning, and where to look."""
+
+    wrong_task: str | None = None
+    """``seeking_wrong_task`` alone: the task whose samples locate the block (default: the next benchmark)."""
+
+
+@register(
+    "seeking",
+    title="Seeking: LoRA started from the teacher's most sensitive blocks",
+    reference=_PAPER,
+    paradigm="PostPKT",
+    uses=("teacher", "data"),
+    place="sensitive",
+)
+@register(
+    "seeking_wrong_task",
+    title="Seeking, located with another task's samples",
+    reference=_PAPER,
+    paradigm="control",
+    uses=("teacher", "data"),
+    place="wrong_task",
+)
+@register(
+    "seeking_random",
+    title="Seeking from random layers and places of the teacher",
+    reference=_PAPER,
+    paradigm="control",
+    uses=("teacher", "data"),
+    place="random",
+)
+@register(
+    "seeking_self",
+    title="Seeking from the student's own weights",
+    reference=_PAPER,
+    paradigm="control",
+    uses=("data",),
+    place="self",
+)
+class Seeking(TransferMethod):
+    """Extract by sensitivity, start a LoRA by SVD, fine-tune."""
+
+    Config = SeekingConfig
+
+    def transfer(self, pair: ModelPair, data: TransferData, progress: Progress) -> Student:
+        """METHODS, Seeking, steps 1 to 6."""
+        place = self.method.row["place"]
+        record: dict[str, Any] = {}
+        start = {}
+        if place != "self":
+            pair.check()
+            with pair.open_teacher() as teacher:
+                start, record["blocks"] = self.extract(teacher, pair, data, progress)
+        with pair.open_student() as model:
+            if place == "self":
+                for name in progress.bar(self._modules(pair), f"{self.method.name}: extract"):
+                    start[name] = truncated_svd(model.get_submodule(name).weight.detach(), self.config.rank)
+            edits, trained = finetune(model, start, pair, data, self.config, self.seed, progress)
+        return Student(base=pair.student.path, edits=edits, provenance={**record, **trained})
+
+    def other_tasks(self, benchmark: str) -> tuple[str, ...]:
+        """The wrong task, where one is looked at."""
+        place, wrong = self.method.row["place"], self.config.wrong_task
+        if place != "wrong_task":
+            if wrong:
+                raise ConfigError(f"wrong_task= has no effect on method={self.method.name}; use seeking_wrong_task")
+            return ()
+        wrong = canonical_task(wrong) if wrong else next_task(benchmark)
+        if wrong == benchmark:
+            raise ConfigError(f"wrong_task={wrong} is the task that is transferred; choose another")
+        return (wrong,)
+
+    def _modules(self, pair: ModelPair) -> list[str]:
+        return [blocks.module_name(b, k) for k in range(pair.student.dims.layers) for b in self.config.modules]
+
+    def extract(
+        self, teacher: Any, pair: ModelPair, data: TransferData, progress: Progress
+    ) -> tuple[dict[str, Factors], dict[str, Any]]:
+        """Steps 1 to 4: what the student is to start from.
+
+        Returns:
+            Student module → ``(B, A)``; and the teacher's layers and the blocks' places, for the record.
+        """
+        theirs, ours, place = pair.teacher.dims, pair.student.dims, self.method.row["place"]
+        scores: dict[str, torch.Tensor] = {}
+        dice = random.Random(self.seed)
+        task = next(iter(self.other_tasks(data.splits.benchmark)), None)
+        if place == "random":
+            layers = sorted(dice.sample(range(theirs.layers), ours.layers))
+        else:
+            examples = data.examples(pair.teacher.tokenizer, "extract", task=task)
+            batches = (collate([example], 0) for example in examples)
+            with progress.stage("sensitivity"):
+                bar = progress.bar(batches, f"{self.method.name}: sensitivity", total=len(examples))
+                scores = parameter_sensitivity(teacher, bar, self.config.modules)
+            layers = select_layers(scores, ours.layers)
+        start, places = {}, {}
+        with progress.stage("extract"):
+            for k, layer in enumerate(progress.bar(layers, f"{self.method.name}: extract")):
+                for block in self.config.modules:
+                    name, (rows, columns) = blocks.weight_name(block, layer), ours.shape(block)
+                    weight = teacher.get_submodule(blocks.module_name(block, layer)).weight.detach()
+                    if place == "random":
+                        R, C = weight.shape
+                        row, column = dice.randint(0, R - rows), dice.randint(0, C - columns)
+                    else:
+                        row, column = densest_block(scores.pop(name), (rows, columns))
+                    cut = weight[row : row + rows, column : column + columns]
+                    start[blocks.module_name(block, k)] = truncated_svd(cut, self.config.rank)
+                    places[blocks.weight_name(block, k)] = [layer, row, column]
+        return start, {
+            "teacher_layers": layers,
+            "layer_row_column": places,
+            "located_with": task or data.splits.benchmark,
+        }
+
+
+def next_task(benchmark: str) -> str:
+    """Another benchmark of the same family, for the wrong-task control: the next in the order of METHODS."""
+    from pkt_eval.data.records import BENCHMARKS
+
+    nano = "nano_" if benchmark.startswith("nano_") else ""
+    names = list(BENCHMARKS)
+    return nano + names[(names.index(benchmark.removeprefix("nano_")) + 1) % len(names)]
