@@ -1,8 +1,8 @@
 """The build backend: setuptools, and one more file at the root of the wheel.
 
-``pkt_eval.pth`` lets lm-eval know our models and tasks after a plain ``pip install`` (see ``pkt_eval/plugin.py``). It has
-to lie at the root of site-packages for wheels and for editable installs alike, for which setuptools has no option, so it
-is added to the finished wheel; RECORD lists it, and pip removes it with the rest.
+``pkt_eval.pth`` lets lm-eval know our models and tasks after a plain ``pip install`` (see ``pkt_eval/plugin.py``). It
+has to lie at the root of site-packages for wheels and for editable installs alike, for which setuptools has no
+option, so it is added to the finished wheel; RECORD lists it, and pip removes it with the rest.
 """
 
 import base64
@@ -21,13 +21,18 @@ from setuptools.build_meta import (  # noqa: F401  the other hooks are setuptool
     prepare_metadata_for_build_wheel,
 )
 
-# Sorts after setuptools' own `__editable__.pkt_eval-….pth`, which it needs to have run. An absent or broken pkt_eval must
-# not be noticed by anybody's Python.
-PTH = ("pkt_eval.pth", b"import sys; exec('try:\\n import pkt_eval.plugin as p, os\\n os.environ.get(\"PKT_EVAL_AUTOLOAD\") == \"0\" or p.install()\\nexcept Exception: pass')\n")
+# Sorts after setuptools' own `__editable__.pkt_eval-….pth`, which it needs to have run. An absent or broken pkt_eval
+# must not be noticed by anybody's Python.
+PTH = (
+    "pkt_eval.pth",
+    b"import sys; exec('try:\\n import os, pkt_eval.plugin as p\\n"
+    b' os.environ.get("PKT_EVAL_AUTOLOAD") == "0" or p.install()\\nexcept Exception: pass\')\n',
+)
 
 
 def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):
     """A wheel with the door in it."""
+    shutil.rmtree("build", ignore_errors=True)  # setuptools would pack what an earlier build left there
     return _add_pth(wheel_directory, build_meta.build_wheel(wheel_directory, config_settings, metadata_directory))
 
 

@@ -1,0 +1,158 @@
+"""``pkt-eval``: the command line beside lm-eval's own.
+
+Evaluation is ``lm_eval --model pkt_student …``; this makes students without evaluating them, lists the methods and
+looks after the data.
+"""
+
+import logging
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pkt_eval.data.cli import app as data_app
+from pkt_eval.errors import ConfigError, PKTError
+from pkt_eval.methods.base import get_method, methods
+from pkt_eval.recipe import FIELDS, Recipe, make_recipe, make_student, unknown_options
+
+app = typer.Typer(
+    name="pkt-eval",
+    help="Parametric knowledge transfer: make students, look at methods and data.\n\n"
+    "Scores come from lm-eval itself: lm_eval --model pkt_student --model_args teacher=…,pretrained=…,method=… "
+    "--tasks pkt_gsm8k",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+app.add_typer(data_app, name="data")
+
+
+def _transfer_help() -> str:
+    width = max(len(name) for name in methods())
+    names = "\n".join(f"  {name:{width}}  {m.title}" for name, m in methods().items())
+    fields = "\n".join(f"  {n:{21}}{Recipe.model_fields[n].description}" for n in FIELDS)
+    return (
+        "Make a student and write it to --out: a PEFT adapter, a merged checkpoint and its provenance.\n\n"
+        "Takes the same words as lm_eval's --model_args, separated by spaces:\n\n"
+        "\b\n  pkt-eval transfer teacher=T pretrained=S method=seeking transfer_task=gsm8k --out DIR\n\n"
+        f"Methods (`pkt-eval methods NAME` shows the options of one):\n\n\b\n{names}\n\n"
+        f"Words:\n\n\b\n{fields}\n\n"
+        "With neither teacher= nor pretrained=, the embedded nano family is used."
+    )
+
+
+@app.command(help=_transfer_help())
+def transfer(
+    words: Annotated[list[str], typer.Argument(metavar="KEY=VALUE…", help="What decides the student.")],
+    out: Annotated[Path, typer.Option(help="Folder to write; it must be new or empty.")],
+    device: Annotated[str, typer.Option(help="Where to compute, e.g. cuda:0; default: a GPU if there is one.")] = "",
+) -> None:
+    """Make a student and write it to a folder."""
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ConfigError(f"--out {out} is there already and not empty: choose another folder, or remove it")
+    arguments = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals or not key:
+            raise ConfigError(f"{word!r} is not of the form key=value, e.g. method=seeking")
+        arguments[key] = value
+    options = get_method(arguments.get("method", "vanilla")).options()
+    others = [k for k in arguments if k not in FIELDS and k not in options]
+    if wrong := unknown_options(others, [*FIELDS, *options]):
+        raise ConfigError("; ".join(f"{k}= {v}" for k, v in wrong.items()))
+    import torch
+
+    recipe = make_recipe(arguments)
+    student = make_student(recipe, device=device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
+    try:
+        student.save(temporary, merged=True)
+        if out.exists():
+            out.rmdir()
+        temporary.rename(out)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    _show(student.provenance, out)
+
+
+def _show(provenance: dict, out: Path) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(show_header=False, box=None)
+    for key in ("method", "transfer_task", "fingerprint", "weights_digest", "split_sizes", "seconds"):
+        if provenance.get(key):
+            table.add_row(key, str(provenance[key]))
+    if training := provenance["record"].get("training"):
+        before, after = next(
+            t["validation_loss"] for t in training["tried"] if t["learning_rate"] == training["learning_rate"]
+        )
+        table.add_row("validation loss", f"{before:.4f} → {after:.4f} in {training['steps']} steps")
+    console = Console()
+    console.print(table)
+    console.print(f"\nWritten to {out}. Evaluate it with either of", highlight=False)
+    console.print(
+        f"  lm_eval --model pkt_student --model_args student={out} --tasks …", highlight=False, soft_wrap=True
+    )
+    console.print(
+        f"  lm_eval --model hf --model_args pretrained={out}/merged --tasks …",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+@app.command("methods")
+def show_methods(
+    name: Annotated[str | None, typer.Argument(help="Show the options of this method.")] = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print the README's table.")] = False,
+) -> None:
+    """List the methods, or the options of one."""
+    if markdown:
+        typer.echo(markdown_table())
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None)
+    if name is None:
+        for column in ("method", "paradigm", "what it does", "source"):
+            table.add_column(column, no_wrap=column == "method")
+        for m in methods().values():
+            table.add_row(m.name, m.paradigm, m.title, m.reference)
+    else:
+        method = get_method(name)
+        typer.echo(f"{method.name} ({method.paradigm}): {method.title}. {method.reference}")
+        for column in ("option", "default", "meaning"):
+            table.add_column(column, no_wrap=column != "meaning")
+        for option, field in method.options().items():
+            table.add_row(option, str(field.default), field.description or "")
+    Console().print(table)
+
+
+def markdown_table() -> str:
+    """The methods as the README's table."""
+    rows = [f"| `{m.name}` | {m.paradigm} | {m.title} | {m.reference} |" for m in methods().values()]
+    return "\n".join(["| method | paradigm | what it does | source |", "|---|---|---|---|", *rows])
+
+
+def main() -> None:
+    """Entry point: one friendly line and exit code 2 for an error that we raise on purpose."""
+    logging.basicConfig(level=os.environ.get("LOGLEVEL", "INFO").upper(), format="%(levelname)s %(message)s")
+    for chatty in ("httpx", "datasets", "filelock"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+    try:
+        app()
+    except PKTError as error:
+        typer.echo(f"pkt-eval: {error}", err=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        typer.echo("pkt-eval: interrupted; nothing half-written is left", err=True)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,188 @@
+"""``pkt_student`` inside lm-eval: what it evaluates is the student, and no cache can mix two of them."""
+
+import json
+import logging
+from functools import cache
+
+import lm_eval
+import pytest
+import torch
+from lm_eval.api.instance import Instance
+from lm_eval.models.huggingface import HFLM
+from lm_eval.tasks import TaskManager
+from pkt_eval.model_wrappers.student import PKTLoRA, PKTPostPKT, PKTStudent, PKTVanilla
+from typer.testing import CliRunner
+
+from pkt_eval import nano
+from pkt_eval.cli import app
+from pkt_eval.errors import ConfigError
+from pkt_eval.recipe import make_recipe, make_student
+
+CPU = dict(device="cpu", batch_size=8)
+
+
+def evaluate(model="pkt_student", *, tasks=("nano_gsm8k",), limit=4, chat=True, model_args=None, **kwargs):
+    return lm_eval.simple_evaluate(
+        model=model,
+        model_args=model_args or {},
+        tasks=list(tasks),
+        limit=limit,
+        batch_size=8,
+        device="cpu",
+        apply_chat_template=chat,
+        bootstrap_iters=0,
+        gen_kwargs="max_gen_toks=12",
+        task_manager=manager(),
+        **kwargs,
+    )
+
+
+@cache
+def manager() -> TaskManager:
+    """Scanning lm-eval's 14,000 task files once is enough."""
+    return TaskManager()
+
+
+def ask(lm, text="<|user|>\nHow many?\n\n<|assistant|>\n"):
+    requests = [Instance("loglikelihood", {}, (text, c), i, metadata=("nano_gsm8k", i, 1)) for i, c in enumerate("A1 ")]
+    return [score for score, _ in lm.loglikelihood(requests, disable_tqdm=True)]
+
+
+def test_the_results_carry_provenance_and_can_be_written_as_json(small):
+    results = evaluate(model_args={"method": "lora", **small})
+    pkt = results["config"]["pkt"]
+    assert pkt["method"] == "lora" and pkt["transfer_task"] == "nano_gsm8k" and pkt["seed"] == 0
+    for key in (
+        "fingerprint",
+        "weights_digest",
+        "student_digest",
+        "split_digests",
+        "versions",
+        "config",
+        "seconds",
+    ):
+        assert pkt[key], key
+    assert json.loads(json.dumps(pkt)) == pkt
+    assert "exact_match,flexible-extract" in results["results"]["nano_gsm8k"]
+
+
+def test_vanilla_scores_what_hf_scores():
+    ours = evaluate("pkt_vanilla", tasks=("nano_mmlu",), limit=10)
+    theirs = evaluate(
+        "hf",
+        tasks=("nano_mmlu",),
+        limit=10,
+        model_args={"pretrained": nano.model_path("student"), "dtype": "float32"},
+    )
+    for mine, other in zip(ours["samples"]["nano_mmlu"], theirs["samples"]["nano_mmlu"], strict=True):
+        assert mine["arguments"] == other["arguments"]
+        assert mine["filtered_resps"] == other["filtered_resps"]
+
+
+def test_the_loaded_model_is_the_student(small):
+    lm = PKTPostPKT(**CPU, **small)
+    assert isinstance(lm, HFLM)
+    student = make_student(make_recipe({"method": "seeking", **small}))  # from the store
+    assert student.provenance["fingerprint"] == lm.student.provenance["fingerprint"]
+    reference = HFLM(pretrained=student.base, dtype="float32", **CPU)
+    assert ask(reference) != ask(lm)
+    student.apply(reference.model)
+    assert ask(reference) == ask(lm)
+
+
+def test_shorthands_and_mistakes(small):
+    assert PKTVanilla(**CPU).student.provenance["method"] == "vanilla"
+    for words, message in [
+        (dict(teacher="x", pretrained="y"), "method= is not"),
+        (dict(method="seeking", transfer_task="nano_gsm8k", ranks=4), r"ranks= did you mean 'rank'"),
+        (dict(method="vanilla", rank=4), "rank= is an option of lora"),
+        (dict(teachr="x", method="vanilla"), "teachr= did you mean 'teacher'"),
+        (dict(student="somewhere", seed=3), "cannot be changed"),
+    ]:
+        with pytest.raises(ConfigError, match=message):
+            PKTStudent(**CPU, **words)
+    with pytest.raises(ConfigError, match="this model is method=lora"):
+        PKTLoRA(method="seeking", **CPU, **small)
+
+
+def test_transfer_writes_what_student_and_hf_evaluate_alike(small, tmp_path):
+    out = tmp_path / "student"
+    words = [f"{k}={v}" for k, v in small.items()]
+    done = CliRunner().invoke(app, ["transfer", "method=seeking", *words, "--out", str(out), "--device", "cpu"])
+    assert done.exit_code == 0, done.output
+    assert "validation loss" in done.output and "lm_eval --model pkt_student" in done.output
+    live = PKTStudent(method="seeking", **CPU, **small)
+    saved = PKTStudent(student=str(out), **CPU)
+    hf = HFLM(pretrained=str(out / "merged"), dtype="float32", **CPU)
+    # nano is stored in fp16: the merged checkpoint is rounded to it once, as any checkpoint of this base is
+    torch.testing.assert_close(torch.tensor(ask(saved)), torch.tensor(ask(live)), rtol=0, atol=5e-2)
+    assert ask(saved) == ask(hf)
+    assert saved.tokenizer.chat_template == live.tokenizer.chat_template == hf.tokenizer.chat_template
+    assert saved.student.provenance["fingerprint"] == live.student.provenance["fingerprint"]
+    again = CliRunner().invoke(app, ["transfer", "method=seeking", *words, "--out", str(out)])
+    assert isinstance(again.exception, ConfigError) and "not empty" in str(again.exception)
+
+
+def test_use_cache_never_serves_one_student_anothers_answers(small, tmp_path):
+    cache = str(tmp_path / "answers")
+    plain = {name: evaluate(name, limit=6, model_args=args) for name, args in models(small).items()}
+    for _ in range(2):  # the second round is all from the cache
+        for name, args in models(small).items():
+            cached = evaluate(name, limit=6, model_args=args, use_cache=cache)
+            assert responses(cached) == responses(plain[name]), name
+    assert responses(plain["pkt_vanilla"]) != responses(plain["pkt_postpkt"])
+
+
+def test_use_cache_does_serve_a_student_its_own_answers(tmp_path, monkeypatch):
+    cache = str(tmp_path / "answers")
+    first = evaluate("pkt_vanilla", use_cache=cache)
+
+    def never(self, requests, *args, **kwargs):
+        raise AssertionError("asked again")
+
+    monkeypatch.setattr(HFLM, "generate_until", never)
+    assert responses(evaluate("pkt_vanilla", use_cache=cache)) == responses(first)
+
+
+def models(small: dict) -> dict[str, dict]:
+    # a student that says something else: trained at a rate that wrecks it
+    return {"pkt_vanilla": {}, "pkt_postpkt": {**small, "learning_rate": 0.1, "max_steps": 4}}
+
+
+def responses(results) -> list:
+    return [sample["resps"] for sample in results["samples"]["nano_gsm8k"]]
+
+
+def test_the_request_cache_tells_chat_formats_apart():
+    papers, own = (PKTVanilla(chat_format=f, **CPU) for f in ("paper", "model"))
+    assert papers.tokenizer_name != own.tokenizer_name or papers.tokenizer.chat_template == own.tokenizer.chat_template
+
+
+def test_a_chat_task_without_the_template_is_warned_about_once(caplog):
+    with caplog.at_level(logging.WARNING):
+        evaluate("pkt_vanilla", tasks=("nano_gsm8k", "nano_mmlu"), limit=1, chat=False)
+    assert caplog.text.count("without --apply_chat_template") == 1
+    caplog.clear()
+    with caplog.at_level(logging.WARNING):
+        evaluate("pkt_vanilla", limit=1, chat=True)
+    assert "without --apply_chat_template" not in caplog.text
+
+
+def test_training_and_scoring_see_the_same_tokens(small):
+    """What lm-eval asks is the beginning of what the transfer was trained on, token for token."""
+    from pkt_eval.data.chat import ChatFormat
+    from pkt_eval.data.records import to_chat
+
+    lm = PKTPostPKT(**CPU, **small)
+    results = lm_eval.simple_evaluate(
+        model=lm,
+        tasks=["nano_gsm8k"],
+        limit=3,
+        apply_chat_template=True,
+        bootstrap_iters=0,
+        task_manager=manager(),
+    )
+    for sample in results["samples"]["nano_gsm8k"]:
+        asked = lm.tok_encode(sample["arguments"][0][0])
+        trained = ChatFormat("paper").encode(lm.tokenizer, to_chat("nano_gsm8k", sample["doc"]))["input_ids"]
+        assert trained[: len(asked)] == asked
