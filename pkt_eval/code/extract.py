@@ -232,9 +232,7 @@ def _join(parser: Parser, pieces: list[Piece], main: int, stub: _Stub | None, en
                 bound |= names
                 used |= used_names(node)
 
-    offered = [
-        (i, node, text) for i, piece in enumerate(pieces) if i != main for node, text in statements(piece)
-    ]
+    offered = [(i, node, text) for i, piece in enumerate(pieces) if i != main for node, text in statements(piece)]
     taken: dict[int, tuple[int, str]] = {}
     for _ in range(MOST_ROUNDS):  # what is taken may need more
         before = len(taken)
@@ -242,9 +240,7 @@ def _join(parser: Parser, pieces: list[Piece], main: int, stub: _Stub | None, en
             names = bound_names(node)
             # Without an entry point the tests may call any definition.
             wanted = names & used or (not entry_point and isinstance(node, DEFINITIONS))
-            fresh = (
-                not names <= bound if isinstance(node, (ast.Import, ast.ImportFrom)) else not names & bound
-            )
+            fresh = not names <= bound if isinstance(node, (ast.Import, ast.ImportFrom)) else not names & bound
             if names and wanted and fresh:
                 taken[number] = (i, text)
                 bound |= names
@@ -258,9 +254,7 @@ def _join(parser: Parser, pieces: list[Piece], main: int, stub: _Stub | None, en
         method = find_method(tree, entry_point)
         if method and entry_point not in bound_names(tree):
             later.append(_alias(*method))
-    program = "\n\n".join(
-        part.rstrip("\n") + "\n" for part in [*preamble, *earlier, pieces[main].text, *later]
-    )
+    program = "\n\n".join(part.rstrip("\n") + "\n" for part in [*preamble, *earlier, pieces[main].text, *later])
     if parser.tree(program) is None:  # a __future__ import must come first
         program = "".join(FUTURE.findall(program)) + FUTURE.sub("", program)
     return program

@@ -31,9 +31,7 @@ def pass_at_k(n: int, c: int, k: int) -> float:
     except TypeError as error:
         raise ConfigError(f"pass@k takes whole numbers, got n={n!r}, c={c!r}, k={k!r}") from error
     if not 0 <= c <= n:
-        raise ConfigError(
-            f"pass@k needs 0 <= c <= n, got n={n}, c={c}: more passes than samples, or negative"
-        )
+        raise ConfigError(f"pass@k needs 0 <= c <= n, got n={n}, c={c}: more passes than samples, or negative")
     if not 1 <= k <= n:
         raise ConfigError(f"pass@k needs 1 <= k <= n, got n={n}, k={k}: draw at least k samples per problem")
     none_passes = 1.0

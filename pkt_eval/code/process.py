@@ -200,6 +200,4 @@ def remove_tree(folder: str) -> None:
         # These two neither recurse nor follow links.
         for tool in (["chmod", "-R", "u+rwx"], ["rm", "-rf"]):
             with suppress(OSError):
-                subprocess.run(
-                    [*tool, "--", folder], stdin=subprocess.DEVNULL, capture_output=True, check=False
-                )
+                subprocess.run([*tool, "--", folder], stdin=subprocess.DEVNULL, capture_output=True, check=False)

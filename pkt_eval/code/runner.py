@@ -124,7 +124,5 @@ def main() -> None:
 
 if __name__ == "__main__":
     if not getattr(sys.flags, "safe_path", False):
-        del sys.path[
-            0
-        ]  # Python 3.10 has no switch for it: the package's folder is not for the candidate to import
+        del sys.path[0]  # Python 3.10 has no switch for it: the package's folder is not for the candidate to import
     main()

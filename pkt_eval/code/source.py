@@ -160,9 +160,7 @@ def is_prose(node: ast.stmt) -> bool:
     if not isinstance(node, ast.Expr):
         return False
     parts = [part for part in ast.walk(node.value) if isinstance(part, ast.expr)]
-    return any(isinstance(part, ast.Name) for part in parts) and all(
-        isinstance(part, PROSE) for part in parts
-    )
+    return any(isinstance(part, ast.Name) for part in parts) and all(isinstance(part, PROSE) for part in parts)
 
 
 def bound_names(node: ast.AST) -> set[str]:
@@ -185,9 +183,7 @@ def bound_names(node: ast.AST) -> set[str]:
 
 def used_names(node: ast.AST) -> set[str]:
     """Names that are read anywhere below a node."""
-    return {
-        part.id for part in ast.walk(node) if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Load)
-    }
+    return {part.id for part in ast.walk(node) if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Load)}
 
 
 def body_size(function: ast.AST) -> int:

@@ -155,9 +155,7 @@ def _require_limits() -> None:
     try:
         import resource  # noqa: F401
     except ImportError as error:
-        message = (
-            "running code answers needs POSIX resource limits, which this platform lacks: score them on Linux"
-        )
+        message = "running code answers needs POSIX resource limits, which this platform lacks: score them on Linux"
         raise PrerequisiteError(message) from error
 
 

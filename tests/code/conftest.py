@@ -16,9 +16,7 @@ def _rows(benchmark: str) -> list[dict]:
     files = sorted((root / benchmark).glob("*.jsonl"))
     if not files:
         pytest.skip(f"no {benchmark} rows in {root}: set PKT_EVAL_DATA to a folder of the benchmarks")
-    return [
-        json.loads(line) for file in files for line in file.read_text("utf-8").splitlines() if line.strip()
-    ]
+    return [json.loads(line) for file in files for line in file.read_text("utf-8").splitlines() if line.strip()]
 
 
 @pytest.fixture(scope="session")

@@ -41,9 +41,7 @@ def broken(program: str, name: str) -> str:
 
 
 def assert_all_pass(labels, results):
-    wrong = [
-        f"{label}: {v.status} {v.message}" for label, v in zip(labels, results, strict=True) if not v.passed
-    ]
+    wrong = [f"{label}: {v.status} {v.message}" for label, v in zip(labels, results, strict=True) if not v.passed]
     assert not wrong, "\n".join(wrong)
 
 

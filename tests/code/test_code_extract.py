@@ -211,13 +211,11 @@ CUBE = {
         True,
     ),
     "functions in two blocks": (
-        "```python\ndef square(x):\n    return x * x\n```\nand\n"
-        "```python\ndef cube(x):\n    return x * square(x)\n```",
+        "```python\ndef square(x):\n    return x * x\n```\nand\n```python\ndef cube(x):\n    return x * square(x)\n```",
         True,
     ),
     "functions apart in prose": (
-        "First:\n\ndef square(x):\n    return x * x\n\nThen it's easy:\n\n"
-        "def cube(x):\n    return x * square(x)\n",
+        "First:\n\ndef square(x):\n    return x * x\n\nThen it's easy:\n\ndef cube(x):\n    return x * square(x)\n",
         True,
     ),
     "constant before": ("It's simple.\n\nPOWER = 3\n\ndef cube(x):\n    return x ** POWER\n", True),
@@ -234,10 +232,7 @@ CUBE = {
 
 CASES = {
     **{f"evens: {name}": (a, PROMPT, "evens", EVENS_TESTS, ok) for name, (a, ok) in EVENS.items()},
-    **{
-        f"squares: {name}": (a, HELPER_PROMPT, "squares", SQUARES_TESTS, ok)
-        for name, (a, ok) in SQUARES.items()
-    },
+    **{f"squares: {name}": (a, HELPER_PROMPT, "squares", SQUARES_TESTS, ok) for name, (a, ok) in SQUARES.items()},
     **{f"cube: {name}": (a, None, None, CUBE_TESTS, ok) for name, (a, ok) in CUBE.items()},
     **{f"cube, named: {name}": (a, None, "cube", CUBE_TESTS, ok) for name, (a, ok) in CUBE.items()},
 }

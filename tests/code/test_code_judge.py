@@ -24,9 +24,7 @@ def test_right_program_passes():
     verdict = judge(ADD, ADD_TESTS)
     assert verdict.passed and verdict.status == "passed" and verdict.message == "" and verdict.output == ""
     assert 0 < verdict.cpu_seconds < 5 and verdict.wall_seconds > 0
-    assert (
-        3 < verdict.peak_memory_mb < 200
-    )  # of the child: not of this process, whose size Linux would hand on
+    assert 3 < verdict.peak_memory_mb < 200  # of the child: not of this process, whose size Linux would hand on
 
 
 def test_wrong_program_fails_with_the_assertion():
@@ -65,8 +63,7 @@ def test_exceptions_are_errors(candidate, tests, message):
         "exit()",
         "def add(a, b):\n    raise SystemExit(0)",
         "def add(a, b):\n    import os\n    os._exit(0)",
-        "class Sly:\n    def __eq__(self, other):\n        raise SystemExit(0)\n"
-        "def add(a, b):\n    return Sly()",
+        "class Sly:\n    def __eq__(self, other):\n        raise SystemExit(0)\ndef add(a, b):\n    return Sly()",
         "raise KeyboardInterrupt",
         "import os, signal\nos.kill(os.getpid(), signal.SIGTERM)",
         "import atexit, os\natexit.register(os._exit, 0)",
@@ -74,8 +71,7 @@ def test_exceptions_are_errors(candidate, tests, message):
         # The report's descriptor is open to it, but not the token.
         "import os\nfor fd in range(3, 20):\n    try:\n        os.write(fd, b'\\n0 passed 1.0 \\n')\n"
         "    except OSError: pass",
-        "import os\nfor fd in range(3, 20):\n    try:\n        os.write(fd, b'x' * 60000)\n"
-        "    except OSError: pass",
+        "import os\nfor fd in range(3, 20):\n    try:\n        os.write(fd, b'x' * 60000)\n    except OSError: pass",
         "import os\nos.closerange(0, 100)",
         "import os\nos.fork()",
         "import sys\ndel sys.modules['candidate']\nsys.stdout = None",
@@ -303,9 +299,7 @@ def test_verdict_is_json():
     assert Verdict(**json.loads(json.dumps(verdict.to_dict()))) == verdict
 
 
-@pytest.mark.parametrize(
-    "options", [{"cpu_seconds": 0}, {"memory_mb": -1}, {"output_bytes": 1.5}, {"wall_seconds": 0}]
-)
+@pytest.mark.parametrize("options", [{"cpu_seconds": 0}, {"memory_mb": -1}, {"output_bytes": 1.5}, {"wall_seconds": 0}])
 def test_bad_limits_are_named(options):
     with pytest.raises(ConfigError, match=next(iter(options))):
         Limits(**options)
