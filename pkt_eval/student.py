@@ -45,6 +45,11 @@ class Student:
         for edit in self.edits:
             if edit.name not in parameters:
                 raise StoreError(f"the base {self.base} has no parameter {edit.name}; this student is not for it")
+            if parameters[edit.name].is_meta:  # copying onto it would be lost without a word
+                raise StoreError(
+                    f"{edit.name} is offloaded and cannot be edited in place: write the merged student by "
+                    "`pkt-eval transfer … --out DIR`, and evaluate it as student=DIR"
+                )
             edit.apply(parameters[edit.name].data)
 
     def weights_digest(self) -> str:

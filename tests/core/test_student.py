@@ -112,3 +112,10 @@ def test_a_harmed_folder_is_noticed(harm, tiny, tmp_path):
 def test_a_folder_without_a_student_says_how_to_make_one(tmp_path):
     with pytest.raises(MissingDataError, match="pkt-eval transfer"):
         load_student(tmp_path)
+
+
+def test_an_offloaded_weight_is_refused_rather_than_lost(tiny):
+    student = some_student(tiny()[1])
+    model = AutoModelForCausalLM.from_pretrained(tiny()[1]).to("meta")
+    with pytest.raises(StoreError, match=r"offloaded.*pkt-eval transfer"):
+        student.apply(model)

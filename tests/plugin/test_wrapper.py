@@ -10,12 +10,12 @@ import torch
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
-from pkt_eval.model_wrappers.student import PKTLoRA, PKTPostPKT, PKTStudent, PKTVanilla
 from typer.testing import CliRunner
 
 from pkt_eval import nano
 from pkt_eval.cli import app
 from pkt_eval.errors import ConfigError
+from pkt_eval.model_wrappers.student import PKTLoRA, PKTPostPKT, PKTStudent, PKTVanilla
 from pkt_eval.recipe import make_recipe, make_student
 
 CPU = dict(device="cpu", batch_size=8)

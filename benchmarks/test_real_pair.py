@@ -1,0 +1,104 @@
+"""The real pair: what loading and evaluating a student cost against plain `hf`, and what Seeking's extraction takes.
+
+Needs PKT_EVAL_MODELS, a folder with qwen-1.5b and qwen-0.5b as Hugging Face folders, and PKT_EVAL_DATA. Run with
+`make bench`. Ratios are printed, never asserted.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+MODELS = Path(os.environ.get("PKT_EVAL_MODELS", "/nonexistent"))
+pytestmark = [
+    pytest.mark.real,
+    pytest.mark.skipif(not (MODELS / "qwen-1.5b").is_dir(), reason="PKT_EVAL_MODELS does not hold the real pair"),
+    pytest.mark.skipif(not os.environ.get("PKT_EVAL_DATA"), reason="PKT_EVAL_DATA is not set"),
+]
+CPU = dict(device="cpu", batch_size=4)
+
+
+@pytest.fixture(scope="module")
+def words() -> dict:
+    """A LoRA student that is made in seconds: loading does not depend on how long it was trained."""
+    return dict(
+        pretrained=str(MODELS / "qwen-0.5b"), method="pissa", transfer_task="gsm8k", max_steps=1,
+        train_samples=2, train_batch_size=2, validation_samples=1, extract_samples=2,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def folder(words, tmp_path_factory) -> Path:
+    """The same student, saved and merged."""
+    from pkt_eval.recipe import make_recipe, make_student
+
+    folder = tmp_path_factory.mktemp("student")
+    make_student(make_recipe(words)).save(folder, merged=True)
+    return folder
+
+
+def loaders(words: dict, folder: Path) -> dict:
+    from lm_eval.models.huggingface import HFLM
+
+    from pkt_eval.model_wrappers.student import PKTStudent
+
+    return {
+        "hf on the merged folder": lambda: HFLM(pretrained=str(folder / "merged"), **CPU),
+        "pkt_student, student=DIR": lambda: PKTStudent(student=str(folder), **CPU),
+        "pkt_student from the store": lambda: PKTStudent(**words, **CPU),
+    }
+
+
+@pytest.mark.benchmark(group="load a 0.5B student")
+@pytest.mark.parametrize("how", ["hf on the merged folder", "pkt_student, student=DIR", "pkt_student from the store"])
+def test_load(benchmark, words, folder, how):
+    model = benchmark.pedantic(loaders(words, folder)[how], rounds=5, warmup_rounds=1)
+    assert model.model is not None
+
+
+@pytest.mark.benchmark(group="evaluate a 0.5B student: 16 log-likelihoods of 200 tokens")
+@pytest.mark.parametrize("how", ["hf on the merged folder", "pkt_student from the store"])
+def test_evaluate(benchmark, words, folder, how):
+    from lm_eval.api.instance import Instance
+
+    model = loaders(words, folder)[how]()
+    requests = [Instance("loglikelihood", {}, ("a b" * 100 + str(i), " c"), i) for i in range(16)]
+    scores = benchmark.pedantic(model.loglikelihood, (requests,), {"disable_tqdm": True}, rounds=5, warmup_rounds=1)
+    assert len(scores) == 16
+
+
+EXTRACT = """
+import json, sys
+from pkt_eval.data.chat import ChatFormat
+from pkt_eval.methods.base import TransferData
+from pkt_eval.progress import Progress
+from pkt_eval.recipe import make_recipe, peak_memory
+recipe = make_recipe(json.loads(sys.argv[1]))
+pair, progress = recipe.pair(), Progress()
+method = recipe.entry.configure({}, 0)
+data = TransferData(recipe.task_splits("gsm8k"), ChatFormat("paper"), "answer", 1024, recipe.task_splits)
+with progress.stage("load the teacher"):
+    teacher = pair.open_teacher()
+    model = teacher.__enter__()
+method.extract(model, pair, data, progress)
+print(json.dumps({"seconds": progress.seconds, "peak GB": round(peak_memory() / 1e9, 2), "dtype": str(model.dtype)}))
+"""
+
+
+@pytest.mark.parametrize("dtype", ["auto", "float32"])
+def test_seekings_extraction(dtype, capsys):
+    """32 samples, 1.5B → 0.5B, in a process of its own, since peak memory never falls."""
+    words = {
+        "teacher": str(MODELS / "qwen-1.5b"), "pretrained": str(MODELS / "qwen-0.5b"), "method": "seeking",
+        "transfer_task": "gsm8k", "transfer_dtype": dtype,
+    }  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-c", EXTRACT, json.dumps(words)], stdout=subprocess.PIPE, text=True, check=True
+    )
+    found = json.loads(done.stdout.splitlines()[-1])
+    with capsys.disabled():
+        print(f"\nSeeking's extraction, 32 samples, 1.5B → 0.5B, transfer_dtype={dtype}: {found}")
+    assert found["seconds"]["sensitivity"] > 0

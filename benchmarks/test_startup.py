@@ -1,0 +1,41 @@
+"""What the hook costs at the start of every Python: the same interpreter with and without our `.pth` line."""
+
+import subprocess
+import sys
+import time
+from statistics import median
+
+import pytest
+
+LINE = (
+    "import time; t = time.perf_counter(); import os, pkt_eval.plugin as p; p.install(); print(time.perf_counter() - t)"
+)
+
+
+@pytest.mark.benchmark(group="interpreter start")
+@pytest.mark.parametrize("autoload", ["0", "1"])
+def test_start(benchmark, autoload):
+    import os
+
+    env = {**os.environ, "PKT_EVAL_AUTOLOAD": autoload}
+    benchmark.pedantic(subprocess.run, ([sys.executable, "-c", "pass"],), {"env": env}, rounds=30, warmup_rounds=3)
+
+
+def test_the_hook_alone(capsys):
+    """Importing `pkt_eval.plugin` and installing the finder, in an interpreter where it has not happened yet."""
+    import os
+
+    env = {**os.environ, "PKT_EVAL_AUTOLOAD": "0"}
+    code = LINE.replace(
+        "import os, pkt_eval",
+        "import sys; [sys.modules.pop(m, 0) for m in ('pkt_eval.plugin', 'pkt_eval')]; import os, pkt_eval",
+    )
+    took = []
+    for _ in range(15):
+        took.append(
+            float(subprocess.run([sys.executable, "-c", code], env=env, stdout=subprocess.PIPE, text=True).stdout)
+        )
+        time.sleep(0.01)
+    with capsys.disabled():
+        print(f"\nthe hook itself: median {1000 * median(took):.2f} ms, worst {1000 * max(took):.2f} ms of 15 starts")
+    assert len(took) == 15
