@@ -1,0 +1,123 @@
+"""The four nano benchmarks: rows with exactly the columns of the hub's datasets, made on the spot.
+
+Which split a row may be in follows from its content (``dice.fold``), so splits are disjoint by
+construction; folds that no split uses feed pretraining (``stream``), so no benchmark row, not even of
+a ``train`` split, has been seen by the embedded models.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cache
+
+from pkt_eval.errors import DataError
+from pkt_eval.nano import coding, stories, world
+from pkt_eval.nano.dice import FOLDS, Dice, fold
+
+FOLDS_OF = {
+    "test": (0, 1),
+    "validation": (2,),
+    "dev": (3,),
+    "prompt": (3,),
+    "train": (4, 5, 6),
+    "pretrain": tuple(range(7, FOLDS)),
+}
+"""Split -> the folds of content it may draw from; dev and prompt are two benchmarks' names for one idea."""
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """How one benchmark is made.
+
+    Attributes:
+        source: Dice -> endless stream of rows.
+        key: row -> what identifies its content.
+        sizes: split -> number of rows.
+        task_id: column value of the i-th row of a split, where the dataset has that column.
+    """
+
+    source: Callable[[Dice], Iterator[dict]]
+    key: Callable[[dict], str]
+    sizes: dict[str, int]
+    task_id: dict[str, Callable[[int], str | int]] = field(default_factory=dict)
+
+
+BENCHMARKS = {
+    "mmlu": Benchmark(world.questions, world.key, {"dev": 25, "validation": 100, "test": 200, "train": 1200}),
+    "gsm8k": Benchmark(stories.problems, stories.key, {"train": 2000, "test": 200}),
+    "humaneval": Benchmark(
+        coding.humaneval,
+        coding.humaneval_key,
+        {"test": 200, "train": 800},
+        {"test": lambda i: f"HumanEval/{i}", "train": lambda i: f"HumanEval/train/{i}"},
+    ),
+    "mbpp": Benchmark(
+        coding.mbpp,
+        coding.mbpp_key,
+        {"prompt": 10, "train": 600, "validation": 90, "test": 200},
+        # MBPP numbers its rows through: 1-10 prompt, then test, validation, train.
+        {
+            "prompt": lambda i: 1 + i,
+            "test": lambda i: 11 + i,
+            "validation": lambda i: 211 + i,
+            "train": lambda i: 301 + i,
+        },
+    ),
+}
+
+
+def _belongs(benchmark: Benchmark, row: dict, split: str) -> bool:
+    return fold(benchmark.key(row)) in FOLDS_OF[split]
+
+
+@cache
+def _rows(name: str, split: str) -> tuple[dict, ...]:
+    benchmark, found = BENCHMARKS[name], {}
+    number = benchmark.task_id.get(split)
+    source = benchmark.source(Dice(f"{name}/{split}"))
+    # mmlu's subjects take equal parts of a split, as its source offers them in turn and this quota holds.
+    quota = benchmark.sizes[split] // len(world.SUBJECTS)
+    taken = dict.fromkeys((s.name for s in world.SUBJECTS), 0)
+    while len(found) < benchmark.sizes[split]:
+        row = next(source)
+        key, subject = benchmark.key(row), row.get("subject")
+        if key in found or not _belongs(benchmark, row, split) or taken.get(subject) == quota:
+            continue
+        found[key] = {"task_id": number(len(found)), **row} if number else row
+        if subject:
+            taken[subject] += 1
+    return tuple(found.values())
+
+
+def rows(name: str, split: str) -> list[dict]:
+    """The rows of a split of a nano benchmark, the same on every machine and Python version.
+
+    Args:
+        name: ``mmlu``, ``gsm8k``, ``humaneval`` or ``mbpp``.
+        split: a split of it; every benchmark has ``train`` (for transfers) and ``test``.
+
+    Returns:
+        Fresh shallow copies of the rows, with the columns of the hub's dataset of that name.
+
+    Raises:
+        DataError: there is no such benchmark or split; the message lists those that exist.
+    """
+    if name not in BENCHMARKS:
+        raise DataError(f"no nano benchmark {name!r}; there are {', '.join(BENCHMARKS)}")
+    if split not in BENCHMARKS[name].sizes:
+        raise DataError(f"nano {name} has no split {split!r}; there are {', '.join(BENCHMARKS[name].sizes)}")
+    return [dict(row) for row in _rows(name, split)]
+
+
+def stream(name: str, seed: int | str) -> Iterator[dict]:
+    """An endless stream of rows for pretraining, none of them in any split of the benchmark.
+
+    Args:
+        name: a key of ``BENCHMARKS``.
+        seed: another seed, another stream.
+
+    Yields:
+        Rows without ``task_id``.
+    """
+    benchmark, dice = BENCHMARKS[name], Dice(f"{name}/pretrain/{seed}")
+    source = world.questions(dice, uniform=False) if name == "mmlu" else benchmark.source(dice)
+    return (row for row in source if _belongs(benchmark, row, "pretrain"))
