@@ -80,11 +80,10 @@ recipe = make_recipe(json.loads(sys.argv[1]))
 pair, progress = recipe.pair(), Progress()
 method = recipe.entry.configure({}, 0)
 data = TransferData(recipe.task_splits("gsm8k"), ChatFormat("paper"), "answer", 1024, recipe.task_splits)
-with progress.stage("load the teacher"):
-    teacher = pair.open_teacher()
-    model = teacher.__enter__()
-method.extract(model, pair, data, progress)
-print(json.dumps({"seconds": progress.seconds, "peak GB": round(peak_memory() / 1e9, 2), "dtype": str(model.dtype)}))
+with pair.open_teacher() as teacher:
+    dtype = str(teacher.dtype)
+    method.extract(teacher, pair, data, progress)
+print(json.dumps({"seconds": progress.seconds, "peak GB": round(peak_memory() / 1e9, 2), "dtype": dtype}))
 """
 
 

@@ -7,6 +7,7 @@ which cancel exactly at the start; the finished edit is their difference, a prod
 """
 
 import os
+import random
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from pkt_eval.data.chat import collate
 from pkt_eval.data.records import kind
 from pkt_eval.edits import LowRankEdit
 from pkt_eval.errors import ConfigError, DataError
+from pkt_eval.loss import supervised_loss
 from pkt_eval.methods.base import MethodConfig, TransferData
 from pkt_eval.pair import ModelPair
 from pkt_eval.progress import Progress
@@ -194,9 +196,9 @@ def validation_loss(model: Any, examples: Examples, batch_size: int) -> float:
     model.eval()
     ordered = sorted(examples, key=lambda e: len(e["input_ids"]))
     for i in range(0, len(ordered), batch_size):
-        batch = {k: v.to(model.device) for k, v in collate(ordered[i : i + batch_size], 0).items()}
-        supervised = int((batch["labels"][:, 1:] != -100).sum())
-        total += model(**batch).loss.double().cpu() * supervised
+        batch = collate(ordered[i : i + batch_size], 0)
+        loss, supervised = supervised_loss(model, {k: v.to(model.device) for k, v in batch.items()})
+        total += loss.double().cpu()
         count += supervised
     return float(total / count) if count else float("nan")
 
@@ -212,7 +214,7 @@ def _train(
     progress: Progress,
 ) -> list[float]:
     """Run the Trainer; returns the train loss of each optimizer step."""
-    from transformers import Trainer, TrainingArguments
+    from transformers import TrainingArguments
 
     micro = min(config.micro_batch_size, config.train_batch_size, len(examples))
     with tempfile.TemporaryDirectory(prefix="pkt_finetune_") as folder, _single_process():
@@ -238,7 +240,7 @@ def _train(
             remove_unused_columns=False,
             dataloader_pin_memory=False,
         )
-        trainer = Trainer(
+        trainer = _trainer_class()(
             model=model,
             args=arguments,
             train_dataset=list(examples),
@@ -254,6 +256,50 @@ def _train(
             trainer.add_callback(_bar_callback())
         trainer.train()
     return [round(entry["loss"], 6) for entry in trainer.state.log_history if "loss" in entry]
+
+
+def _trainer_class() -> type:
+    from transformers import Trainer
+
+    class SupervisedTrainer(Trainer):
+        """Trainer with our loss: the mean over the supervised tokens of a whole optimizer step."""
+
+        def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None):
+            loss, count = supervised_loss(model, inputs)
+            return loss / (count if num_items_in_batch is None else num_items_in_batch)
+
+        def _get_train_sampler(self, train_dataset: Any = None) -> "StepSampler":
+            lengths = [len(example["input_ids"]) for example in self.train_dataset]
+            return StepSampler(
+                lengths, self.args.train_batch_size * self.args.gradient_accumulation_steps, self.args.seed
+            )
+
+    return SupervisedTrainer
+
+
+class StepSampler(torch.utils.data.Sampler):
+    """Random order, except that the examples of one optimizer step come by length.
+
+    A step's loss is a mean over its tokens, whatever their order, so nothing changes but the padding: on GSM8K in
+    micro-batches of 8, from 1.55 to about 1.1 times the tokens.
+
+    Args:
+        lengths: Tokens of each example.
+        step: Examples of an optimizer step.
+        seed: Of the order; each pass over the sampler is another epoch.
+    """
+
+    def __init__(self, lengths: Sequence[int], step: int, seed: int) -> None:
+        self.lengths, self.step, self.seed, self.epoch = lengths, step, seed, 0
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __iter__(self) -> Iterator[int]:
+        order = random.Random(f"{self.seed}/{self.epoch}").sample(range(len(self)), len(self))
+        self.epoch += 1
+        for start in range(0, len(order), self.step):
+            yield from sorted(order[start : start + self.step], key=lambda i: self.lengths[i], reverse=True)
 
 
 def _bar_callback() -> Any:

@@ -10,6 +10,7 @@ import torch
 
 from pkt_eval import blocks
 from pkt_eval.errors import ConfigError, DataError
+from pkt_eval.loss import supervised_loss
 
 
 def parameter_sensitivity(
@@ -63,7 +64,8 @@ def parameter_sensitivity(
         for batch in batches:
             for sample in _rows(batch):
                 with torch.enable_grad():
-                    loss = model(**{k: v.to(model.device) for k, v in sample.items()}, use_cache=False).loss
+                    total, count = supervised_loss(model, {k: v.to(model.device) for k, v in sample.items()})
+                    loss = total / count
                     loss.backward()
                 # One read a sample, after the work was queued: a NaN must not end as a score of NaN for everything.
                 if not torch.isfinite(loss):

@@ -6,6 +6,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from pkt_eval import blocks
+from pkt_eval.finetune import FinetuneConfig
 from pkt_eval.methods.base import get_method, methods
 from pkt_eval.methods.lora import principal_start
 from pkt_eval.methods.seeking import next_task
@@ -13,7 +14,7 @@ from pkt_eval.progress import Progress
 from pkt_eval.recipe import make_recipe, make_student
 
 QUIET = Progress(enabled=False)
-TRAINED = [m.name for m in methods().values() if "data" in m.uses]
+TRAINED = [m.name for m in methods().values() if issubclass(m.cls.Config, FinetuneConfig)]
 
 
 def student_of(**arguments):
