@@ -51,12 +51,8 @@ def test_densest_block(benchmark, search):
 @pytest.mark.benchmark(group=f"rank-16 SVD of {SMALL}")
 @pytest.mark.parametrize("svd", [full_svd, thin_svd, truncated_svd])
 def test_svd(benchmark, svd):
-    # A spectrum like a weight matrix's: noise, and a slowly decaying part above it.
-    generator = torch.Generator().manual_seed(0)
-    M = torch.randn(SMALL, generator=generator)
-    M += (torch.randn(SMALL[0], 64, generator=generator) * torch.linspace(3, 0.5, 64)) @ torch.randn(
-        64, SMALL[1], generator=generator
-    )
+    # Noise has no gap after the 16th singular value, which is the slowest case for an iteration; weights are faster.
+    M = torch.randn(SMALL, generator=torch.Generator().manual_seed(0))
     B, A = benchmark.pedantic(svd, (M, 16), rounds=3, warmup_rounds=1)
     optimal = torch.linalg.svdvals(M)[16:].norm()
     assert (M - B @ A).norm() <= optimal * (1 + 1e-5)
