@@ -50,7 +50,7 @@ class PKTStudent(HFLM):
         else:
             base, extra = self._transferred(method, arguments, device)
         if hf.get("dtype", "auto") == "auto":
-            hf["dtype"] = _evaluation_dtype(base, device)
+            hf["dtype"] = _evaluation_dtype(base, device, self.student.needs_float32)
         super().__init__(pretrained=base, **{**hf, **extra})
 
     def _saved(self, folder: str, method: str | None, arguments: dict[str, Any]) -> tuple[str, dict[str, Any]]:
@@ -189,6 +189,12 @@ class PKTPostPKT(PKTStudent):
     METHOD = "seeking"
 
 
+class PKTPrePKT(PKTStudent):
+    """``pkt_prepkt``: LaTen, the PrePKT method."""
+
+    METHOD = "laten"
+
+
 def _share_log() -> None:
     """Let our messages go where lm-eval's go, at its verbosity."""
     theirs, ours = logging.getLogger("lm_eval"), logging.getLogger("pkt_eval")
@@ -207,11 +213,18 @@ def _device(asked: str | None) -> str:
     return str(asked or "cuda") if torch.cuda.is_available() else "cpu"
 
 
-def _evaluation_dtype(base: str, device: str) -> Any:
-    """The checkpoint's dtype, or float32 on a CPU that is slow in it, which is said."""
+def _evaluation_dtype(base: str, device: str, needs_float32: bool) -> Any:
+    """The checkpoint's dtype, or float32 for edits that need it or on a CPU that is slow in it, which is said."""
     import torch
 
     stored = getattr(ModelSource(base).config, "dtype", None) or torch.float32
+    if needs_float32 and stored != torch.float32:
+        log.warning(
+            "this student's edits are too small for %s: evaluating in float32; give dtype=float32 to the students that "
+            "it is compared with, too",
+            _short(stored),
+        )
+        return torch.float32
     chosen = native_dtype(stored, device)
     if chosen != stored:
         log.warning("this CPU has no fast %s: evaluating in %s (choose with dtype=)", _short(stored), _short(chosen))

@@ -4,6 +4,7 @@ An edit is plain data about one named parameter; applying it changes the weight 
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 
@@ -29,6 +30,11 @@ class LowRankEdit:
             raise ConfigError(f"{self.name}: B {tuple(self.B.shape)} and A {tuple(self.A.shape)} do not multiply")
 
     @property
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """What the edit is made of, by part."""
+        return {"A": self.A, "B": self.B}
+
+    @property
     def rank(self) -> int:
         """Number of columns of ``B``; an upper bound on the rank of the edit."""
         return self.A.shape[0]
@@ -47,3 +53,54 @@ class LowRankEdit:
             )
         B, A = (t.to(weight.device, torch.float32) for t in (self.B, self.A))
         weight.copy_(torch.addmm(weight.float(), B, A))
+
+
+@dataclass(frozen=True)
+class LocatedEdit:
+    """``W[i] ← W[i] + δ_i`` for some rows, or ``W[:, i] ← W[:, i] + δ_i`` for some columns; nothing else changes.
+
+    Attributes:
+        name: Full parameter name, e.g. ``model.layers.0.mlp.down_proj.weight``.
+        axis: ``"rows"`` or ``"columns"``.
+        indices: ``(k,)`` int64, no row or column twice.
+        delta: ``(k, width)`` float32: a vector for each index, ``width`` being the size of the other axis.
+    """
+
+    name: str
+    axis: Literal["rows", "columns"]
+    indices: torch.Tensor
+    delta: torch.Tensor
+
+    def __post_init__(self) -> None:
+        if self.axis not in ("rows", "columns"):
+            raise ConfigError(f"{self.name}: an edit is of rows or columns, not of {self.axis!r}")
+        if self.indices.ndim != 1 or self.delta.ndim != 2 or len(self.indices) != len(self.delta):
+            raise ConfigError(
+                f"{self.name}: indices {tuple(self.indices.shape)} and delta {tuple(self.delta.shape)} do not match"
+            )
+        if len(self.indices.unique()) != len(self.indices):
+            raise ConfigError(f"{self.name}: one of the {self.axis} is edited twice")
+
+    @property
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """What the edit is made of, by part; the indices are named by their axis."""
+        return {self.axis: self.indices, "delta": self.delta}
+
+    @torch.no_grad()
+    def apply(self, weight: torch.Tensor) -> None:
+        """Add the vectors to ``weight`` ``(out, in)`` in place, in fp32; only the edited rows or columns are copied.
+
+        Raises:
+            ConfigError: A row or column is not there, or the width differs.
+        """
+        view = weight if self.axis == "rows" else weight.T
+        indices, delta = self.indices.to(weight.device), self.delta.to(weight.device, torch.float32)
+        if delta.shape[1] != view.shape[1] or not (indices.min() >= 0 and indices.max() < len(view)):
+            raise ConfigError(
+                f"{self.name}: the edit is of {len(indices)} {self.axis} of width {delta.shape[1]}, the weight "
+                f"{tuple(weight.shape)}; the student was transferred for another base model"
+            )
+        view[indices] = (view[indices].float() + delta).to(weight.dtype)
+
+
+Edit = LowRankEdit | LocatedEdit

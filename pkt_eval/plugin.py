@@ -12,6 +12,7 @@ MODELS = {
     "pkt_vanilla": f"{_STUDENT}:PKTVanilla",
     "pkt_lora": f"{_STUDENT}:PKTLoRA",
     "pkt_postpkt": f"{_STUDENT}:PKTPostPKT",
+    "pkt_prepkt": f"{_STUDENT}:PKTPrePKT",
 }
 
 

@@ -253,6 +253,7 @@ def code_digest() -> str:
         "methods",
         "locate",
         "extract",
+        "align",
         "data/chat.py",
         "blocks.py",
         "edits.py",

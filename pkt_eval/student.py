@@ -3,7 +3,8 @@
 On disk a student is a folder of formats that people already have tools for:
 
     pkt_student.json   provenance, and the sha256 of every other file
-    adapter/           a PEFT LoRA adapter on the unchanged base (where there is an edit)
+    adapter/           a PEFT LoRA adapter on the unchanged base (where there is a low-rank edit)
+    located/           a safetensors of (block, rows or columns, δ) (where there is a located edit)
     merged/            an ordinary checkpoint with tokenizer and chat template (``pkt-eval transfer --out``)
 """
 
@@ -12,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pkt_eval.edits import LowRankEdit
+from pkt_eval.edits import Edit, LocatedEdit, LowRankEdit
 from pkt_eval.errors import MissingDataError, StoreError
 from pkt_eval.pair import combine_digests, file_digest
 
@@ -31,9 +32,14 @@ class Student:
     """
 
     base: str
-    edits: tuple[LowRankEdit, ...] = ()
+    edits: tuple[Edit, ...] = ()
     chat_template: str | None = None
     provenance: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def needs_float32(self) -> bool:
+        """Whether the edits would round away in 16 bits: located deltas are far below what bfloat16 tells apart."""
+        return any(isinstance(edit, LocatedEdit) for edit in self.edits)
 
     def apply(self, model: Any) -> None:
         """Edit a loaded model's weights in place; ``device_map``, dtype and parallel layouts stay as they are.
@@ -58,7 +64,7 @@ class Student:
 
         parts = {}
         for edit in self.edits:
-            for part, tensor in (("A", edit.A), ("B", edit.B)):
+            for part, tensor in edit.tensors.items():
                 data = tensor.detach().cpu().contiguous().numpy().tobytes()
                 parts[f"{edit.name}.{part}"] = hashlib.sha256(data).hexdigest()
         return combine_digests(parts)
@@ -72,8 +78,10 @@ class Student:
         """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        if self.edits:
-            _save_adapter(self, folder / "adapter")
+        if low_rank := [e for e in self.edits if isinstance(e, LowRankEdit)]:
+            _save_adapter(self.base, low_rank, folder / "adapter")
+        if located := [e for e in self.edits if isinstance(e, LocatedEdit)]:
+            _save_located(located, folder / "located")
         if merged:
             _save_merged(self, folder / "merged")
         files = sorted(f for f in folder.rglob("*") if f.is_file() and f.name != MANIFEST)
@@ -99,9 +107,11 @@ def load_student(folder: Path | str) -> Student:
         path = folder / name
         if not path.is_file() or file_digest(path) != digest:
             raise StoreError(f"{path} is {'altered or truncated' if path.is_file() else 'missing'}")
-    edits = ()
+    edits: tuple[Edit, ...] = ()
     if (folder / "adapter").is_dir():
-        edits = _load_adapter(folder / "adapter")
+        edits += _load_adapter(folder / "adapter")
+    if (folder / "located").is_dir():
+        edits += _load_located(folder / "located")
     return Student(manifest["base"], edits, manifest["chat_template"], manifest["provenance"])
 
 
@@ -123,11 +133,11 @@ def read_manifest(folder: Path | str) -> dict[str, Any]:
     return manifest
 
 
-def _save_adapter(student: Student, folder: Path) -> None:
+def _save_adapter(base: str, edits: list[LowRankEdit], folder: Path) -> None:
     from peft import LoraConfig
     from safetensors.torch import save_file
 
-    ranks = {edit.name.removesuffix(".weight"): edit.rank for edit in student.edits}
+    ranks = {edit.name.removesuffix(".weight"): edit.rank for edit in edits}
     rank = max(ranks.values())
     config = LoraConfig(
         r=rank,
@@ -139,13 +149,13 @@ def _save_adapter(student: Student, folder: Path) -> None:
         lora_dropout=0.0,
         bias="none",
         task_type="CAUSAL_LM",
-        base_model_name_or_path=student.base,
+        base_model_name_or_path=base,
         inference_mode=True,
     )
     folder.mkdir(parents=True, exist_ok=True)
     config.save_pretrained(folder)
     tensors = {}
-    for edit in student.edits:
+    for edit in edits:
         module = "base_model.model." + edit.name.removesuffix(".weight")
         tensors[f"{module}.lora_A.weight"] = edit.A.contiguous()
         tensors[f"{module}.lora_B.weight"] = edit.B.contiguous()
@@ -167,10 +177,28 @@ def _load_adapter(folder: Path) -> tuple[LowRankEdit, ...]:
     )
 
 
+def _save_located(edits: list[LocatedEdit], folder: Path) -> None:
+    from safetensors.torch import save_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {f"{edit.name}.{part}": t.contiguous() for edit in edits for part, t in edit.tensors.items()}
+    save_file(tensors, folder / "edits.safetensors", metadata={"format": "pt"})
+
+
+def _load_located(folder: Path) -> tuple[LocatedEdit, ...]:
+    from safetensors.torch import load_file
+
+    tensors = load_file(folder / "edits.safetensors")
+    places = sorted(key for key in tensors if not key.endswith(".delta"))
+    named = [(key, *key.rsplit(".", 1)) for key in places]
+    return tuple(LocatedEdit(name, axis, tensors[key], tensors[f"{name}.delta"]) for key, name, axis in named)
+
+
 def _save_merged(student: Student, folder: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    model = AutoModelForCausalLM.from_pretrained(student.base, dtype="auto")
+    dtype = "float32" if student.needs_float32 else "auto"
+    model = AutoModelForCausalLM.from_pretrained(student.base, dtype=dtype)
     student.apply(model)
     model.save_pretrained(folder)
     tokenizer = AutoTokenizer.from_pretrained(student.base)

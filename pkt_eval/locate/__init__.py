@@ -1,5 +1,6 @@
-"""Locate: where in the teacher the knowledge for a task sits."""
+"""Locate: where in a model the knowledge for a task sits."""
 
+from pkt_eval.locate.attribution import NeuronScores, neuron_attribution
 from pkt_eval.locate.sensitivity import parameter_sensitivity, select_layers
 
-__all__ = ["parameter_sensitivity", "select_layers"]
+__all__ = ["NeuronScores", "neuron_attribution", "parameter_sensitivity", "select_layers"]

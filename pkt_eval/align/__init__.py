@@ -1,0 +1,8 @@
+"""Align: teacher vectors become changes of the student, by a hypernetwork that learns on the student's own loss."""
+
+from pkt_eval.align.hypernetwork import Hypernetwork
+from pkt_eval.align.inject import injected, located_edits
+from pkt_eval.align.loop import Checkpoint, align
+from pkt_eval.edits import LocatedEdit
+
+__all__ = ["Checkpoint", "Hypernetwork", "LocatedEdit", "align", "injected", "located_edits"]

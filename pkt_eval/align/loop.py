@@ -1,0 +1,185 @@
+"""LaTen's alignment: a few optimizer steps on the hypernetwork, the student's loss being the judge."""
+
+import math
+import random
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from pkt_eval.align.hypernetwork import Hypernetwork
+from pkt_eval.align.inject import injected
+from pkt_eval.data.chat import collate
+from pkt_eval.errors import DataError
+from pkt_eval.locate.select import Located
+from pkt_eval.loss import supervised_loss
+from pkt_eval.progress import Progress
+
+Example = dict[str, list[int]]
+Deltas = dict[str, torch.Tensor]
+
+PENALTY = 1000.0  # weight of Σ_blocks mean(δ²)
+_WEIGHT_DECAY, _BETAS = 0.05, (0.9, 0.95)
+_WARM_UP, _START, _END = 0.1, 25.0, 1e4  # OneCycle's share of rising steps, and what it divides the peak by
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The deltas after an optimizer step.
+
+    Attributes:
+        step: 1 for the first.
+        lm_loss: Mean over the step's samples of the loss that the step was taken on, in nats a token.
+        penalty: ``1000·Σ_blocks mean(δ²)``, likewise before the step.
+        validation_loss: Nats a supervised token with these deltas; NaN without validation examples.
+        learning_rate: Of the step.
+        deltas: Block → ``(L, k, d_S)`` float32.
+    """
+
+    step: int
+    lm_loss: float
+    penalty: float
+    validation_loss: float
+    learning_rate: float
+    deltas: Deltas
+
+
+def align(
+    model: Any,
+    located: Located,
+    vectors: Mapping[str, torch.Tensor],
+    extract: Sequence[Example],
+    examples: Sequence[Example],
+    validation: Sequence[Example],
+    *,
+    steps: int,
+    samples: int,
+    learning_rate: float,
+    seed: int,
+    progress: Progress,
+) -> Iterator[Checkpoint]:
+    """Train a hypernetwork and yield the deltas after each step (arXiv 2505.14436, §3.3).
+
+    A step takes one extract example and ``samples − 1`` align examples. The loss of an example is its LM loss, a mean
+    over its supervised tokens, plus the penalty; the gradient of a step is the sum over its examples. It is first
+    gathered on the deltas and then sent through the hypernetwork once. The model's parameters collect none.
+
+    Args:
+        model: The student, on its device; its ``requires_grad`` flags are left as found.
+        located: Places in the student.
+        vectors: Block → ``(L, k, d_T)`` teacher vectors, in the order of ``located``.
+        extract: Encoded examples, used in turn, one a step.
+        examples: Encoded align examples, in seeded order, none again before all were used.
+        validation: Encoded examples that judge a step.
+        steps: Optimizer steps.
+        samples: Examples of a step.
+        learning_rate: Peak of the schedule.
+        seed: Decides the hypernetwork's start and the order of the examples.
+        progress: Bars.
+
+    Raises:
+        DataError: No example, or a loss that is not finite; it says which.
+    """
+    if not extract or not examples:
+        raise DataError(f"alignment needs examples; got {len(extract)} extract and {len(examples)} align examples")
+    d_teacher, d_student = next(iter(vectors.values())).shape[-1], model.config.hidden_size
+    generator = torch.Generator().manual_seed(seed)
+    net = Hypernetwork(vectors, d_teacher, d_student, generator=generator).to(model.device)
+    optimizer = torch.optim.AdamW(net.parameters(), lr=learning_rate, betas=_BETAS, weight_decay=_WEIGHT_DECAY)
+    drawn = _in_turn(examples, random.Random(seed))
+    for step in range(steps):
+        batch = [extract[step % len(extract)]]
+        batch += [next(drawn) for _ in range(min(samples - 1, len(examples)))]
+        rate = one_cycle(step, steps, learning_rate)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        losses, penalty = gradients(model, located, net, vectors, progress.bar(batch, f"align: step {step + 1}"))
+        if not torch.isfinite(losses).all() or not torch.isfinite(penalty):
+            raise DataError(
+                f"alignment diverged in step {step + 1} of {steps}: losses {losses.tolist()}, penalty "
+                f"{float(penalty):g}; choose a smaller learning_rate, or transfer_dtype=float32"
+            )
+        optimizer.step()
+        with torch.no_grad():
+            deltas = net(vectors)
+        with injected(model, located, deltas):
+            judged = mean_loss(model, progress.bar(validation, f"align: validation {step + 1}"))
+        yield Checkpoint(step + 1, float(losses.mean()), float(penalty), judged, rate, deltas)
+
+
+def gradients(
+    model: Any, located: Located, net: Hypernetwork, vectors: Mapping[str, torch.Tensor], batch: Iterable[Example]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Set the hypernetwork's gradients to the sum over a batch; returns each example's LM loss, and the penalty."""
+    net.zero_grad(set_to_none=True)
+    deltas = net(vectors)
+    leaves = {block: d.detach().requires_grad_() for block, d in deltas.items()}
+    losses = []
+    with _frozen(model), injected(model, located, leaves):
+        for example in batch:
+            total, count = example_loss(model, example)
+            loss = total / count
+            loss.backward()
+            losses.append(loss.detach())
+    penalty = PENALTY * sum(d.pow(2).mean() for d in deltas.values())
+    # One pass through the net: Σ_examples (∂LM/∂δ)·∂δ + n·∂penalty.
+    sums = [leaf.grad for leaf in leaves.values()]
+    torch.autograd.backward([*deltas.values(), len(losses) * penalty], [*sums, None])
+    return torch.stack(losses), penalty.detach()
+
+
+def example_loss(model: Any, example: Example) -> tuple[torch.Tensor, int]:
+    """Summed negative log-likelihood of an example's supervised tokens, in nats, and their number.
+
+    Raises:
+        DataError: No token is supervised.
+    """
+    batch = {key: value.to(model.device) for key, value in collate([example], 0).items()}
+    total, count = supervised_loss(model, batch)
+    if not count:
+        raise DataError("an example has no supervised token, so it has no loss")
+    return total, count
+
+
+@torch.no_grad()
+def mean_loss(model: Any, examples: Iterable[Example]) -> float:
+    """Mean negative log-likelihood of a supervised token over examples, in nats; NaN for no examples."""
+    losses = [example_loss(model, example) for example in examples]
+    count = sum(n for _, n in losses)
+    return float(torch.stack([total.double().cpu() for total, _ in losses]).sum() / count) if count else math.nan
+
+
+def one_cycle(step: int, steps: int, peak: float) -> float:
+    """Learning rate of a step: torch's ``OneCycleLR`` (``pct_start=0.1``, cosine), which divides by zero at 10 steps.
+
+    Few steps have no rising part: the first of four runs at 93 % of the peak, the last at next to nothing. A single
+    step runs at the peak.
+    """
+    if steps == 1:
+        return peak
+    top = _WARM_UP * steps - 1  # the step with the peak rate, not a whole one
+    last = steps - 1
+    if step < top:
+        low, high, share = peak / _START, peak, step / top
+    else:
+        low, high, share = peak, peak / _START / _END, (step - top) / (last - top) if last > top else 0.0
+    return high + (low - high) * (1 + math.cos(math.pi * share)) / 2
+
+
+def _in_turn(examples: Sequence[Example], dice: random.Random) -> Iterator[Example]:
+    """Examples in random order, for ever, none again before all were given."""
+    while True:
+        yield from dice.sample(list(examples), len(examples))
+
+
+@contextmanager
+def _frozen(model: Any) -> Iterator[None]:
+    flags = [(p, p.requires_grad) for p in model.parameters()]
+    try:
+        model.requires_grad_(False)
+        yield
+    finally:
+        for p, flag in flags:
+            p.requires_grad_(flag)

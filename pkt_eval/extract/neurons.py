@@ -1,0 +1,27 @@
+"""Neurons taken out of a model: one vector each."""
+
+from typing import Any
+
+import torch
+
+from pkt_eval import blocks
+from pkt_eval.locate.select import AXIS, Located
+
+
+@torch.no_grad()
+def neuron_vectors(model: Any, located: Located) -> dict[str, torch.Tensor]:
+    """Rows of up and v, columns of down and o: the vectors that a neuron reads from or writes to the residual stream.
+
+    Args:
+        model: A decoder of a known family.
+        located: Which neurons.
+
+    Returns:
+        Block → ``(layers, k, d)`` float32, on the model's device, in the order of ``located``.
+    """
+    found = {}
+    for block, indices in located.indices.items():
+        weights = [model.get_parameter(blocks.weight_name(block, k)).detach() for k in located.layers[block]]
+        rows = [w if AXIS[block] == "rows" else w.T for w in weights]
+        found[block] = torch.stack([w[i].float() for w, i in zip(rows, indices.to(model.device), strict=True)])
+    return found

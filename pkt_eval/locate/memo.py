@@ -1,0 +1,66 @@
+"""Scores on disk: locating is a transfer's longest stage, and its result serves every run that locates alike.
+
+An interrupted transfer goes on behind it, and LaTen's controls and other alignments share it. A file lies under the
+digest of all that decides its scores; one that is damaged is said and made anew.
+"""
+
+import hashlib
+import importlib.metadata
+import logging
+import os
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from pkt_eval.locate.attribution import NeuronScores
+from pkt_eval.pair import combine_digests, store_root
+
+log = logging.getLogger(__name__)
+
+
+def remembered(decided_by: dict[str, Any], compute: Callable[[], NeuronScores]) -> tuple[NeuronScores, bool]:
+    """The scores from the store, or computed and stored.
+
+    Args:
+        decided_by: All that decides the scores, as JSON: model, tokens, options. Versions and our code are added.
+        compute: Called if they are not there.
+
+    Returns:
+        The scores, on the CPU if they were there; and whether they were.
+    """
+    from safetensors import SafetensorError, safe_open
+    from safetensors.torch import save_file
+
+    path = store_root() / "scores" / f"{combine_digests({**decided_by, **_software()})}.safetensors"
+    if path.is_file():
+        try:
+            with safe_open(path, framework="pt") as file:
+                tensors = {name: file.get_tensor(name) for name in file.keys()}
+                if (file.metadata() or {}).get("sha256") != _digest(tensors):
+                    raise SafetensorError("the checksum is another")
+            log.info("attribution scores loaded from %s", path)
+            return NeuronScores(**tensors), True
+        except (SafetensorError, TypeError) as error:
+            log.warning("stored attribution scores %s are damaged (%s); they are made anew", path, error)
+    scores = compute()
+    tensors = {name: t.cpu().contiguous() for name, t in vars(scores).items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    save_file(tensors, temporary, metadata={"sha256": _digest(tensors)})
+    temporary.replace(path)
+    return scores, False
+
+
+def _digest(tensors: dict[str, Any]) -> str:
+    parts = {name: hashlib.sha256(t.numpy().tobytes()).hexdigest() for name, t in tensors.items()}
+    return combine_digests(parts)
+
+
+@cache
+def _software() -> dict[str, Any]:
+    files = sorted([*Path(__file__).parent.glob("*.py"), Path(__file__).parents[1] / "blocks.py"])
+    return {
+        "versions": {p: importlib.metadata.version(p) for p in ("torch", "transformers")},
+        "code": {f.name: hashlib.sha256(f.read_bytes()).hexdigest() for f in files},
+    }
