@@ -92,6 +92,12 @@ def _show(provenance: dict, out: Path) -> None:
             t["validation_loss"] for t in training["tried"] if t["learning_rate"] == training["learning_rate"]
         )
         table.add_row("validation loss", f"{before:.4f} → {after:.4f} in {training['steps']} steps")
+    if alignment := provenance["record"].get("alignment"):
+        steps = alignment.get("steps")
+        after = steps[alignment["chosen_step"] - 1]["validation_loss"] if steps else alignment["validation_loss"]
+        chosen = f" at step {alignment['chosen_step']}" if steps else ""
+        # Too small a change to be seen is a finding, so all digits are shown.
+        table.add_row("validation loss", f"{alignment['validation_loss_of_base']} → {after}{chosen}")
     console = Console()
     console.print(table)
     console.print(f"\nWritten to {out}. Evaluate it with either of", highlight=False)

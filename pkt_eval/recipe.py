@@ -1,7 +1,6 @@
 """Recipe: everything that decides a student, checked; and the way from it to the student, through the store."""
 
 import difflib
-import hashlib
 import importlib.metadata
 import logging
 import platform
@@ -18,7 +17,7 @@ from pkt_eval.data.chat import ChatFormat
 from pkt_eval.data.splits import Splits, build_splits, canonical_task
 from pkt_eval.errors import ConfigError
 from pkt_eval.methods.base import Method, TransferData, TransferMethod, get_method, methods
-from pkt_eval.pair import ModelPair, ModelSource, combine_digests
+from pkt_eval.pair import ModelPair, ModelSource, combine_digests, file_digest
 from pkt_eval.progress import Progress
 from pkt_eval.store import Store
 from pkt_eval.student import Student
@@ -245,23 +244,18 @@ def _installed(package: str) -> bool:
     return True
 
 
+def transfer_sources() -> list[Path]:
+    """Our sources that may decide a student: all but the rooms that run after a transfer or only talk about it."""
+    root = Path(__file__).parent
+    apart = ("code", "model_wrappers", "nano", "tasks", "cli.py", "plugin.py", "progress.py", "store.py")
+    return sorted(f for f in root.rglob("*.py") if f.relative_to(root).parts[0] not in apart)
+
+
 @cache
 def code_digest() -> str:
     """sha256 over our own sources that compute transfers: a changed method makes no stale student."""
     root = Path(__file__).parent
-    parts = (
-        "methods",
-        "locate",
-        "extract",
-        "align",
-        "data/chat.py",
-        "blocks.py",
-        "edits.py",
-        "finetune.py",
-        "pair.py",
-    )
-    files = sorted(f for p in parts for f in ([root / p] if p.endswith(".py") else (root / p).glob("*.py")))
-    return combine_digests({f.relative_to(root).as_posix(): hashlib.sha256(f.read_bytes()).hexdigest() for f in files})
+    return combine_digests({f.relative_to(root).as_posix(): file_digest(f) for f in transfer_sources()})
 
 
 def peak_memory() -> int | None:

@@ -3,6 +3,8 @@
 import hashlib
 import os
 import shutil
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -12,7 +14,7 @@ from pkt_eval import nano
 from pkt_eval.errors import ConfigError, IncompatiblePairError, MissingDataError
 from pkt_eval.methods.base import methods
 from pkt_eval.pair import ModelSource, file_digest
-from pkt_eval.recipe import _identity, make_recipe, make_student, unknown_options
+from pkt_eval.recipe import _identity, make_recipe, make_student, transfer_sources, unknown_options
 
 
 def fingerprint_of(**arguments) -> dict:
@@ -168,3 +170,14 @@ def test_every_method_has_its_papers_and_its_options_explained():
         assert method.title and method.reference and method.paradigm in ("PostPKT", "PrePKT", "baseline", "control")
         assert method.uses <= {"teacher", "data"}
         assert all(field.description for field in method.options().values()), method.name
+
+
+def test_every_source_that_a_transfer_imports_counts_in_the_fingerprint():
+    code = (
+        "import sys; from pkt_eval.methods.base import methods; methods();"
+        "print(*(m.__file__ for n, m in sys.modules.items() if n.startswith('pkt_eval.') and m.__file__))"
+    )
+    imported = set(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.split())
+    counted = {str(f) for f in transfer_sources()}
+    assert len(imported) > 20
+    assert {Path(f).name for f in imported - counted} <= {"plugin.py", "progress.py"}
