@@ -10,6 +10,8 @@ import torch
 
 from pkt_eval.errors import ConfigError
 
+_CHUNK = 1 << 20  # entries: 4 MB of float32
+
 
 @dataclass(frozen=True)
 class LowRankEdit:
@@ -41,7 +43,7 @@ class LowRankEdit:
 
     @torch.no_grad()
     def apply(self, weight: torch.Tensor) -> None:
-        """Add the product to ``weight`` ``(out, in)`` in place; one fp32 copy of this one matrix is held meanwhile.
+        """Add the product to ``weight`` ``(out, in)``, in fp32: the same tensor, with new data.
 
         Raises:
             ConfigError: The shapes differ.
@@ -52,7 +54,14 @@ class LowRankEdit:
                 "the student was transferred for another base model"
             )
         B, A = (t.to(weight.device, torch.float32) for t in (self.B, self.A))
-        weight.copy_(torch.addmm(weight.float(), B, A))
+        # New memory rather than the old in place: a loaded checkpoint is mapped from its file, and writing into it
+        # copies it page by page. Some rows at a time, so that the fp32 copies stay in cache.
+        edited = torch.empty_like(weight.data)
+        step = max(1, _CHUNK // A.shape[1])
+        for row in range(0, len(edited), step):
+            rows = slice(row, row + step)
+            edited[rows] = torch.addmm(weight.data[rows].float(), B[rows], A)
+        weight.data = edited
 
 
 @dataclass(frozen=True)

@@ -347,4 +347,5 @@ def _quiet_peft() -> Iterator[None]:
 
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"peft\..*")
+        warnings.filterwarnings("ignore", message=r".*is_gradient_checkpointing")  # peft asks by the old name
         yield

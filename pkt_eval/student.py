@@ -56,7 +56,7 @@ class Student:
                     f"{edit.name} is offloaded and cannot be edited in place: write the merged student by "
                     "`pkt-eval transfer … --out DIR`, and evaluate it as student=DIR"
                 )
-            edit.apply(parameters[edit.name].data)
+            edit.apply(parameters[edit.name])
 
     def weights_digest(self) -> str:
         """sha256 of the edits' names and values: two students with equal digests are the same model."""

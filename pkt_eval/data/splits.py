@@ -173,18 +173,18 @@ def question(record: dict) -> str:
 
 
 def _from_rows(benchmark: str, seed: int, data_dir: str | Path | None, sizes: dict[str, int]) -> Splits:
-    records, source = _pool(benchmark, data_dir, need=sum(sizes.values()))
-    fitted = _fit(sizes, len(records))
+    rows, source = _pool(benchmark, data_dir, need=sum(sizes.values()))
+    fitted = _fit(sizes, len(rows))
     if fitted != sizes:
         warnings.warn(
-            f"{benchmark}: the splits ask for {sum(sizes.values())} records and {source} has {len(records)}; "
+            f"{benchmark}: the splits ask for {sum(sizes.values())} records and {source} has {len(rows)}; "
             f"they shrink to {', '.join(f'{name} {size}' for name, size in fitted.items())}",
             stacklevel=3,
         )
-    random.Random(seed).shuffle(records)
+    random.Random(seed).shuffle(rows)
     parts, start = {}, 0
     for name in SPLIT_NAMES:
-        parts[name] = records[start : start + fitted[name]]
+        parts[name] = [to_chat(benchmark, row) for row in rows[start : start + fitted[name]]]
         start += fitted[name]
     return Splits(benchmark=benchmark, source=f"{source}, seed {seed}", **parts)
 
@@ -205,7 +205,7 @@ def _pool(benchmark: str, data_dir: str | Path | None, need: int) -> tuple[list[
         rows += load_rows("mmlu", "auxiliary_train", data_dir=data_dir)
     if origin != benchmark:
         rows = [completion for row in rows if (completion := as_completion(row))]
-    unique = {question(record): record for record in (to_chat(benchmark, row) for row in rows)}
+    unique = {user_turn(benchmark, row): row for row in rows}
     if has_split(benchmark, "test", data_dir=data_dir):
         for row in load_rows(benchmark, "test", data_dir=data_dir):
             unique.pop(user_turn(benchmark, row), None)

@@ -24,6 +24,7 @@ METRICS = ("acc,none", "exact_match,strict-match", "pass@1,judged")
 def main() -> None:
     """Score every student on the four benchmarks and print the table."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("TQDM_DISABLE", "1")  # one bar is enough; read when tqdm is imported
     logging.basicConfig(level=logging.ERROR)
     from rich.console import Console
     from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
