@@ -22,7 +22,7 @@ from pkt_eval.data.records import kind
 from pkt_eval.edits import LowRankEdit
 from pkt_eval.errors import ConfigError, DataError
 from pkt_eval.loss import supervised_loss
-from pkt_eval.methods.base import MethodConfig, TransferData
+from pkt_eval.methods.base import MethodConfig, TransferData, plus_separated
 from pkt_eval.pair import ModelPair
 from pkt_eval.progress import Progress
 
@@ -34,23 +34,16 @@ _EPOCHS = {"mmlu": 5, "gsm8k": 5, "humaneval": 3, "mbpp": 5}
 _RATES = {"mmlu": 3e-4, "gsm8k": 3e-4, "humaneval": 3e-5, "mbpp": 3e-4}
 
 
-def _plus_separated(value: Any) -> Any:
-    """``"up+down"`` → ``("up", "down")``: lm-eval's ``--model_args`` keep the comma for themselves."""
-    if isinstance(value, str):
-        return tuple(value.split("+"))
-    return (value,) if isinstance(value, int | float) else value
-
-
 class FinetuneConfig(MethodConfig):
     """Options of every method that fine-tunes a LoRA; the defaults are the published protocol."""
 
-    modules: Annotated[tuple[str, ...], BeforeValidator(_plus_separated)] = ("up", "down", "v", "o")
+    modules: Annotated[tuple[str, ...], BeforeValidator(plus_separated)] = ("up", "down", "v", "o")
     """Blocks that are trained, joined by +: out of up, gate, down, q, k, v, o."""
     rank: int = Field(16, gt=0)
     """Rank r of the product."""
     alpha: float = Field(16.0, gt=0)
     """The product is scaled by alpha/r."""
-    learning_rate: Annotated[tuple[float, ...], BeforeValidator(_plus_separated)] = ()
+    learning_rate: Annotated[tuple[float, ...], BeforeValidator(plus_separated)] = ()
     """Peak rate; default 3e-4 (HumanEval 3e-5). Of several, joined by +, the validation split chooses."""
     epochs: float | None = Field(None, ge=0)
     """Passes over the train split; default 5 (HumanEval 3)."""

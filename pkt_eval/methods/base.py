@@ -61,6 +61,13 @@ class MethodConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
+def plus_separated(value: Any) -> Any:
+    """``"up+down"`` → ``("up", "down")``, for options with several values: in ``--model_args`` the comma is taken."""
+    if isinstance(value, str):
+        return tuple(value.split("+"))
+    return (value,) if isinstance(value, int | float) else value
+
+
 class TransferMethod(ABC):
     """One way to make a student.
 

@@ -21,7 +21,7 @@ from pkt_eval.extract.neurons import neuron_vectors
 from pkt_eval.locate.attribution import attribute
 from pkt_eval.locate.memo import remembered
 from pkt_eval.locate.select import AXIS, Counts, Located, best, best_layers, neuron_counts, value_scores
-from pkt_eval.methods.base import MethodConfig, TransferData, TransferMethod, register
+from pkt_eval.methods.base import MethodConfig, TransferData, TransferMethod, plus_separated, register
 from pkt_eval.pair import ModelPair, ModelSource
 from pkt_eval.progress import Progress
 from pkt_eval.student import Student
@@ -33,14 +33,10 @@ _STEPS = {"mmlu": 2, "gsm8k": 4, "humaneval": 3, "mbpp": 8}  # published, by kin
 _STRIPPED = '." )\n,]'  # not the last token that anything should be attributed to
 
 
-def _plus_separated(value: Any) -> Any:
-    return tuple(value.split("+")) if isinstance(value, str) else value
-
-
 class LaTenConfig(MethodConfig):
     """Options of LaTen; the defaults are the published protocol, with exact attribution."""
 
-    modules: Annotated[tuple[str, ...], BeforeValidator(_plus_separated)] = ("up", "down", "v", "o")
+    modules: Annotated[tuple[str, ...], BeforeValidator(plus_separated)] = ("up", "down", "v", "o")
     """Blocks that are edited, joined by +: out of up, down, v, o."""
     rate: float = Field(0.1, gt=0, le=1)
     """Share of a student layer's neurons that are edited."""
