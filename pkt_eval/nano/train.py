@@ -29,6 +29,7 @@ from pkt_eval.nano import ROLES, corpus, models, tokenizer
 from pkt_eval.nano.card import Training, card, versions
 from pkt_eval.nano.muon import Muon
 from pkt_eval.nano.score import score_all
+from pkt_eval.pair import native_dtype
 
 ROWS = 16
 WARMUP = 0.05
@@ -54,14 +55,6 @@ def rate_at(step: int, steps: int) -> float:
     if step < warmup:
         return (step + 1) / warmup
     return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
-
-
-def has_bf16() -> bool:
-    """Whether this CPU multiplies in bfloat16; where it does not, bfloat16 is far slower than fp32."""
-    with contextlib.suppress(AttributeError):
-        capabilities = torch.cpu.get_capabilities()
-        return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
-    return False
 
 
 def optimizers(model: LlamaForCausalLM, recipe: Recipe, dtype: torch.dtype) -> list[torch.optim.Optimizer]:
@@ -150,7 +143,7 @@ def train_one(
     if scale <= 0 or threads <= 0:
         raise ConfigError(f"scale and threads must be above 0, got {scale} and {threads}")
     torch.set_num_threads(threads)
-    bf16 = has_bf16() if bf16 is None else bf16
+    bf16 = native_dtype(torch.bfloat16, "cpu") == torch.bfloat16 if bf16 is None else bf16
     recipe = dataclasses.replace(RECIPES[role], steps=max(2, round(RECIPES[role].steps * scale)))
     texts = (d.prompt + d.answer for d in islice(corpus.documents(seed), TOKENIZER_DOCUMENTS))
     vocabulary = tokenizer.train(texts)
