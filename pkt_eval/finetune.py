@@ -2,8 +2,8 @@
 
 A PostPKT student starts as ``(W − B₀A₀) + BA`` with ``B₀A₀ = BA``, i.e. as the vanilla student. The base is not
 rewritten for that: rounded to bf16, ``W − B₀A₀`` would differ from what it should be by as much as a fine-tune moves.
-The same function is computed as ``W x + B(Ax) − B₀(A₀x)``, a trainable adapter and a frozen one of opposite sign,
-which cancel exactly at the start; the finished edit is their difference, a product of twice the rank.
+The same function is computed as ``W x + [B, −B₀]([A; A₀]x)``, one adapter of twice the rank of which half is frozen;
+the halves cancel at the start, and the finished edit is the adapter as it stands.
 """
 
 import os
@@ -51,12 +51,10 @@ class FinetuneConfig(MethodConfig):
     """Optimizer steps at most; overrides epochs where positive, and 0 means no training at all."""
     train_batch_size: int = Field(64, gt=0)
     """Examples an optimizer step."""
-    micro_batch_size: int = Field(8, gt=0)
-    """Examples a forward pass; the rest of a step is accumulated."""
+    micro_batch_size: int | None = Field(None, gt=0)
+    """Examples a forward pass, of which a step accumulates several; default 2 on a CPU, 8 elsewhere."""
     warmup_ratio: float = Field(0.0, ge=0, lt=1)
     """Share of the steps with a rising rate; after it the rate falls linearly to zero."""
-    weight_decay: float = Field(0.0, ge=0)
-    """AdamW's weight decay."""
 
     @model_validator(mode="after")
     def _names(self) -> "FinetuneConfig":
@@ -105,10 +103,14 @@ def finetune(
         raise ConfigError("several learning rates need a validation split that chooses; it is empty")
     epochs = _EPOCHS[task] if config.epochs is None else config.epochs
 
+    # A CPU gains nothing from a wider product, and pays for its padding and its memory.
+    micro = config.micro_batch_size or (2 if pair.device.startswith("cpu") else 8)
+
     scale = config.alpha / config.rank
+    frozen = config.rank if any(B.any() for B, _ in start.values()) else 0
     lora = LoraConfig(
-        r=config.rank,
-        lora_alpha=config.alpha,
+        r=config.rank + frozen,
+        lora_alpha=scale * (config.rank + frozen),
         target_modules=sorted(start),
         lora_dropout=0.0,
         bias="none",
@@ -117,27 +119,21 @@ def finetune(
     )
     with _quiet_peft():
         peft_model = get_peft_model(model, lora, adapter_name="student")
-    adapters = ["student"]
-    if any(B.any() for B, _ in start.values()):
-        peft_model.add_adapter("start", lora)
-        adapters.append("start")
     layers = {name: model.get_submodule(name) for name in start}
+    if frozen:
+        _freeze_second_half(layers, config.rank)
 
     tried = []
     for rate in rates:
-        _reset(layers, start, scale, adapters)
-        # peft turns gradients on for every active adapter; the starting product stays where it is.
-        peft_model.base_model.set_adapter(adapters)
-        for name, parameter in peft_model.named_parameters():
-            parameter.requires_grad_(".student." in name)
+        _reset(layers, start, scale, frozen)
         with progress.stage("validation"):
-            before = validation_loss(peft_model, validation, config.micro_batch_size)
+            before = validation_loss(peft_model, validation, micro)
         with progress.stage("finetune"):
             losses = []
             if config.max_steps and epochs:
-                losses = _train(peft_model, train, config, rate, epochs, seed, pair, progress)
+                losses = _train(peft_model, train, config, micro, rate, epochs, seed, pair, progress)
         with progress.stage("validation"):
-            after = validation_loss(peft_model, validation, config.micro_batch_size)
+            after = validation_loss(peft_model, validation, micro)
         if after != after or (losses and losses[-1] != losses[-1]):
             raise DataError(f"fine-tuning at learning rate {rate:g} diverged: the loss is NaN; choose a smaller one")
         # Only the best so far is kept: adapters are small beside the model, but there may be many rates.
@@ -154,32 +150,40 @@ def finetune(
     with _quiet_peft():
         peft_model.unload()
 
-    edits = []
-    for name, (B, A) in best.items():
-        B0, A0 = (t.float().cpu() for t in start[name])
-        B = B * scale
-        if "start" in adapters:
-            B, A = torch.cat([B, -B0], dim=1), torch.cat([A, A0], dim=0)
-        edits.append(LowRankEdit(f"{name}.weight", B.contiguous(), A.contiguous()))
+    edits = tuple(LowRankEdit(f"{name}.weight", B * scale, A) for name, (B, A) in best.items())
     record = {
         "learning_rate": chosen,
         "steps": len(tried[rates.index(chosen)]["train_loss"]),
         "tried": tried,
         "examples": {"train": len(train), "validation": len(validation)},
     }
-    return tuple(edits), {"training": record}
+    return edits, {"training": record}
 
 
-def _reset(layers: dict[str, Any], start: dict[str, Factors], scale: float, adapters: list[str]) -> None:
+def _reset(layers: dict[str, Any], start: dict[str, Factors], scale: float, frozen: int) -> None:
     with torch.no_grad():
         for name, layer in layers.items():
-            B, A = start[name]
-            for adapter in adapters:
-                layer.lora_A[adapter].weight.copy_(A)
-                layer.lora_B[adapter].weight.copy_(B / scale)
-            layer.scaling["student"] = scale
-            if "start" in adapters:
-                layer.scaling["start"] = -scale
+            B, A = (t.float() for t in start[name])
+            B = B / scale
+            layer.lora_A["student"].weight.copy_(torch.cat([A, A]) if frozen else A)
+            layer.lora_B["student"].weight.copy_(torch.cat([B, -B], dim=1) if frozen else B)
+
+
+def _freeze_second_half(layers: dict[str, Any], rank: int) -> None:
+    """Drop the gradients of ``B₀`` and ``A₀`` as they appear, before they count in a norm or a step.
+
+    AdamW, without weight decay, leaves a weight that never had a gradient where it is.
+    """
+
+    def clear(unused: slice | tuple[slice, slice]) -> Any:
+        def hook(parameter: Any) -> None:
+            parameter.grad[unused] = 0
+
+        return hook
+
+    for layer in layers.values():
+        layer.lora_A["student"].weight.register_post_accumulate_grad_hook(clear(slice(rank, None)))
+        layer.lora_B["student"].weight.register_post_accumulate_grad_hook(clear((slice(None), slice(rank, None))))
 
 
 @torch.no_grad()
@@ -200,6 +204,7 @@ def _train(
     model: Any,
     examples: Examples,
     config: FinetuneConfig,
+    micro: int,
     rate: float,
     epochs: float,
     seed: int,
@@ -209,7 +214,7 @@ def _train(
     """Run the Trainer; returns the train loss of each optimizer step."""
     from transformers import TrainingArguments
 
-    micro = min(config.micro_batch_size, config.train_batch_size, len(examples))
+    micro = min(micro, config.train_batch_size, len(examples))
     with tempfile.TemporaryDirectory(prefix="pkt_finetune_") as folder, _single_process():
         arguments = TrainingArguments(
             output_dir=folder,
@@ -220,7 +225,6 @@ def _train(
             max_steps=config.max_steps,
             lr_scheduler_type="linear",
             warmup_steps=config.warmup_ratio,  # transformers 5 reads a value below 1 as a ratio
-            weight_decay=config.weight_decay,
             optim="adamw_torch",
             logging_steps=1,
             logging_strategy="steps",
