@@ -20,6 +20,7 @@ from pkt_eval.code.source import (
     CODE_START,
     DEFINITIONS,
     FUNCTIONS,
+    IMPORTS,
     Parser,
     Piece,
     body_size,
@@ -35,6 +36,9 @@ from pkt_eval.code.source import (
 )
 
 FUTURE = re.compile(r"^from __future__ import .*\n", re.M)
+THOUGHT_END = re.compile(r"^[ \t]*</think>[ \t]*$", re.M)
+# A line of an interactive session: ">>> def f(x):", "...     return x".
+SESSION = re.compile(r"^[ \t]*(?:>>>|\.\.\.)(?: (.*))?$", re.M)
 MOST_ROUNDS = 10
 
 
@@ -55,6 +59,7 @@ def extract_code(answer: str, *, prompt: str | None = None, entry_point: str | N
     answer = answer.replace("\r\n", "\n").replace("\r", "\n").lstrip("\ufeff")
     if answer.lstrip().startswith("<think>"):
         answer = answer.rpartition("</think>")[2]
+    answer = THOUGHT_END.split(answer)[-1]  # also of a thought that the prompt began
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the answer's bad escapes and the like
         return _extract(answer, prompt, entry_point)
@@ -88,7 +93,7 @@ def _extract(answer: str, prompt: str | None, entry_point: str | None) -> str:
             return continued
 
     pieces = _pieces(parser, segments)
-    main = next((i for i, piece in enumerate(pieces) if entry_point and _defines(piece, entry_point)), None)
+    main = _main(pieces, entry_point) if entry_point else None
     if main is None and stub is not None:
         program = _continue(parser, stub, segments, any_body=not any(map(_has_definitions, pieces)))
         if program:
@@ -130,8 +135,11 @@ def _continue_at_once(parser: Parser, stub: _Stub, answer: str, lead: str) -> st
         return grown[0]
     # Without its indentation the first line may be prose, or the start of a program of its own.
     first = next((line for line in lead.split("\n") if line.strip()), "")
-    grown = _grow(parser, stub, stub.text, lead)
-    return grown[0] if grown and (indentation(first) or not stub.text.endswith("\n")) else ""
+    if not indentation(first) and stub.text.endswith("\n"):
+        return ""
+    # The lead ends at the first fence; the answer goes further if that is in a string.
+    ways = [_grow(parser, stub, stub.text, lead), grown, _grow(parser, stub, stub.text, _tabs_to_blanks(lead))]
+    return max(filter(None, ways), key=lambda way: way[2], default=("",))[0]
 
 
 def _continue(parser: Parser, stub: _Stub, segments: list[Segment], any_body: bool) -> str:
@@ -155,7 +163,7 @@ def _continue(parser: Parser, stub: _Stub, segments: list[Segment], any_body: bo
 def _indentations(stub: _Stub, text: str) -> Iterator[tuple[str, str]]:
     """Ways in which a body may have been meant, as pairs of a head and what follows it."""
     head = stub.text if stub.text.endswith("\n") else stub.text.rstrip(" \t") + "\n"
-    lines = [re.sub(r"^[ \t]+", lambda blank: blank[0].expandtabs(4), line) for line in text.split("\n")]
+    lines = _tabs_to_blanks(text).split("\n")
     while lines and not lines[0].strip():
         del lines[0]
     # Words before the body: "The body is:" and then indented lines.
@@ -169,6 +177,11 @@ def _indentations(stub: _Stub, text: str) -> Iterator[tuple[str, str]]:
         yield head, "\n".join(stub.indent + line for line in dedent("\n".join(body)).split("\n"))
         if any(CODE_START.match(line) for line in lines[:prose]):
             break
+
+
+def _tabs_to_blanks(text: str) -> str:
+    """The text with its indentation in blanks, as that of a prompt is."""
+    return re.sub(r"^[ \t]+", lambda blank: blank[0].expandtabs(4), text, flags=re.M)
 
 
 def _grow(parser: Parser, stub: _Stub, head: str, text: str) -> tuple[str, bool, int] | None:
@@ -194,14 +207,28 @@ def _end(node: ast.AST) -> tuple[int, int]:
 
 
 def _pieces(parser: Parser, segments: list[Segment]) -> list[Piece]:
-    """The code of an answer in order: of its blocks and of what precedes them, else of the rest."""
+    """The code of an answer in order: of its blocks and of what precedes them, else of the rest, else of sessions."""
     likely = [s for i, s in enumerate(segments) if s.fenced or i == 0]
     found = [piece for segment in likely for piece in parser.pieces(segment.text)]
-    return found or [p for s in segments if s not in likely for p in parser.pieces(s.text)]
+    found = found or [p for s in segments if s not in likely for p in parser.pieces(s.text)]
+    if found:
+        return found
+    sessions = ("\n".join(SESSION.findall(segment.text)) for segment in segments)
+    return [piece for session in sessions for piece in parser.pieces(session) if _has_definitions(piece)]
 
 
 def _has_definitions(piece: Piece) -> bool:
     return any(isinstance(node, DEFINITIONS) for node in piece.tree.body)
+
+
+def _main(pieces: list[Piece], name: str) -> int | None:
+    """The first piece that defines a name; one that only imports it may be a test of another."""
+    able = [i for i, piece in enumerate(pieces) if _defines(piece, name)]
+    for i in able:
+        sources = [node for node in pieces[i].tree.body if name in bound_names(node)]
+        if not sources or not all(isinstance(node, IMPORTS) for node in sources):
+            return i
+    return able[0] if able else None
 
 
 def _defines(piece: Piece, name: str) -> bool:
@@ -222,7 +249,7 @@ def _join(parser: Parser, pieces: list[Piece], main: int, stub: _Stub | None, en
     bound already, since a second version is an alternative or a quotation.
     """
     tree = pieces[main].tree
-    bound, used = bound_names(tree), used_names(tree)
+    bound, used = bound_names(tree), used_names(pieces[main].text)
     preamble = []
     if stub is not None:
         for node, text in statements(stub.piece):
@@ -230,7 +257,7 @@ def _join(parser: Parser, pieces: list[Piece], main: int, stub: _Stub | None, en
             if node is not stub.function and not (names and names <= bound):
                 preamble.append(text)
                 bound |= names
-                used |= used_names(node)
+                used |= used_names(text)
 
     offered = [(i, node, text) for i, piece in enumerate(pieces) if i != main for node, text in statements(piece)]
     taken: dict[int, tuple[int, str]] = {}
@@ -238,13 +265,14 @@ def _join(parser: Parser, pieces: list[Piece], main: int, stub: _Stub | None, en
         before = len(taken)
         for number, (i, node, text) in enumerate(offered):
             names = bound_names(node)
-            # Without an entry point the tests may call any definition.
-            wanted = names & used or (not entry_point and isinstance(node, DEFINITIONS))
-            fresh = not names <= bound if isinstance(node, (ast.Import, ast.ImportFrom)) else not names & bound
-            if names and wanted and fresh:
+            # Without an entry point the tests may call any definition; a class they may call in any case.
+            wanted = names & used or (isinstance(node, DEFINITIONS) if not entry_point else _is_plain_class(node))
+            fresh = not names <= bound if isinstance(node, IMPORTS) else not names & bound
+            # A statement that shares a line with another has a text that does not parse.
+            if names and wanted and fresh and parser.tree(text):
                 taken[number] = (i, text)
                 bound |= names
-                used |= used_names(node)
+                used |= used_names(text)
         if len(taken) == before:
             break
 
@@ -258,6 +286,11 @@ def _join(parser: Parser, pieces: list[Piece], main: int, stub: _Stub | None, en
     if parser.tree(program) is None:  # a __future__ import must come first
         program = "".join(FUTURE.findall(program)) + FUTURE.sub("", program)
     return program
+
+
+def _is_plain_class(node: ast.stmt) -> bool:
+    """Whether a statement is a class of data; one with a base may need what is not there, as tests do."""
+    return isinstance(node, ast.ClassDef) and all(isinstance(b, ast.Name) and b.id == "object" for b in node.bases)
 
 
 def _alias(owner: ast.ClassDef, method: ast.FunctionDef | ast.AsyncFunctionDef) -> str:

@@ -7,6 +7,7 @@ time.
 
 import ast
 import re
+import symtable
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ BUDGET_ATTEMPTS = 400
 
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 DEFINITIONS = (*FUNCTIONS, ast.ClassDef)
+IMPORTS = (ast.Import, ast.ImportFrom)
 OWN_SCOPE = (ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 # A line at which code may begin again after something that is not code.
 CODE_START = re.compile(r"(?:async +def|def|class|import|from) +\w|@\w|[A-Za-z_]\w* *=[^=]")
@@ -157,6 +159,8 @@ def indentation(line: str) -> int:
 
 def is_prose(node: ast.stmt) -> bool:
     """Whether a statement is but a few words, with no effect except to fail: "Explanation", "[DONE]"."""
+    if isinstance(node, ast.AnnAssign):
+        return node.value is None  # "Time: O(n)"
     if not isinstance(node, ast.Expr):
         return False
     parts = [part for part in ast.walk(node.value) if isinstance(part, ast.expr)]
@@ -181,9 +185,19 @@ def bound_names(node: ast.AST) -> set[str]:
     return names
 
 
-def used_names(node: ast.AST) -> set[str]:
-    """Names that are read anywhere below a node."""
-    return {part.id for part in ast.walk(node) if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Load)}
+def used_names(text: str) -> set[str]:
+    """Names that code reads from its module; arguments and variables of its functions are not among them."""
+    names = set()
+    try:
+        todo = [symtable.symtable(text, "<answer>", "exec")]
+    except SyntaxError:  # a statement that shares its last line with the next one
+        return names
+    while todo:
+        table = todo.pop()
+        todo.extend(table.get_children())
+        symbols = (symbol for symbol in table.get_symbols() if symbol.is_referenced())
+        names |= {s.get_name() for s in symbols if s.is_global() or table.get_type() == "module"}
+    return names
 
 
 def body_size(function: ast.AST) -> int:
