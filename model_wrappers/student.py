@@ -12,12 +12,14 @@ from typing import Any
 
 from lm_eval.models.huggingface import HFLM
 
-from pkt_eval.errors import ConfigError
+from pkt_eval.data.task_functions import JudgedAhead
+from pkt_eval.errors import ConfigError, end_lm_eval_in_one_line
 from pkt_eval.pair import ModelSource, native_dtype
 from pkt_eval.recipe import FIELDS, make_recipe, make_student, unknown_options
 from pkt_eval.student import load_student, set_chat_template
 
 log = logging.getLogger(__name__)
+end_lm_eval_in_one_line()
 
 _HF = frozenset(inspect.signature(HFLM.__init__).parameters) - {"self", "kwargs"}
 # Tasks worded as in the transfer data, which are asked in the chat format.
@@ -144,9 +146,14 @@ class PKTStudent(HFLM):
         return super().chat_template(chat_template)
 
     def generate_until(self, requests: list[Any], *args: Any, **kwargs: Any) -> list[str]:
-        """As ``hf``; warns of a format mismatch."""
+        """As ``hf``; warns of a format mismatch, and has code judged while the next answers are generated."""
         self._check_format(requests)
-        return super().generate_until(requests, *args, **kwargs)
+        hook = self.cache_hook
+        self.cache_hook = JudgedAhead(hook, requests)
+        try:
+            return super().generate_until(requests, *args, **kwargs)
+        finally:
+            self.cache_hook = hook
 
     def loglikelihood(self, requests: list[Any], *args: Any, **kwargs: Any) -> list[tuple[float, bool]]:
         """As ``hf``; warns of a format mismatch."""

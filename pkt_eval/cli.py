@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from pkt_eval.data.cli import app as data_app
+from pkt_eval.doctor import doctor
 from pkt_eval.errors import ConfigError, PKTError
 from pkt_eval.methods.base import get_method, methods
 from pkt_eval.recipe import FIELDS, Recipe, make_recipe, make_student, unknown_options
@@ -29,6 +30,7 @@ app = typer.Typer(
     add_completion=False,
 )
 app.add_typer(data_app, name="data")
+app.command()(doctor)
 
 
 def _transfer_help() -> str:

@@ -10,7 +10,12 @@ from typing import Any
 
 from lm_eval.api.task import ConfigurableTask
 
+from pkt_eval.code.levels import choose
 from pkt_eval.data.sources import load_dataset
+from pkt_eval.data.task_functions import CODE_FILTERS, CodeFilter
+from pkt_eval.errors import end_lm_eval_in_one_line
+
+end_lm_eval_in_one_line()
 
 
 class BenchmarkTask(ConfigurableTask):
@@ -23,6 +28,11 @@ class BenchmarkTask(ConfigurableTask):
     def __init__(self, config: dict[str, Any]) -> None:
         # lm-eval leaves the key that named this class in the configuration, where its own parser rejects it.
         super().__init__(config={key: value for key, value in config.items() if key != "class"})
+        for chain in self.config.filter_list or ():
+            for step in chain["filter"]:
+                if isinstance(code := step.get("filter_fn"), CodeFilter):
+                    choose()  # before a model is loaded for answers that could then not be judged
+                    CODE_FILTERS[self.config.task] = code
 
     def download(self, dataset_kwargs: dict[str, Any] | None = None, **_: Any) -> None:
         """Load the dataset; lm-eval calls it once, when the task is built.

@@ -18,8 +18,12 @@ its ``#### N`` ending (:data:`KEEPS_HASHES`): the small models learn one ending 
 
 import re
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from pkt_eval.errors import DataError
+
+if TYPE_CHECKING:
+    from pkt_eval.code import Job
 
 LETTERS = "ABCD"
 MMLU_ANSWER = "The answer is:"
@@ -33,6 +37,12 @@ KEEPS_HASHES = {"nano_gsm8k"}
 
 BENCHMARKS = ("mmlu", "gsm8k", "humaneval", "mbpp")
 """The four kinds; ``nano_<kind>`` names the nano family's benchmark of that kind."""
+
+
+# Tasks that hand over or get back more than plain data: objects of a class of the answer's, a type.
+_IN_PROCESS = {("mbpp", 367), ("mbpp", 533), ("mbpp", 601), ("mbpp", 927)}
+# Ten times the reference solution's, where that takes more than a second; all others are ten times below the default.
+_CPU_SECONDS = {("mbpp", 123): 20}
 
 
 def kind(benchmark: str) -> str:
@@ -85,6 +95,23 @@ def code_tests(benchmark: str, row: dict) -> str:
     if kind(benchmark) == "humaneval":
         return f"{row['test']}\ncheck({row['entry_point']})\n"
     return "\n".join([row.get("test_setup_code") or "", *row["test_list"]]).lstrip("\n") + "\n"
+
+
+def code_job(benchmark: str, row: dict, program: str) -> "Job":
+    """A program that answers a code row, with all that is needed to judge it.
+
+    HumanEval's tests may use the imports and helpers of the prompt: they get the prompt's own, not the answer's.
+    """
+    from pkt_eval.code import Job, Limits
+    from pkt_eval.code.verdict import free_names
+
+    tests, name = code_tests(benchmark, row), entry_point(benchmark, row)
+    if kind(benchmark) == "humaneval":
+        return Job(program, tests, row["prompt"], (name,))
+    names = dict.fromkeys([*free_names(tests), *([name] if name else [])])
+    item = (benchmark, row.get("task_id"))
+    limits = Limits(cpu_seconds=_CPU_SECONDS.get(item, Limits.cpu_seconds))
+    return Job(program, tests, "", tuple(names), "inproc" if item in _IN_PROCESS else "split", limits)
 
 
 def entry_point(benchmark: str, row: dict) -> str | None:

@@ -9,7 +9,7 @@ import re
 import torch
 
 from pkt_eval.code import extract_code, judge_many
-from pkt_eval.data.records import LETTERS, MMLU_ANSWER, code_tests, entry_point, user_turn
+from pkt_eval.data.records import LETTERS, MMLU_ANSWER, code_job, entry_point, user_turn
 from pkt_eval.nano.benchmarks import BENCHMARKS, rows
 from pkt_eval.nano.tokenizer import chat_prompt
 
@@ -63,12 +63,15 @@ def _judge(model, tokenizer, name: str, items: list[dict], texts: list[str]) -> 
         found = [re.search(r"#### (-?\d+)", answer) for answer in answers]
         gold = [row["answer"].split("#### ")[1] for row in items]
         return [match is not None and match[1] == number for match, number in zip(found, gold, strict=True)]
-    tests = [code_tests(f"nano_{name}", row) for row in items]
-    candidates = [
-        extract_code(answer, prompt=row.get("prompt"), entry_point=entry_point(f"nano_{name}", row))
+    jobs = [
+        code_job(
+            f"nano_{name}",
+            row,
+            extract_code(answer, prompt=row.get("prompt"), entry_point=entry_point(f"nano_{name}", row)),
+        )
         for answer, row in zip(answers, items, strict=True)
     ]
-    return [verdict.passed for verdict in judge_many(list(zip(candidates, tests, strict=True)))]
+    return [verdict.passed for verdict in judge_many(jobs)]
 
 
 def score_all(model, tokenizer, count: int | None = None, chat: bool = True) -> dict[str, list[bool]]:

@@ -21,19 +21,19 @@ def _rows(benchmark: str) -> list[dict]:
 
 @pytest.fixture(scope="session")
 def humaneval() -> list[dict]:
-    """The 164 problems, with the tests as one text under "tests"."""
-    return [{**row, "tests": f"{row['test']}\ncheck({row['entry_point']})\n"} for row in _rows("humaneval")]
+    """The 164 problems."""
+    return _rows("humaneval")
 
 
 @pytest.fixture(scope="session")
 def mbpp() -> list[dict]:
-    """The 974 problems of all splits, with the tests as one text under "tests"."""
-    return [{**row, "tests": "\n".join([row["test_setup_code"], *row["test_list"]])} for row in _rows("mbpp")]
+    """The 974 problems of all splits."""
+    return _rows("mbpp")
 
 
 @pytest.fixture(scope="session")
 def verdicts():
-    """Judges pairs of candidate and tests; a pair that several tests ask for runs once."""
+    """Judges jobs, or pairs of candidate and tests; one that several tests ask for runs once."""
     known = {}
 
     def ask(jobs):

@@ -1,11 +1,11 @@
 """The real benchmarks: every canonical solution passes in whatever shape it comes, broken ones do not."""
 
 import ast
-import random
 
 import pytest
 
 from pkt_eval.code import extract_code
+from pkt_eval.data.records import code_job
 
 SHAPES = {
     "body": "{body}",
@@ -54,20 +54,32 @@ def test_humaneval_solutions_pass_in_every_shape(shape, humaneval, verdicts):
         program = extract_code(answer, prompt=row["prompt"], entry_point=row["entry_point"])
         if shape == "body":
             assert program == row["prompt"] + row["canonical_solution"]
-        jobs.append((program.rstrip(), row["tests"]))  # most shapes give one program: it runs once
+        jobs.append(code_job("humaneval", row, program.rstrip()))  # most shapes give one program: it runs once
     assert_all_pass([row["task_id"] for row in humaneval], verdicts(jobs))
 
 
 def test_humaneval_prompt_alone_fails(humaneval, verdicts):
     """No problem is passed by a function that returns nothing, as an answer without code would."""
-    jobs = [(row["prompt"] + "    pass\n", row["tests"]) for row in humaneval]
+    jobs = [code_job("humaneval", row, row["prompt"] + "    pass\n") for row in humaneval]
     assert not any(v.passed for v in verdicts(jobs))
 
 
 def test_mbpp_solutions_pass(mbpp, verdicts):
     assert len({row["task_id"] for row in mbpp}) == 974
-    jobs = [(extract_code(row["code"]), row["tests"]) for row in mbpp]
-    assert_all_pass([row["task_id"] for row in mbpp], verdicts(jobs))
+    found = verdicts([code_job("mbpp", row, extract_code(row["code"])) for row in mbpp])
+    assert_all_pass([row["task_id"] for row in mbpp], found)
+    # The only ones whose values are not plain data.
+    inside = {row["task_id"] for row, v in zip(mbpp, found, strict=True) if v.verify == "inproc"}
+    assert inside == {367, 533, 601, 927}
+
+
+def test_the_limits_are_calibrated(humaneval, mbpp, verdicts):
+    """Ten times what a reference solution takes: of CPU time, and of memory beside the interpreter's own."""
+    jobs = [code_job("humaneval", row, (row["prompt"] + row["canonical_solution"]).rstrip()) for row in humaneval]
+    jobs += [code_job("mbpp", row, extract_code(row["code"])) for row in mbpp]
+    for job, verdict in zip(jobs, verdicts(jobs), strict=True):
+        assert 5 * verdict.cpu_seconds < job.limits.cpu_seconds, job.candidate  # 10 on an idle machine
+        assert 10 * (verdict.peak_memory_mb - 13) < job.limits.memory_mb, job.candidate
 
 
 def test_mbpp_fenced_solutions_give_the_same_program(mbpp):
@@ -77,14 +89,15 @@ def test_mbpp_fenced_solutions_give_the_same_program(mbpp):
 
 
 def test_broken_solutions_fail(humaneval, mbpp, verdicts):
-    chance = random.Random(0)
     jobs = []
-    for row in chance.sample(humaneval, 50):
-        jobs.append((broken(row["prompt"] + row["canonical_solution"], row["entry_point"]), row["tests"]))
-    for row in chance.sample(mbpp, 50):
+    for row in humaneval:
+        program = broken(row["prompt"] + row["canonical_solution"], row["entry_point"])
+        jobs.append(code_job("humaneval", row, program))
+    for row in mbpp:
         name = next(n.func.id for n in ast.walk(ast.parse(row["test_list"][0])) if called(n, row["code"]))
-        jobs.append((broken(row["code"], name), row["tests"]))
-    survivors = [program for (program, _), v in zip(jobs, verdicts(jobs), strict=True) if v.passed]
+        jobs.append(code_job("mbpp", row, broken(row["code"], name)))
+    assert len(jobs) == 164 + 974
+    survivors = [job.candidate for job, v in zip(jobs, verdicts(jobs), strict=True) if v.passed]
     assert not survivors, "\n\n".join(survivors)
 
 

@@ -7,6 +7,7 @@ import sys
 import lm_eval
 import pytest
 
+from pkt_eval.code.levels import choose
 from pkt_eval.data.records import CODE_ANSWER, assistant_turn, kind, user_turn
 
 REAL = ("mmlu", "gsm8k", "humaneval", "mbpp")
@@ -109,10 +110,10 @@ def test_code_samples_carry_the_verdict(evaluate, scripted, task):
     assert [sample["pass@1"] for sample in samples] == [0.0, 1.0, 1.0, 1.0]
     for sample in samples:
         ((verdict,),) = sample["filtered_resps"]
-        status, message, program = verdict
-        assert (status == "passed") == (sample["pass@1"] == 1.0)
-        assert status == "passed" or message
-        assert isinstance(program, str)
+        assert verdict["passed"] == (verdict["status"] == "passed") == (sample["pass@1"] == 1.0)
+        assert verdict["passed"] or verdict["message"]
+        assert isinstance(verdict["program"], str)
+        assert verdict["isolation"] == choose() and verdict["verify"] == "split"
     json.dumps(samples)
 
 
