@@ -6,11 +6,15 @@ The same function is computed as ``W x + [B, −B₀]([A; A₀]x)``, one adapter
 the halves cancel at the start, and the finished edit is the adapter as it stands.
 """
 
+import logging
 import os
 import random
+import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, Any
 
 import torch
@@ -26,6 +30,11 @@ from pkt_eval.methods.base import MethodConfig, TransferData, plus_separated
 from pkt_eval.pair import ModelPair
 from pkt_eval.progress import Progress
 
+log = logging.getLogger(__name__)
+
+_ADAPTER = "default"  # peft's own name, under which the Trainer finds its checkpoints again
+_CHECKPOINT_SECONDS = 60.0
+_WHOLE = "whole"  # a file in a checkpoint that was written to its end
 Factors = tuple[torch.Tensor, torch.Tensor]
 Examples = Sequence[dict[str, list[int]]]
 
@@ -72,6 +81,7 @@ def finetune(
     config: FinetuneConfig,
     seed: int,
     progress: Progress,
+    work: Path | None = None,
 ) -> tuple[tuple[LowRankEdit, ...], dict[str, Any]]:
     """Train a low-rank product from a given start on the train split.
 
@@ -84,6 +94,7 @@ def finetune(
         config: How.
         seed: Order of the examples.
         progress: Bars and stage times.
+        work: Folder for checkpoints; a training that finds one there goes on from it.
 
     Returns:
         The edits, ``BA − B₀A₀`` a module, and a record of the training: rates tried, steps, losses before and after.
@@ -118,7 +129,7 @@ def finetune(
         init_lora_weights=False,
     )
     with _quiet_peft():
-        peft_model = get_peft_model(model, lora, adapter_name="student")
+        peft_model = get_peft_model(model, lora, adapter_name=_ADAPTER)
     layers = {name: model.get_submodule(name) for name in start}
     if frozen:
         _freeze_second_half(layers, config.rank)
@@ -131,7 +142,8 @@ def finetune(
         with progress.stage("finetune"):
             losses = []
             if config.max_steps and epochs:
-                losses = _train(peft_model, train, config, micro, rate, epochs, seed, pair, progress)
+                folder = work / f"rate-{rate:g}" if work else None
+                losses = _train(peft_model, train, config, micro, rate, epochs, seed, pair, progress, folder)
         with progress.stage("validation"):
             after = validation_loss(peft_model, validation, micro)
         if after != after or (losses and losses[-1] != losses[-1]):
@@ -140,7 +152,7 @@ def finetune(
         if not tried or after < min(t["validation_loss"][1] for t in tried):
             best = {
                 name: tuple(
-                    getattr(layer, part)["student"].weight.detach().float().cpu().clone()
+                    getattr(layer, part)[_ADAPTER].weight.detach().float().cpu().clone()
                     for part in ("lora_B", "lora_A")
                 )
                 for name, layer in layers.items()
@@ -165,8 +177,8 @@ def _reset(layers: dict[str, Any], start: dict[str, Factors], scale: float, froz
         for name, layer in layers.items():
             B, A = (t.float() for t in start[name])
             B = B / scale
-            layer.lora_A["student"].weight.copy_(torch.cat([A, A]) if frozen else A)
-            layer.lora_B["student"].weight.copy_(torch.cat([B, -B], dim=1) if frozen else B)
+            layer.lora_A[_ADAPTER].weight.copy_(torch.cat([A, A]) if frozen else A)
+            layer.lora_B[_ADAPTER].weight.copy_(torch.cat([B, -B], dim=1) if frozen else B)
 
 
 def _freeze_second_half(layers: dict[str, Any], rank: int) -> None:
@@ -182,8 +194,8 @@ def _freeze_second_half(layers: dict[str, Any], rank: int) -> None:
         return hook
 
     for layer in layers.values():
-        layer.lora_A["student"].weight.register_post_accumulate_grad_hook(clear(slice(rank, None)))
-        layer.lora_B["student"].weight.register_post_accumulate_grad_hook(clear((slice(None), slice(rank, None))))
+        layer.lora_A[_ADAPTER].weight.register_post_accumulate_grad_hook(clear(slice(rank, None)))
+        layer.lora_B[_ADAPTER].weight.register_post_accumulate_grad_hook(clear((slice(None), slice(rank, None))))
 
 
 @torch.no_grad()
@@ -210,12 +222,15 @@ def _train(
     seed: int,
     pair: ModelPair,
     progress: Progress,
+    checkpoints: Path | None,
 ) -> list[float]:
-    """Run the Trainer; returns the train loss of each optimizer step."""
+    """Run the Trainer, from its last checkpoint if there is one; returns the train loss of each optimizer step."""
     from transformers import TrainingArguments
 
     micro = min(micro, config.train_batch_size, len(examples))
-    with tempfile.TemporaryDirectory(prefix="pkt_finetune_") as folder, _single_process():
+    with tempfile.TemporaryDirectory(prefix="pkt_finetune_") as temporary, _single_process():
+        folder = str(checkpoints or temporary)
+        last = _last_checkpoint(Path(folder))
         arguments = TrainingArguments(
             output_dir=folder,
             per_device_train_batch_size=micro,
@@ -228,7 +243,8 @@ def _train(
             optim="adamw_torch",
             logging_steps=1,
             logging_strategy="steps",
-            save_strategy="no",
+            save_strategy="no",  # by the clock instead: see the callback
+            save_total_limit=2,
             report_to=[],
             seed=seed,
             data_seed=seed,
@@ -242,7 +258,7 @@ def _train(
             args=arguments,
             train_dataset=list(examples),
             data_collator=lambda batch: collate(batch, 0),
-            callbacks=[],
+            callbacks=[_checkpoint_callback()] if checkpoints else [],
         )
         # Its printer writes a dict to stdout at every step, in the middle of lm-eval's output; the bar is enough.
         from transformers import PrinterCallback, ProgressCallback
@@ -251,7 +267,9 @@ def _train(
         if progress.enabled:
             trainer.remove_callback(ProgressCallback)
             trainer.add_callback(_bar_callback())
-        trainer.train()
+        if last:
+            log.info("the fine-tuning goes on from %s", last)
+        trainer.train(resume_from_checkpoint=last)
     return [round(entry["loss"], 6) for entry in trainer.state.log_history if "loss" in entry]
 
 
@@ -283,7 +301,7 @@ class StepSampler(torch.utils.data.Sampler):
     Args:
         lengths: Tokens of each example.
         step: Examples of an optimizer step.
-        seed: Of the order; each pass over the sampler is another epoch.
+        seed: Of the order, together with the epoch.
     """
 
     def __init__(self, lengths: Sequence[int], step: int, seed: int) -> None:
@@ -292,9 +310,12 @@ class StepSampler(torch.utils.data.Sampler):
     def __len__(self) -> int:
         return len(self.lengths)
 
+    def set_epoch(self, epoch: int) -> None:
+        """Called before each pass, also by a training that goes on in the middle of one."""
+        self.epoch = epoch
+
     def __iter__(self) -> Iterator[int]:
         order = random.Random(f"{self.seed}/{self.epoch}").sample(range(len(self)), len(self))
-        self.epoch += 1
         for start in range(0, len(order), self.step):
             yield from sorted(order[start : start + self.step], key=lambda i: self.lengths[i], reverse=True)
 
@@ -319,6 +340,35 @@ def _bar_callback() -> Any:
             self.bar.close()
 
     return Bar()
+
+
+def _last_checkpoint(folder: Path) -> str | None:
+    """The last whole checkpoint; one that was being written when the process ended goes."""
+    steps = {int(path.name.rpartition("-")[2]): path for path in folder.glob("checkpoint-*")}
+    for step in sorted(steps, reverse=True):
+        if (steps[step] / _WHOLE).exists():
+            return str(steps[step])
+        shutil.rmtree(steps[step])
+    return None
+
+
+def _checkpoint_callback() -> Any:
+    """A checkpoint a minute: a step may take that long, or a thousandth of it."""
+    from transformers import TrainerCallback
+
+    class Checkpoint(TrainerCallback):
+        def __init__(self) -> None:
+            self.last = time.monotonic()
+
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            if time.monotonic() - self.last >= _CHECKPOINT_SECONDS:
+                control.should_save = True
+                self.last = time.monotonic()
+
+        def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            (Path(args.output_dir) / f"checkpoint-{state.global_step}" / _WHOLE).touch()
+
+    return Checkpoint()
 
 
 @contextmanager

@@ -166,6 +166,8 @@ def make_student(
     splits = recipe.task_splits(recipe.transfer_task) if "data" in entry.uses else None
     identity = _identity(recipe, pair, method, splits)
     fingerprint = combine_digests(identity)
+    store = store or Store()
+    method.work = store.work(fingerprint)
 
     def build() -> Student:
         if splits is None:
@@ -195,7 +197,7 @@ def make_student(
 
     if not splits:  # nothing is edited, so there is nothing to keep: the base is on disk already
         return build()
-    student = (store or Store()).get_or_build(fingerprint, build)
+    student = store.get_or_build(fingerprint, build)
     # The store knows models by content: the one that made this student may have stood elsewhere.
     return replace(student, base=recipe.pretrained)
 

@@ -34,6 +34,10 @@ class Store:
         """Folder of a student, whether or not it is there."""
         return self.root / "students" / fingerprint
 
+    def work(self, fingerprint: str) -> Path:
+        """Folder in which an interrupted transfer finds what it had done; it goes once the student is stored."""
+        return self.root / "unfinished" / fingerprint
+
     def get_or_build(self, fingerprint: str, build: Callable[[], Student]) -> Student:
         """The stored student, or the one that ``build`` yields, stored.
 
@@ -54,6 +58,7 @@ class Store:
                     log.warning("stored student %s is damaged (%s); it is rebuilt", fingerprint[:12], error)
             student = build()
             self._write(path, student)
+            shutil.rmtree(self.work(fingerprint), ignore_errors=True)
             return student
         finally:
             lock.release()

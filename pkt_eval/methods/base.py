@@ -15,6 +15,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -75,8 +76,13 @@ class TransferMethod(ABC):
         method: The registered row under which it was asked for.
         config: An instance of the class's ``Config``.
         seed: Decides everything random in it.
+
+    Attributes:
+        work: Folder in which an interrupted transfer finds what it had done; the caller removes it afterwards. None:
+            nothing is kept.
     """
 
+    work: Path | None = None
     Config: type[MethodConfig] = MethodConfig
 
     def __init__(self, method: "Method", config: MethodConfig, seed: int = 0) -> None:

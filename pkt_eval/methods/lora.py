@@ -67,5 +67,5 @@ class LoRA(TransferMethod):
                             start[name] = random_start(*weight.shape, config.rank, generator)
                         else:
                             start[name] = principal_start(weight, config.rank)
-            edits, record = finetune(model, start, pair, data, config, self.seed, progress)
+            edits, record = finetune(model, start, pair, data, config, self.seed, progress, self.work)
         return Student(base=pair.student.path, edits=edits, provenance=record)

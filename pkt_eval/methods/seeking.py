@@ -5,10 +5,14 @@ which fine-tuning goes on. The controls take the block from elsewhere, so that w
 contributes can be told from what any such start does.
 """
 
+import json
 import random
+from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 from pkt_eval import blocks
 from pkt_eval.data.chat import collate
@@ -76,13 +80,19 @@ class Seeking(TransferMethod):
         start = {}
         if place != "self":
             pair.check()
-            with pair.open_teacher() as teacher:
-                start, record["blocks"] = self.extract(teacher, pair, data, progress)
+            kept = self.work / "start.safetensors" if self.work else None
+            if kept and kept.exists():
+                start, record["blocks"] = _load_start(kept)
+            else:
+                with pair.open_teacher() as teacher:
+                    start, record["blocks"] = self.extract(teacher, pair, data, progress)
+                if kept:
+                    _save_start(kept, start, record["blocks"])
         with pair.open_student() as model:
             if place == "self":
                 for name in progress.bar(self._modules(pair), f"{self.method.name}: extract"):
                     start[name] = truncated_svd(model.get_submodule(name).weight.detach(), self.config.rank)
-            edits, trained = finetune(model, start, pair, data, self.config, self.seed, progress)
+            edits, trained = finetune(model, start, pair, data, self.config, self.seed, progress, self.work)
         return Student(base=pair.student.path, edits=edits, provenance={**record, **trained})
 
     def other_tasks(self, benchmark: str) -> tuple[str, ...]:
@@ -140,6 +150,23 @@ class Seeking(TransferMethod):
             "layer_row_column": places,
             "located_with": task or data.splits.benchmark,
         }
+
+
+def _save_start(path: Path, start: dict[str, Factors], record: dict[str, Any]) -> None:
+    tensors = {
+        f"{name}/{part}": t.contiguous() for name, pair in start.items() for part, t in zip("BA", pair, strict=True)
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".tmp")
+    save_file(tensors, temporary, metadata={"record": json.dumps(record)})
+    temporary.replace(path)
+
+
+def _load_start(path: Path) -> tuple[dict[str, Factors], dict[str, Any]]:
+    with safe_open(path, "pt") as file:
+        names = dict.fromkeys(key.rpartition("/")[0] for key in file.keys())
+        start = {name: (file.get_tensor(f"{name}/B"), file.get_tensor(f"{name}/A")) for name in names}
+        return start, json.loads(file.metadata()["record"])
 
 
 def next_task(benchmark: str) -> str:

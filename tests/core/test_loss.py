@@ -43,7 +43,10 @@ def test_nothing_supervised_is_zero(tiny):
 def test_a_steps_examples_come_by_length_and_every_epoch_has_each_once_in_another_order():
     lengths = [(7 * i) % 23 for i in range(50)]
     sampler = StepSampler(lengths, 16, seed=3)
-    epochs = [list(sampler) for _ in range(2)]
+    epochs = []
+    for epoch in range(2):
+        sampler.set_epoch(epoch)
+        epochs.append(list(sampler))
     assert sorted(epochs[0]) == sorted(epochs[1]) == list(range(50))
     assert epochs[0] == list(StepSampler(lengths, 16, seed=3)) != epochs[1]
     for start in range(0, 50, 16):
