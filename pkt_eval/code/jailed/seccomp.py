@@ -8,6 +8,7 @@ work. See seccomp(2) and bpf(2) of Linux.
 import ctypes
 import platform
 import struct
+from functools import cache
 
 # name:x86_64:aarch64; empty where an architecture has no such call.
 _ALWAYS = """
@@ -50,6 +51,7 @@ _NUMBER, _ARCHITECTURE, _ARGUMENTS = 0, 4, 16  # offsets in struct seccomp_data
 _ALLOW, _KILL, _ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
 _EPERM, _ENOSYS = 1, 38
 
+_ANY_PID = 0x7FEDCBA9  # no process has so high a number
 _CLONE_THREAD = 0x10000
 _AF_UNIX, _SOCK_STREAM, _SOCK_TYPE = 1, 1, 0xF
 # F_SETOWN and its like are missing: a file's owner is sent signals.
@@ -63,6 +65,8 @@ _IOCTL = (
     0x5451,
 )  # is it a terminal, its size, FIONREAD, FIONBIO, close-on-exec
 _PRCTL = (3, 15, 16)  # get dumpable, set and get the thread's name
+
+_LIBC = ctypes.CDLL(None, use_errno=True)
 
 Code = list[tuple[int, int, int, int]]
 
@@ -79,6 +83,13 @@ def build(pid: int, *, files: bool) -> bytes:
         pid: Its process, the only one that it may signal.
         files: Whether it may create, change and delete files, as far as it can reach any.
     """
+    return _template(files).replace(struct.pack("=I", _ANY_PID), struct.pack("=I", pid))
+
+
+@cache
+def _template(files: bool) -> bytes:
+    """The filter for the process ``_ANY_PID``: a program has a millisecond in all."""
+    pid = _ANY_PID
     architecture, column = _ARCHITECTURES[platform.machine()]
     numbers = {
         name: int(row[column - 1])
@@ -134,10 +145,9 @@ def install(program: bytes) -> None:
     Raises:
         OSError: The kernel does not take it.
     """
-    libc = ctypes.CDLL(None, use_errno=True)
     buffer = ctypes.create_string_buffer(program, len(program))
     header = struct.pack("@HP", len(program) // 8, ctypes.addressof(buffer))
     # PR_SET_NO_NEW_PRIVS, without which only root may; then PR_SET_SECCOMP with SECCOMP_MODE_FILTER
     for call in ((38, 1, 0, 0, 0), (22, 2, ctypes.c_char_p(header), 0, 0)):
-        if libc.prctl(*(ctypes.c_ulong(a) if isinstance(a, int) else a for a in call)):
+        if _LIBC.prctl(*(ctypes.c_ulong(a) if isinstance(a, int) else a for a in call)):
             raise OSError(ctypes.get_errno(), "prctl: the seccomp filter was not installed")

@@ -38,22 +38,24 @@ STARVED = 0.1
 """A program that had this share of the wall time as CPU time was computing, on a machine that had other work."""
 PATIENCE = 10
 """Such a program gets up to so many times its wall time."""
+LIBC = ctypes.CDLL(None, use_errno=True)
 HEADER = struct.Struct("<I")
 
 
 def main() -> None:
     control = socket.socket(fileno=int(sys.argv[1]))
     setup = json.loads(_exactly(control, HEADER.unpack(_exactly(control, HEADER.size))[0]))
-    libc = ctypes.CDLL(None, use_errno=True)
     _die_with_parent()
     if setup["landlock"] is not None:
-        _drop_capabilities(libc)
+        _drop_capabilities()
         landlock.restrict(**setup["landlock"])
-    libc.prctl(4, ctypes.c_ulong(0), 0, 0, 0)  # PR_SET_DUMPABLE: nobody attaches or reads its memory
+    LIBC.prctl(4, ctypes.c_ulong(0), 0, 0, 0)  # PR_SET_DUMPABLE: nobody attaches or reads its memory
     here = os.path.dirname(os.path.abspath(__file__))
     sys.path[:] = [p for p in sys.path if os.path.abspath(p or ".") != here]
     for name in ("candidate", "tester", "together", "plain", "seccomp", "landlock"):
         sys.modules.pop(name, None)  # not for a program to import
+    if setup["seccomp"]:
+        seccomp.build(0, files=setup["landlock"] is None)  # kept for the children
     gc.collect()
     gc.freeze()
     _answer(control, {"ready": os.getpid()})
@@ -183,15 +185,15 @@ def _dirty(scratch: str) -> bool:
 
 
 def _die_with_parent() -> None:
-    ctypes.CDLL(None).prctl(1, ctypes.c_ulong(signal.SIGKILL), 0, 0, 0)  # PR_SET_PDEATHSIG
+    LIBC.prctl(1, ctypes.c_ulong(signal.SIGKILL), 0, 0, 0)  # PR_SET_PDEATHSIG
 
 
-def _drop_capabilities(libc) -> None:
+def _drop_capabilities() -> None:
     """Root without capabilities is an owner of files like others; what may fail here is refused by the filter, too."""
     for capability in range(64):
-        libc.prctl(24, ctypes.c_ulong(capability), 0, 0, 0)  # PR_CAPBSET_DROP
+        LIBC.prctl(24, ctypes.c_ulong(capability), 0, 0, 0)  # PR_CAPBSET_DROP
     header, none = struct.pack("=Ii", 0x20080522, 0), bytes(24)
-    libc.capset(header, none)
+    LIBC.capset(header, none)
 
 
 def _child(control, order: dict, descriptors: list[int], setup: dict, say: int) -> None:
