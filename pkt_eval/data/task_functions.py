@@ -6,6 +6,7 @@ what the filter returns, verdict and program, is what lm-eval writes as ``filter
 generated (``JudgedAhead``); the filter then finds most verdicts there.
 """
 
+import json
 import logging
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -15,8 +16,11 @@ from pkt_eval.data.records import code_job, code_tests, entry_point, user_turn
 PASS_AT = (1, 2, 4, 5, 8, 10, 16, 32, 64, 100)
 """The k of pass@k, as far as the number of answers allows: 1 alone, unless a task sets ``repeats``."""
 
-Judged = list[dict[str, Any]]
-"""For each answer to one item: its verdict (see ``pkt_eval.code.Verdict``) and, under ``program``, what was judged."""
+Judged = list[str]
+"""For each answer to one item, as JSON: its verdict (see ``pkt_eval.code.Verdict``) and the ``program`` that was judged.
+
+Text, since lm-eval writes anything else in a sample as its Python repr.
+"""
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +87,8 @@ class CodeFilter:
         verdicts = judge_many(flat, progress=True)
         if unjudged := sum(verdict.status == "infrastructure" for verdict in verdicts):
             log.warning("%d of %d programs could not be run and count as not passed", unjudged, len(flat))
-        judged = iter([{**v.to_dict(), "program": job.candidate} for v, job in zip(verdicts, flat, strict=True)])
+        records = ({**v.to_dict(), "program": job.candidate} for v, job in zip(verdicts, flat, strict=True))
+        judged = iter([json.dumps(record, ensure_ascii=False) for record in records])
         return [[next(judged) for _ in row] for row in jobs]
 
 
@@ -151,5 +156,5 @@ def pass_at_k(doc: dict, results: list[Judged]) -> dict[str, float]:
     from pkt_eval.code import pass_at_k as estimate
 
     (judged,) = results
-    passed = sum(verdict["passed"] for verdict in judged)
+    passed = sum(json.loads(verdict)["passed"] for verdict in judged)
     return {f"pass@{k}": estimate(len(judged), passed, k) for k in PASS_AT if k <= len(judged)}

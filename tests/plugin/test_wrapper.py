@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from pkt_eval import nano
 from pkt_eval.cli import app
+from pkt_eval.code.pool import Pool
 from pkt_eval.errors import ConfigError
 from pkt_eval.model_wrappers.student import PKTLoRA, PKTPostPKT, PKTStudent, PKTVanilla
 from pkt_eval.recipe import make_recipe, make_student
@@ -186,3 +187,36 @@ def test_training_and_scoring_see_the_same_tokens(small):
         asked = lm.tok_encode(sample["arguments"][0][0])
         trained = ChatFormat("paper").encode(lm.tokenizer, to_chat("nano_gsm8k", sample["doc"]))["input_ids"]
         assert trained[: len(asked)] == asked
+
+
+def test_code_is_judged_while_the_model_generates(monkeypatch):
+    """When the filter asks for the verdicts, every answer but those of the last batch has long been handed over."""
+    begun, asked = [], []
+    begin, submit = Pool.begin, Pool.submit
+
+    def begins(self, job):
+        begun.append(job)
+        begin(self, job)
+
+    def submits(self, job):
+        asked.append((job, job in self._ahead))
+        return submit(self, job)
+
+    monkeypatch.setattr(Pool, "begin", begins)
+    monkeypatch.setattr(Pool, "submit", submits)
+    results = lm_eval.simple_evaluate(
+        model="pkt_vanilla",
+        tasks=["nano_humaneval"],
+        limit=6,
+        batch_size=2,
+        device="cpu",
+        apply_chat_template=True,
+        bootstrap_iters=0,
+        task_manager=manager(),
+        confirm_run_unsafe_code=True,
+    )
+    assert len(begun) == 6
+    by_filter = [ahead for _, ahead in asked[-len(set(begun)) :]]
+    assert all(by_filter), "the filter found every verdict begun"
+    verdicts = [json.loads(s["filtered_resps"][0][0]) for s in results["samples"]["nano_humaneval"]]
+    assert {v["program"] for v in verdicts} == {job.candidate for job in begun}

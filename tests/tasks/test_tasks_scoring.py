@@ -110,6 +110,7 @@ def test_code_samples_carry_the_verdict(evaluate, scripted, task):
     assert [sample["pass@1"] for sample in samples] == [0.0, 1.0, 1.0, 1.0]
     for sample in samples:
         ((verdict,),) = sample["filtered_resps"]
+        verdict = json.loads(verdict)
         assert verdict["passed"] == (verdict["status"] == "passed") == (sample["pass@1"] == 1.0)
         assert verdict["passed"] or verdict["message"]
         assert isinstance(verdict["program"], str)
