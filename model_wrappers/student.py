@@ -16,7 +16,7 @@ from pkt_eval.data.task_functions import JudgedAhead
 from pkt_eval.errors import ConfigError, end_lm_eval_in_one_line
 from pkt_eval.pair import ModelSource, native_dtype
 from pkt_eval.recipe import FIELDS, make_recipe, make_student, unknown_options
-from pkt_eval.student import load_student, set_chat_template
+from pkt_eval.student import Student, load_student, set_chat_template
 
 log = logging.getLogger(__name__)
 end_lm_eval_in_one_line()
@@ -94,11 +94,34 @@ class PKTStudent(HFLM):
 
     def _create_tokenizer(self, *args: Any, **kwargs: Any) -> None:
         super()._create_tokenizer(*args, **kwargs)
+        self._own_template = self.tokenizer.chat_template
         set_chat_template(self.tokenizer, self.student.chat_template)
 
     def _create_model(self, *args: Any, **kwargs: Any) -> None:
         super()._create_model(*args, **kwargs)
         self.student.apply(self._model)
+
+    def become(self, student: Student) -> None:
+        """Evaluate another student of the same base, whose weights stay loaded.
+
+        Args:
+            student: The other one; its base must be the folder or hub name that was loaded.
+
+        Raises:
+            ConfigError: It is for another base.
+        """
+        if student.base != self.pretrained:
+            raise ConfigError(f"the student is for {student.base}, but {self.pretrained} is loaded")
+        names = {edit.name for edit in self.student.edits}
+        if names:
+            parameters = dict(self._model.named_parameters())
+            for name, weight in ModelSource(student.base, revision=self.revision).weights(names):
+                parameters[name].data.copy_(weight)
+        self.student = student
+        student.apply(self._model)
+        self.tokenizer.chat_template = self._own_template
+        set_chat_template(self.tokenizer, student.chat_template)
+        self._warned = False
 
     # What follows keeps caches and formats honest.
 
@@ -141,6 +164,7 @@ class PKTStudent(HFLM):
 
     def chat_template(self, chat_template: bool | str = False) -> str | None:
         """As ``hf``; warns where another template is asked for than the student was transferred in."""
+        self._chat_applied = self._chat_applied or bool(chat_template)  # requests may have been built for another model
         if isinstance(chat_template, str) and self.student.chat_template:
             self._warn(f"--apply_chat_template {chat_template} differs from the format this student was transferred in")
         return super().chat_template(chat_template)

@@ -18,6 +18,7 @@ from pkt_eval.doctor import doctor
 from pkt_eval.errors import ConfigError, PKTError
 from pkt_eval.methods.base import get_method, methods
 from pkt_eval.recipe import FIELDS, Recipe, make_recipe, make_student, unknown_options
+from pkt_eval.suite.cli import run
 
 app = typer.Typer(
     name="pkt-eval",
@@ -31,6 +32,7 @@ app = typer.Typer(
 )
 app.add_typer(data_app, name="data")
 app.command()(doctor)
+app.command()(run)
 
 
 def _transfer_help() -> str:

@@ -9,7 +9,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
@@ -138,6 +138,24 @@ class ModelSource:
     def digest(self) -> str:
         """sha256 over names and contents of ``files``; large files are read once and remembered by size and mtime."""
         return combine_digests({f.name: file_digest(f) for f in self.files})
+
+    def weights(self, names: Iterable[str]) -> Iterator[tuple[str, Any]]:
+        """Parameters by name, as they are in the files.
+
+        Raises:
+            MissingDataError: A file lacks one.
+        """
+        from safetensors import safe_open
+
+        missing = set(names)
+        for path in self.files:
+            if path.suffix == ".safetensors":
+                with safe_open(path, "pt") as file:
+                    for name in sorted(missing & set(file.keys())):
+                        yield name, file.get_tensor(name)
+                        missing.discard(name)
+        if missing:
+            raise MissingDataError(f"{self.path} has no weights {', '.join(sorted(missing))}")
 
     @contextmanager
     def open(self, dtype: Any, device: str = "cpu") -> Iterator[Any]:

@@ -202,6 +202,13 @@ def make_student(
     return replace(student, base=recipe.pretrained)
 
 
+def fingerprint(recipe: Recipe, device: str = "cpu") -> str:
+    """Digest of everything that decides a recipe's student, without making it."""
+    method = recipe.entry.configure(recipe.options, recipe.seed)
+    splits = recipe.task_splits(recipe.transfer_task) if "data" in recipe.entry.uses else None
+    return combine_digests(_identity(recipe, recipe.pair(device), method, splits))
+
+
 def _identity(recipe: Recipe, pair: ModelPair, method: TransferMethod, splits: Splits | None) -> dict[str, Any]:
     """Everything that decides the student, as JSON; its digest is the fingerprint. Places on disk decide nothing."""
     uses = recipe.entry.uses
@@ -249,7 +256,20 @@ def _installed(package: str) -> bool:
 def transfer_sources() -> list[Path]:
     """Our sources that may decide a student: all but the rooms that run after a transfer or only talk about it."""
     root = Path(__file__).parent
-    apart = ("code", "model_wrappers", "nano", "tasks", "cli.py", "plugin.py", "progress.py", "store.py")
+    apart = (
+        "code",
+        "model_wrappers",
+        "nano",
+        "suite",
+        "report",
+        "diagnose",
+        "tasks",
+        "cli.py",
+        "doctor.py",
+        "plugin.py",
+        "progress.py",
+        "store.py",
+    )
     return sorted(f for f in root.rglob("*.py") if f.relative_to(root).parts[0] not in apart)
 
 

@@ -6,6 +6,7 @@ one of our benchmarks and its ``dataset_name``, for MMLU, a subject. lm-eval's h
 argument has the name of one of its arguments.
 """
 
+from dataclasses import replace
 from typing import Any
 
 from lm_eval.api.task import ConfigurableTask
@@ -33,6 +34,22 @@ class BenchmarkTask(ConfigurableTask):
                 if isinstance(code := step.get("filter_fn"), CodeFilter):
                     choose()  # before a model is loaded for answers that could then not be judged
                     CODE_FILTERS[self.config.task] = code
+
+    def keep_requests(self) -> None:
+        """Build requests once for each way of asking, where several models of one tokenizer are asked."""
+        self._kept: dict[str, list[Any]] | None = {}
+
+    def build_all_requests(self, **how: Any) -> None:
+        """As lm-eval's; see :meth:`keep_requests`."""
+        kept = getattr(self, "_kept", None)
+        if kept is None:
+            return super().build_all_requests(**how)
+        key = repr(sorted((k, v) for k, v in how.items() if k != "chat_template"))  # its hash is in tokenizer_name
+        if key not in kept:
+            super().build_all_requests(**how)
+            kept[key] = self._instances
+        # Answers are put into an instance, so that each model needs its own.
+        self._instances = [replace(i, resps=[], filtered_resps={}) for i in kept[key]]
 
     def download(self, dataset_kwargs: dict[str, Any] | None = None, **_: Any) -> None:
         """Load the dataset; lm-eval calls it once, when the task is built.

@@ -17,7 +17,7 @@ PASS_AT = (1, 2, 4, 5, 8, 10, 16, 32, 64, 100)
 """The k of pass@k, as far as the number of answers allows: 1 alone, unless a task sets ``repeats``."""
 
 Judged = list[str]
-"""For each answer to one item, as JSON: its verdict (see ``pkt_eval.code.Verdict``) and the ``program`` that was judged.
+"""For each answer to one item, as JSON: its verdict (``pkt_eval.code.Verdict``) and the ``program`` that was judged.
 
 Text, since lm-eval writes anything else in a sample as its Python repr.
 """

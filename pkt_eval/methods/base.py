@@ -83,6 +83,8 @@ class TransferMethod(ABC):
     """
 
     work: Path | None = None
+    needs_float32: bool = False
+    """Whether its students are evaluated in float32, their edits being too small for 16 bits."""
     Config: type[MethodConfig] = MethodConfig
 
     def __init__(self, method: "Method", config: MethodConfig, seed: int = 0) -> None:

@@ -112,6 +112,7 @@ class LaTen(TransferMethod):
     """Locate, extract, align, inject."""
 
     Config = LaTenConfig
+    needs_float32 = True
 
     def transfer(self, pair: ModelPair, data: TransferData, progress: Progress) -> Student:
         """METHODS, LaTen. Teacher and student are in memory one after the other."""

@@ -1,0 +1,1 @@
+"""Suites: many students × benchmarks × seeds, journalled and resumable."""

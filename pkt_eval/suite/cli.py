@@ -1,0 +1,104 @@
+"""``pkt-eval run``: a suite from its file to its table."""
+
+import logging
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from pkt_eval.errors import ConfigError
+
+
+def run(
+    suite: Annotated[Path | None, typer.Argument(help="The suite's YAML file.", metavar="SUITE.yaml")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the results; default: the file's name without its ending.")
+    ] = None,
+    example: Annotated[bool, typer.Option("--example", help="Print a commented suite, and end.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and end.")] = False,
+) -> None:
+    """Run a suite: many students × benchmarks × seeds, scored by lm-eval, journalled and resumable.
+
+    However it ended, the same command goes on where it was: finished cells are kept, those that were begun go on after
+    their last batch, an interrupted fine-tune resumes. Changed code, data or options make a cell anew. Exit code 1: a
+    cell failed; the table says which and why, and the others are done.
+    """
+    from pkt_eval.suite.schema import EXAMPLE, load_suite
+
+    if example:
+        typer.echo(EXAMPLE, nl=False)
+        return
+    if suite is None:
+        raise ConfigError("name a suite's YAML file; `pkt-eval run --example` prints one to start from")
+    checked = load_suite(suite)
+    out = out or suite.with_suffix("")
+    if out == suite:
+        raise ConfigError(f"{suite} has no ending to take off: name the folder of the results with --out")
+    from pkt_eval.suite.run import Run
+    from pkt_eval.suite.show import Display, table
+
+    console = Console()
+    planned = Run(checked, out)
+    if dry_run:
+        _show_plan(planned, console)
+        return
+    if checked.engine != "local":
+        raise ConfigError("engine: ray is not there yet; leave engine out")
+    _quiet()
+    with Display(planned.cells, console) as display:
+        planned.show = display.show
+        statuses = planned.run()
+    console.print(table(planned.cells, statuses))
+    console.print(f"\nResults and samples, as lm-eval writes them, are in {out}/", highlight=False, soft_wrap=True)
+    failed = {name: status.reason for name, status in statuses.items() if status.state == "failed"}
+    for name, reason in failed.items():
+        console.print(f"failed: {name}: {reason}", style="red", highlight=False, soft_wrap=True)
+    if failed:
+        raise typer.Exit(1)
+
+
+def _quiet() -> None:
+    """The table is the output; of the libraries' bars and messages only warnings are shown."""
+    from functools import partialmethod
+
+    from tqdm.std import tqdm
+
+    tqdm.__init__ = partialmethod(tqdm.__init__, disable=True)
+    from transformers.utils.logging import disable_progress_bar, set_verbosity_error
+
+    disable_progress_bar()
+    set_verbosity_error()
+    for name in ("lm_eval", "pkt_eval"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def _show_plan(planned: object, console: Console) -> None:
+    from rich.table import Table
+
+    from pkt_eval.recipe import fingerprint
+    from pkt_eval.store import Store
+    from pkt_eval.suite.plan import learners
+    from pkt_eval.suite.run import _base
+
+    shown = Table(box=None)
+    for column in ("cell", "student", "base"):
+        shown.add_column(column, overflow="fold")
+    students = learners(planned.cells)
+    there = {}
+    for student in students:
+        path = Store().path(fingerprint(student.recipe, planned.device))
+        there[student.name] = (
+            "nothing to learn" if student.benchmark is None else "stored" if path.exists() else "to make"
+        )
+    for cell in planned.cells:
+        shown.add_row(cell.name, there[cell.learner.name], _base(cell.learner))
+    console.print(shown)
+    to_make = sum(state == "to make" for state in there.values())
+    bases = len({_base(s) for s in students})
+    console.print(
+        f"\n{len(planned.cells)} cells of {len(students)} students, of which {to_make} have to be made, on {bases} "
+        f"loaded model{'s' * (bases > 1)}; results in {planned.out}/",
+        highlight=False,
+        soft_wrap=True,
+    )

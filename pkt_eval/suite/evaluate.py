@@ -1,0 +1,171 @@
+"""One cell: a loaded student on a task, by lm-eval, into a folder that lm-eval's own tools read."""
+
+import json
+import os
+import random
+import shutil
+import time
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from pkt_eval.data.lm_task import BenchmarkTask
+from pkt_eval.errors import StoreError
+from pkt_eval.pair import file_digest
+from pkt_eval.suite.journal import Journal, JournalledLM
+
+RECORD = "cell.json"
+SEEDS = {"random_seed": 0, "numpy_seed": 1234, "torch_seed": 1234, "fewshot_seed": 1234}
+"""lm-eval's own defaults."""
+
+
+@cache
+def load_task(name: str) -> dict[str, Any]:
+    """An lm-eval task or group, loaded once a process; ours build their requests once a tokenizer."""
+    loaded = _manager().load([name])
+    for task in loaded["tasks"].values():
+        if task.get_config("num_fewshot") is None:
+            task.set_config(key="num_fewshot", value=0)
+        task.set_fewshot_seed(seed=SEEDS["fewshot_seed"])
+        if isinstance(task, BenchmarkTask):
+            task.keep_requests()
+    return loaded
+
+
+@cache
+def _manager() -> Any:
+    from lm_eval.tasks import TaskManager
+
+    return TaskManager()
+
+
+@cache
+def _environment() -> dict[str, Any]:
+    """What lm-eval records of the machine; it takes seconds to find out."""
+    from lm_eval.loggers.utils import add_env_info
+
+    found: dict[str, Any] = {}
+    add_env_info(found)
+    return found
+
+
+def finished(folder: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
+    """The record of a cell that was evaluated under the same identity and whose files are as they were written."""
+    try:
+        record = json.loads((folder / RECORD).read_text("utf-8"))
+        whole = all(file_digest(folder / name) == digest for name, digest in record["files"].items())
+    except (OSError, ValueError, KeyError):
+        return None
+    return record if whole and record["identity"] == identity else None
+
+
+def evaluate_cell(
+    lm: Any,
+    task: str,
+    folder: Path,
+    identity: dict[str, Any],
+    *,
+    limit: int | None,
+    chat: bool,
+    consent: bool,
+    advance: Callable[[int, int], None],
+) -> dict[str, Any]:
+    """Evaluate and write ``results_….json``, ``samples_….jsonl`` and, last, the cell's record.
+
+    Args:
+        lm: The loaded student, of lm-eval's ``hf`` family.
+        task: An lm-eval task or group.
+        folder: The cell's; a journal in it under the same identity is gone on with.
+        identity: Everything that decides a sample.
+        limit: Items a task.
+        chat: Ask in the chat format.
+        consent: lm-eval's ``confirm_run_unsafe_code``.
+        advance: Called with the numbers of batches done and of all batches.
+
+    Returns:
+        The record: scores, seconds, identity and digests of the files.
+
+    Raises:
+        StoreError: Something could not be written.
+    """
+    import lm_eval
+    import numpy
+    import torch
+    from lm_eval.loggers import EvaluationTracker
+    from lm_eval.loggers.utils import add_tokenizer_info
+
+    start = time.time()
+    random.seed(SEEDS["random_seed"])
+    numpy.random.seed(SEEDS["numpy_seed"])
+    torch.manual_seed(SEEDS["torch_seed"])
+    tracker = EvaluationTracker(output_path=str(folder / "new"))
+    journal = Journal(folder / "journal.jsonl", identity)
+    model_args = {"pretrained": lm.pretrained, "dtype": str(lm.model.dtype).removeprefix("torch.")}
+    try:
+        tracker.general_config_tracker.log_experiment_args(
+            model_source="pkt_student",
+            model_args=model_args,
+            system_instruction=None,
+            chat_template=lm.chat_template(True) if chat else None,
+            fewshot_as_multiturn=False,
+        )
+        results = lm_eval.evaluate(
+            lm=JournalledLM(lm, journal, advance),
+            task_dict=load_task(task),
+            limit=limit,
+            apply_chat_template=chat,
+            confirm_run_unsafe_code=consent,
+        )
+    finally:
+        journal.close()
+    results["config"] = {
+        "model": "pkt_student",
+        "model_args": model_args,
+        **lm.get_model_info(),
+        "batch_size": lm.batch_size,
+        "batch_sizes": [],
+        "device": str(lm.device),
+        "limit": limit,
+        **SEEDS,
+    }
+    results |= {**_environment(), "date": start}
+    add_tokenizer_info(results, lm)
+    return _write(folder, tracker, results, identity, time.time() - start)
+
+
+def _write(
+    folder: Path, tracker: Any, results: dict[str, Any], identity: dict[str, Any], seconds: float
+) -> dict[str, Any]:
+    samples = results.pop("samples")
+    new = folder / "new"
+    shutil.rmtree(new, ignore_errors=True)
+    tracker.save_results_aggregated(results=results, samples=samples)
+    for name in results["configs"]:
+        tracker.save_results_samples(task_name=name, samples=samples[name])
+    written = sorted(new.glob("*/*.json*"))
+    # lm-eval turns an error of writing into a log line.
+    if len(written) != 1 + len(results["configs"]):
+        raise StoreError(f"lm-eval could not write all results into {new}; is the disk full?")
+    for stale in [*folder.glob("results_*.json"), *folder.glob("samples_*.jsonl")]:
+        stale.unlink()
+    files = {}
+    for path in written:
+        path.replace(folder / path.name)
+        files[path.name] = file_digest(folder / path.name)
+    shutil.rmtree(new)
+    record = {
+        "scores": {name: _numbers(values) for name, values in results["results"].items()},
+        "items": {name: count["effective"] for name, count in results["n-samples"].items()},
+        "seconds": round(seconds, 1),
+        "identity": identity,
+        "files": files,
+    }
+    temporary = folder / f"{RECORD}.tmp"
+    temporary.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n", "utf-8")
+    os.replace(temporary, folder / RECORD)
+    return record
+
+
+def _numbers(values: dict[str, Any]) -> dict[str, float]:
+    return {key: value for key, value in values.items() if isinstance(value, int | float)}

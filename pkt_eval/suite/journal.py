@@ -1,0 +1,177 @@
+"""The journal of a cell: every answer of the model is on disk before the next batch is begun.
+
+Requests are cut into the batches that lm-eval's ``hf`` would make of them, longest first, and each batch is one call.
+So a run that goes on after an interruption computes what the interrupted one would have computed, in the same company:
+padding, and with it the last bits of a logit, depend on who shares a batch.
+"""
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Callable, Iterator
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from lm_eval.api.instance import Instance
+from lm_eval.api.model import LM
+
+from pkt_eval.errors import StoreError
+
+log = logging.getLogger(__name__)
+
+
+class Journal:
+    """An append-only file of answers, under a header that says what they are answers to.
+
+    Args:
+        path: The file. What it holds under another header is not used again.
+        header: Everything that decides an answer.
+
+    Raises:
+        StoreError: The file cannot be read or written.
+    """
+
+    def __init__(self, path: Path, header: dict[str, Any]) -> None:
+        self.path = path
+        self.answers: dict[str, list[Any]] = {}
+        first = json.dumps({"header": header}, sort_keys=True)
+        kept = 0
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            for number, line in enumerate(_whole_lines(path)):
+                if number == 0 and line.decode("utf-8", "replace").rstrip("\n") != first:
+                    log.warning("%s: code, data or options have changed since; its answers are not used", path)
+                    break
+                if number:
+                    record = json.loads(line)
+                    self.answers[record["batch"]] = record["answers"]
+                kept += len(line)
+            # A line that was being written when the process ended goes.
+            self._file = path.open("r+b" if path.exists() else "wb")
+            self._file.truncate(kept)
+            self._file.seek(kept)
+            if not kept:
+                self._write(first)
+        except (OSError, ValueError, KeyError) as error:
+            raise StoreError(f"cannot use the journal {path}: {error}. Remove it to begin the cell anew.") from error
+
+    def add(self, batch: str, answers: list[Any]) -> None:
+        """Keep the answers to a batch; they are on disk when this returns.
+
+        Raises:
+            StoreError: They are not, e.g. since the disk is full.
+        """
+        try:
+            self._write(json.dumps({"batch": batch, "answers": answers}, ensure_ascii=False))
+        except OSError as error:
+            raise StoreError(f"cannot write the journal {self.path}: {error}") from error
+        self.answers[batch] = answers
+
+    def _write(self, line: str) -> None:
+        self._file.write(line.encode("utf-8", "surrogatepass") + b"\n")
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        """Let the file go."""
+        self._file.close()
+
+
+def _whole_lines(path: Path) -> Iterator[bytes]:
+    if path.exists():
+        with path.open("rb") as file:
+            for line in file:
+                if not line.endswith(b"\n"):
+                    return
+                yield line
+
+
+class JournalledLM(LM):
+    """An lm-eval model that looks into a journal before it asks another one.
+
+    Args:
+        inner: The model, of lm-eval's ``hf`` family, with a fixed batch size.
+        journal: Where its answers are kept.
+        advance: Called with the numbers of batches done and of all batches, after each.
+    """
+
+    def __init__(
+        self, inner: Any, journal: Journal, advance: Callable[[int, int], None] = lambda done, all: None
+    ) -> None:
+        super().__init__()
+        self.inner, self.journal, self.advance = inner, journal, advance
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+    @property
+    def rank(self) -> int:
+        return self.inner.rank
+
+    @property
+    def world_size(self) -> int:
+        return self.inner.world_size
+
+    @property
+    def tokenizer_name(self) -> str:
+        return self.inner.tokenizer_name
+
+    def apply_chat_template(self, *args: Any, **kwargs: Any) -> str:
+        return self.inner.apply_chat_template(*args, **kwargs)
+
+    def chat_template(self, *args: Any, **kwargs: Any) -> Any:
+        return self.inner.chat_template(*args, **kwargs)
+
+    def get_model_info(self) -> dict[str, Any]:
+        """As the inner model's."""
+        return self.inner.get_model_info()
+
+    def loglikelihood_rolling(self, requests: list[Instance]) -> list[float]:
+        """Not journalled: none of our tasks asks for it."""
+        return self.inner.loglikelihood_rolling(requests)
+
+    def generate_until(self, requests: list[Instance]) -> list[str]:
+        """As the inner model's."""
+        by_arguments: dict[str, list[int]] = {}
+        for i, request in enumerate(requests):
+            by_arguments.setdefault(json.dumps(request.args[1], sort_keys=True, default=str), []).append(i)
+        batches = []
+        for places in by_arguments.values():
+            lengths = {i: len(self.inner.tok_encode(requests[i].args[0])) for i in places}
+            ordered = sorted(places, key=lambda i: (-lengths[i], requests[i].args[0], i))
+            batches += self._cut([[i] for i in ordered])
+        return self._run("generate_until", requests, batches)
+
+    def loglikelihood(self, requests: list[Instance]) -> list[tuple[float, bool]]:
+        """As the inner model's; the choices of one item share a forward pass, and so a batch."""
+        by_context: dict[str, list[int]] = {}
+        for i, request in enumerate(requests):
+            by_context.setdefault(request.args[0], []).append(i)
+        lengths = {context: len(self.inner.tok_encode(context)) for context in by_context}
+        ordered = sorted(by_context, key=lambda context: (-lengths[context], context))
+        answers = self._run("loglikelihood", requests, self._cut([by_context[context] for context in ordered]))
+        return [(value, greedy) for value, greedy in answers]
+
+    def _cut(self, groups: list[list[int]]) -> list[list[int]]:
+        size = self.inner.batch_size
+        return [list(chain(*groups[i : i + size])) for i in range(0, len(groups), size)]
+
+    def _run(self, kind: str, requests: list[Instance], batches: list[list[int]]) -> list[Any]:
+        answers: list[Any] = [None] * len(requests)
+        for done, places in enumerate(batches):
+            batch = [requests[i] for i in places]
+            key = _key(kind, done, batch)
+            if key not in self.journal.answers:
+                self.journal.add(key, getattr(self.inner, kind)(batch, disable_tqdm=True))
+            for i, answer in zip(places, self.journal.answers[key], strict=True):
+                answers[i] = answer
+            self.advance(done + 1, len(batches))
+        return answers
+
+
+def _key(kind: str, number: int, batch: list[Instance]) -> str:
+    """Name of a batch: what is asked, and where among the batches, since repeats may ask the same twice."""
+    asked = json.dumps([request.args for request in batch], sort_keys=True, default=str, ensure_ascii=False)
+    return f"{kind}/{number}/{hashlib.sha256(asked.encode('utf-8', 'surrogatepass')).hexdigest()[:16]}"

@@ -1,0 +1,178 @@
+"""A suite: what is compared, as a checked YAML file."""
+
+import difflib
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from pkt_eval.data.records import kind
+from pkt_eval.data.splits import canonical_task
+from pkt_eval.errors import ConfigError, MissingDataError
+from pkt_eval.methods.base import get_method
+from pkt_eval.recipe import FIELDS
+
+EXAMPLE = """\
+# pkt-eval run suite.yaml: every method × benchmark × seed, scored by lm-eval, journalled and resumable.
+
+# Both models: folders, or names on the hub. Without either, the embedded nano family is used.
+teacher: Qwen/Qwen2.5-Coder-1.5B-Instruct
+student: Qwen/Qwen2.5-Coder-0.5B-Instruct
+
+# What is transferred, and what is scored; each benchmark by the student that was transferred for it.
+benchmarks: [mmlu, gsm8k, humaneval, mbpp]
+# cross: true                # score every student on every benchmark
+
+# Methods, as `pkt-eval methods` lists them. With options of its own, and under a name of your choice:
+methods:
+  - vanilla
+  - teacher
+  - lora
+  - pissa
+  - seeking
+  - {method: seeking, name: seeking-r64, options: {rank: 64, alpha: 64}}
+  - laten
+seeds: [0, 1, 2]
+
+# Options of every method that takes them (here: a budget for a small machine).
+options: {train_samples: 256, epochs: 1}
+
+protocol: chat               # the papers' zero-shot chat prompts; or: upstream
+limit: 100                   # items a task (MMLU: a subject); leave it out for all
+batch_size: 8                # recorded: it moves scores
+# dtype: float32             # of the evaluation; auto: as the checkpoint, float32 if a student needs it
+# device: cuda:0
+# confirm_run_unsafe_code: true    # lm-eval's consent; needed for humaneval and mbpp
+# engine: local              # or: ray
+"""
+
+
+class Entry(BaseModel):
+    """One method of a suite."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    method: str
+    name: str
+    options: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return {"method": value, "name": value}
+        if isinstance(value, dict) and "method" in value:
+            return {"name": value["method"], **value}
+        return value
+
+    @field_validator("method")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        get_method(value)
+        return value
+
+    @field_validator("name")
+    @classmethod
+    def _is_a_folder(cls, value: str) -> str:
+        if not value or set(value) - set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"):
+            raise ValueError("a name consists of letters, digits, dots, dashes and underscores")
+        return value
+
+
+class Suite(BaseModel):
+    """The checked content of a suite file; ``pkt-eval run --example`` explains each key."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    teacher: str | None = None
+    student: str | None = None
+    benchmarks: tuple[str, ...] = Field(min_length=1)
+    methods: tuple[Entry, ...] = Field(min_length=1)
+    seeds: tuple[int, ...] = Field((0,), min_length=1)
+    cross: bool = False
+    options: dict[str, Any] = Field(default_factory=dict)
+    protocol: Literal["chat", "upstream"] = "chat"
+    limit: int | None = Field(None, gt=0)
+    batch_size: int = Field(8, gt=0)
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    device: str | None = None
+    confirm_run_unsafe_code: bool = False
+    engine: Literal["local", "ray"] = "local"
+
+    @field_validator("benchmarks")
+    @classmethod
+    def _benchmarks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(canonical_task(name) for name in value))
+
+    @model_validator(mode="after")
+    def _together(self) -> "Suite":
+        names = [entry.name for entry in self.methods]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"two methods are called {', '.join(twice)}: give each a name: of its own")
+        if self.teacher and not self.student:
+            raise ValueError("teacher is given but student is not")
+        known = set(FIELDS).union(*(get_method(entry.method).options() for entry in self.methods))
+        for name in self.options:
+            if name not in known:
+                near = difflib.get_close_matches(name, known, n=1)
+                raise ValueError(
+                    f"options: no method here takes {name!r}" + (f"; did you mean {near[0]!r}?" if near else "")
+                )
+        if self.needs_consent and not self.confirm_run_unsafe_code:
+            raise ValueError(
+                "humaneval and mbpp run code that a model wrote: say confirm_run_unsafe_code: true (in a jail; see "
+                "`pkt-eval doctor`)"
+            )
+        return self
+
+    @property
+    def needs_consent(self) -> bool:
+        """Whether code is run."""
+        return any(kind(name) in ("humaneval", "mbpp") for name in self.benchmarks)
+
+    def task(self, benchmark: str) -> str:
+        """The lm-eval task of a benchmark in the suite's protocol."""
+        if benchmark.startswith("nano_"):
+            return benchmark
+        return f"pkt_{benchmark}" + ("_chat" if self.protocol == "chat" else "")
+
+    @property
+    def chat(self) -> bool:
+        """Whether prompts are asked in the chat format."""
+        return self.protocol == "chat"
+
+
+def load_suite(path: Path) -> Suite:
+    """Read and check a suite file.
+
+    Raises:
+        ConfigError: What is wrong, under which key, and what was probably meant.
+        MissingDataError: There is no such file.
+    """
+    if not path.is_file():
+        raise MissingDataError(
+            f"there is no suite {path}; `pkt-eval run --example > suite.yaml` writes one to start from"
+        )
+    try:
+        content = yaml.safe_load(path.read_text("utf-8"))
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path} has no keys; `pkt-eval run --example` prints a suite to start from")
+    try:
+        return Suite(**content)
+    except ValidationError as error:
+        raise ConfigError(f"{path}: " + "; ".join(_said(wrong) for wrong in error.errors())) from None
+    except TypeError:  # a key that is no string
+        raise ConfigError(f"{path}: every key is a word; `pkt-eval run --example` shows them") from None
+
+
+def _said(wrong: Any) -> str:
+    where = ".".join(str(part) for part in wrong["loc"])
+    if wrong["type"] == "extra_forbidden":
+        known = Entry.model_fields if wrong["loc"][0] == "methods" else Suite.model_fields
+        near = difflib.get_close_matches(str(wrong["loc"][-1]), known, n=1)
+        return f"{where} is no key" + (f"; did you mean {near[0]!r}?" if near else f": there are {', '.join(known)}")
+    message = wrong["msg"].removeprefix("Value error, ")
+    return f"{where}: {message}" if where else message

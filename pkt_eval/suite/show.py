@@ -1,0 +1,129 @@
+"""What a run shows: a live table on a terminal, a line for each change elsewhere, and the scores at the end."""
+
+import time
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from pkt_eval.suite.plan import Cell
+from pkt_eval.suite.run import Status, Statuses
+
+_ENDED = ("done", "kept", "failed")
+#: What a cell's one number is, by what lm-eval calls it.
+METRICS = ("pass@1,judged", "exact_match,strict-match", "acc,none")
+
+
+class Display:
+    """Shows a run as it goes.
+
+    Args:
+        cells: Of the run.
+        console: Where; a terminal gets a live table.
+    """
+
+    def __init__(self, cells: list[Cell], console: Console) -> None:
+        self.cells, self.console = cells, console
+        self.start = time.monotonic()
+        self._said: dict[str, str] = {}
+        self._live = Live(console=console, refresh_per_second=4, transient=True) if console.is_terminal else None
+
+    def __enter__(self) -> "Display":
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live:
+            self._live.stop()
+
+    def show(self, statuses: Statuses) -> None:
+        """Draw the statuses, or say what has changed."""
+        if self._live:
+            self._live.update(self._table(statuses))
+            return
+        for cell in self.cells:
+            status = statuses[cell.name]
+            if status.state != "waiting" and self._said.get(cell.name) != status.state:
+                self._said[cell.name] = status.state
+                self.console.print(f"{cell.name}: {_words(status)}", highlight=False, soft_wrap=True)
+
+    def _table(self, statuses: Statuses) -> Table:
+        ended = [statuses[c.name] for c in self.cells if statuses[c.name].state in _ENDED]
+        table = Table(box=None, caption=self._left(statuses), caption_justify="left")
+        for column in ("student", "task", "", "score"):
+            table.add_column(column, no_wrap=True)
+        # A large suite does not fit: what is over is counted, what goes on is shown.
+        shown = [c for c in self.cells if len(self.cells) <= 40 or statuses[c.name].state not in _ENDED][:40]
+        for cell in shown:
+            status = statuses[cell.name]
+            table.add_row(cell.learner.name, cell.task, _words(status), score_text(status.record))
+        if len(shown) < len(self.cells):
+            table.add_row(f"… {len(self.cells)} cells, {len(ended)} ended", "", "", "")
+        return table
+
+    def _left(self, statuses: Statuses) -> str:
+        todo = [s for s in (statuses[c.name] for c in self.cells) if s.state != "kept"]
+        share = sum(1.0 if s.state in _ENDED else s.progress for s in todo) / len(todo) if todo else 1.0
+        took = time.monotonic() - self.start
+        left = f", about {_minutes(took * (1 - share) / share)} left" if 0 < share < 1 else ""
+        return f"{_minutes(took)}{left}"
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"
+
+
+def _words(status: Status) -> str:
+    match status.state:
+        case "running":
+            return f"{100 * status.progress:.0f} %"
+        case "done":
+            return f"done in {_minutes(status.seconds)}, score {score_text(status.record)}"
+        case "kept":
+            return f"kept from an earlier run, score {score_text(status.record)}"
+        case "failed":
+            return f"failed: {status.reason}"
+    return status.state
+
+
+def score(record: dict[str, Any] | None, task: str | None = None) -> float | None:
+    """A cell's one number in [0, 1]: of its task, or of its only or first entry (a group comes first)."""
+    if not record or not record["scores"]:
+        return None
+    values = record["scores"].get(task) or next(iter(record["scores"].values()))
+    return next((values[m] for m in METRICS if m in values), None)
+
+
+def score_text(record: dict[str, Any] | None) -> str:
+    """The same in per cent."""
+    value = score(record)
+    return "" if value is None else f"{100 * value:.1f}"
+
+
+def table(cells: list[Cell], statuses: Statuses) -> Table:
+    """Students × tasks, mean over seeds; a cell that failed says so."""
+    tasks = list(dict.fromkeys(cell.task for cell in cells))
+    found = Table(box=None)
+    found.add_column("student")
+    for task in tasks:
+        found.add_column(task, justify="right")
+    # With `cross`, students of one method for several benchmarks are rows of their own.
+    crossed = any(cell.learner.benchmark not in (None, cell.benchmark) for cell in cells)
+
+    def row(cell: Cell) -> str:
+        learner = cell.learner
+        return f"{learner.entry} ← {learner.benchmark}" if crossed and learner.benchmark else learner.entry
+
+    for name in dict.fromkeys(row(cell) for cell in cells):
+        texts = []
+        for task in tasks:
+            mine = [(c, statuses[c.name]) for c in cells if row(c) == name and c.task == task]
+            values = [v for c, s in mine if (v := score(s.record, c.task)) is not None]
+            failed = any(s.state == "failed" for _, s in mine)
+            mean = f"{100 * sum(values) / len(values):.1f}" if values else ""
+            spread = f" [{100 * min(values):.1f}, {100 * max(values):.1f}]" if len(values) > 1 else ""
+            texts.append(f"{mean}{spread}{' failed' if failed else ''}".strip())
+        found.add_row(name, *texts)
+    return found

@@ -1,0 +1,81 @@
+"""Batches are those of lm-eval's hf, answers survive, and a torn line is done again."""
+
+import json
+
+import pytest
+from lm_eval.api.instance import Instance
+from lm_eval.api.registry import get_model
+
+from pkt_eval import nano
+from pkt_eval.errors import StoreError
+from pkt_eval.suite.journal import Journal, JournalledLM
+
+
+@pytest.fixture(scope="module")
+def lm():
+    return get_model("pkt_vanilla")(pretrained=nano.model_path("student"), batch_size=3, device="cpu", dtype="float32")
+
+
+TEXTS = [f"<|user|>\n{'How many apples? ' * (i % 4 + 1)}{i}\n\n<|assistant|>\n" for i in range(8)]
+
+
+def generation(texts=TEXTS):
+    how = {"until": ["<|user|>"], "max_gen_toks": 8, "do_sample": False}
+    return [Instance("generate_until", {}, (t, how), 0, metadata=("t", i, 1)) for i, t in enumerate(texts)]
+
+
+def choices(texts=TEXTS):
+    return [
+        Instance("loglikelihood", {}, (t, c), j, metadata=("t", i, 1))
+        for i, t in enumerate(texts)
+        for j, c in enumerate((" A", " B", " CD"))
+    ]
+
+
+def test_answers_equal_the_models_own(lm, tmp_path):
+    journalled = JournalledLM(lm, Journal(tmp_path / "j", {}))
+    assert journalled.generate_until(generation()) == lm.generate_until(generation(), disable_tqdm=True)
+    mine, own = journalled.loglikelihood(choices()), lm.loglikelihood(choices(), disable_tqdm=True)
+    for (a, same_a), (b, same_b) in zip(mine, own, strict=True):
+        assert a == pytest.approx(b, abs=1e-4) and same_a == same_b
+
+
+@pytest.mark.parametrize("kind", ["generate_until", "loglikelihood"])
+def test_what_is_in_the_journal_is_not_asked_again(lm, tmp_path, monkeypatch, kind):
+    requests = generation() if kind == "generate_until" else choices()
+    path = tmp_path / "j"
+    first = getattr(JournalledLM(lm, Journal(path, {"a": 1})), kind)(requests)
+    whole = path.read_bytes()
+    lines = whole.splitlines(keepends=True)
+    assert len(lines) == 1 + 3  # 8 prompts in batches of 3
+    calls = []
+    ask = getattr(lm, kind)
+    monkeypatch.setattr(lm, kind, lambda batch, **how: calls.append(len(batch)) or ask(batch, **how))
+    for cut in (len(whole), len(whole) - 1, len(whole) - len(lines[3]), len(whole) - len(lines[3]) - 5, 0):
+        calls.clear()
+        path.write_bytes(whole[:cut])
+        done = whole[:cut].count(b"\n")
+        again = getattr(JournalledLM(lm, Journal(path, {"a": 1})), kind)(requests)
+        assert again == first and path.read_bytes() == whole
+        assert len(calls) == 3 - max(0, done - 1)
+
+
+def test_a_journal_of_something_else_is_not_used(lm, tmp_path, caplog):
+    path = tmp_path / "j"
+    JournalledLM(lm, Journal(path, {"limit": 1})).generate_until(generation())
+    assert Journal(path, {"limit": 2}).answers == {}
+    assert "have changed" in caplog.text and len(path.read_text().splitlines()) == 1
+
+
+def test_a_damaged_journal_is_named(tmp_path):
+    path = tmp_path / "j"
+    path.write_text(json.dumps({"header": {}}) + "\nnonsense\n")
+    with pytest.raises(StoreError, match="Remove it"):
+        Journal(path, {})
+
+
+def test_a_full_disk_is_an_error_of_ours(lm, tmp_path, monkeypatch):
+    journal = Journal(tmp_path / "j", {})
+    monkeypatch.setattr("os.fsync", lambda fd: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    with pytest.raises(StoreError, match="No space left"):
+        JournalledLM(lm, journal).generate_until(generation())

@@ -1,0 +1,85 @@
+"""A suite's file is checked with words that help, and what is equal in it is one cell."""
+
+import pytest
+
+from pkt_eval.errors import ConfigError, MissingDataError
+from pkt_eval.suite.plan import cells, learners
+from pkt_eval.suite.schema import EXAMPLE, Suite, load_suite
+
+NANO = {"benchmarks": ["nano_gsm8k", "nano_mmlu"], "methods": ["vanilla", "teacher", "lora", "seeking"]}
+
+
+def written(tmp_path, text):
+    path = tmp_path / "suite.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_the_example_is_a_suite(tmp_path):
+    text = EXAMPLE.replace("# confirm_run_unsafe_code: true ", "confirm_run_unsafe_code: true ")
+    suite = load_suite(written(tmp_path, text))
+    assert [entry.name for entry in suite.methods][-2:] == ["seeking-r64", "laten"]
+    assert suite.methods[-2].options == {"rank": 64, "alpha": 64} and suite.seeds == (0, 1, 2)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "no keys"),
+        ("a: [", "not YAML"),
+        ("benchmarks: [nano_gsm8k]\nmethod: [lora]", "method is no key; did you mean 'methods'"),
+        ("benchmarks: [nano_gsm8k]\nmethods: [{method: lora, option: {}}]", "option is no key; did you mean 'options'"),
+        ("benchmarks: [nano_gsm8k]", "methods: Field required"),
+        ("benchmarks: [gsm9k]\nmethods: [lora]", "gsm8k"),
+        ("benchmarks: [nano_gsm8k]\nmethods: [loraa]", "did you mean 'lora'"),
+        ("benchmarks: [nano_gsm8k]\nmethods: [lora, lora]", "two methods are called lora"),
+        ("benchmarks: [nano_gsm8k]\nmethods: [lora]\noptions: {epoch: 1}", "did you mean 'epochs'"),
+        ("benchmarks: [nano_mbpp]\nmethods: [lora]", "confirm_run_unsafe_code"),
+        ("benchmarks: [nano_gsm8k]\nmethods: [lora]\nteacher: T", "teacher is given but student is not"),
+        ("benchmarks: [nano_gsm8k]\nmethods: [lora]\nlimit: 0", "limit: Input should be greater than 0"),
+        ("benchmarks: [nano_gsm8k]\nmethods: [{method: lora, name: a/b}]", "a name consists of"),
+        ("1: 2", "every key is a word"),
+    ],
+)
+def test_a_wrong_file_says_where_and_what_was_meant(tmp_path, text, said):
+    with pytest.raises(ConfigError) as error:
+        load_suite(written(tmp_path, text))
+    assert said in str(error.value) and "suite.yaml" in str(error.value) and "\n" not in str(error.value)
+
+
+def test_no_file_says_how_to_get_one(tmp_path):
+    with pytest.raises(MissingDataError, match="--example"):
+        load_suite(tmp_path / "none.yaml")
+
+
+def test_an_option_of_a_method_is_checked_before_anything_runs():
+    with pytest.raises(ConfigError, match="did you mean 'rank'"):
+        cells(Suite(**{**NANO, "methods": [{"method": "lora", "options": {"rnak": 3}}]}))
+
+
+def test_each_benchmark_is_scored_with_the_student_made_for_it():
+    found = cells(Suite(**NANO, seeds=[0, 1]))
+    # vanilla and teacher: one student each, whatever the seed; the others one a benchmark and seed.
+    assert len(found) == 2 * 2 + 2 * 2 * 2 and len({cell.name for cell in found}) == len(found)
+    assert len(learners(found)) == 2 + 2 * 2 * 2
+    assert all(cell.learner.benchmark in (None, cell.benchmark) for cell in found)
+    names = [cell.learner.name for cell in found]
+    assert [n for i, n in enumerate(names) if n not in names[:i]] == list(dict.fromkeys(names)), (
+        "a student's are together"
+    )
+
+
+def test_cross_scores_every_student_on_every_benchmark():
+    found = cells(Suite(**NANO, cross=True))
+    assert len(found) == 2 * 2 + 2 * 2 * 2
+    assert len(learners(found)) == 2 + 2 * 2
+
+
+def test_common_options_go_to_the_methods_that_take_them():
+    suite = Suite(
+        **{**NANO, "methods": ["vanilla", "lora", "laten"]}, options={"rank": 4, "rate": 0.2, "train_samples": 9}
+    )
+    recipes = {c.learner.entry: c.learner.recipe for c in cells(suite)}
+    assert recipes["lora"].options == {"rank": 4} and recipes["lora"].train_samples == 9
+    assert recipes["laten"].options == {"rate": 0.2}
+    assert recipes["vanilla"].options == {} and recipes["vanilla"].train_samples is None
