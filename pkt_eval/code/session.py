@@ -16,6 +16,7 @@ from pkt_eval.code.verdict import Job, Limits, Status, Verdict
 
 CHUNK = 64 * 1024
 TICK_SECONDS = 0.1
+MOST_THREADS = 256
 MEGABYTE = 1 << 20
 _PATIENCE = 12
 """The zygotes keep the time; only when one has not answered in so many times the limit is its jail given up."""
@@ -110,7 +111,8 @@ class Session:
     def _watch(self, limits: Limits, output: "_Pipe", jails: dict[str, Jail]) -> dict[str, dict[str, Any]]:
         """Drain the output until every jail has answered; the answers, with ``cut`` where we ended it."""
         ends: dict[str, dict[str, Any]] = {}
-        start, asked, cut = time.monotonic(), False, None
+        start = looked = time.monotonic()
+        asked, cut = False, None
         with selectors.DefaultSelector() as selector:
             selector.register(output.reader, selectors.EVENT_READ, None)
             for name, jail in jails.items():
@@ -125,6 +127,10 @@ class Session:
                     if ends[key.data]["dirty"]:
                         jails[key.data].close()
                     selector.unregister(key.fileobj)
+                if time.monotonic() > looked + TICK_SECONDS:
+                    looked = time.monotonic()
+                    if "candidate" not in ends and jails["candidate"].threads() > MOST_THREADS:
+                        cut = "threads"
                 if self.stop.is_set():
                     cut = "interrupted"
                 elif output.overflowed:
@@ -144,7 +150,7 @@ class Session:
         return Verdict(
             passed=status == "passed",
             status=status,
-            message=message,
+            message=" ".join(message.split()),
             cpu_seconds=round(end["cpu"], 3) if end else 0.0,
             wall_seconds=round(end["wall"], 3) if end else 0.0,
             peak_memory_mb=round(end["peak_mb"], 1) if end else None,
@@ -174,6 +180,8 @@ def _conclude(limits: Limits, candidate: dict[str, Any], tester: dict[str, Any],
             return "killed", "interrupted"
         case "stopped":
             return "killed", "it stopped itself"
+        case "threads":
+            return "memory", f"it had more than {MOST_THREADS} threads"
         case "files":
             return "memory", "it made too many files"
         case "timeout":

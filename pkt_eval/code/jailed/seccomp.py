@@ -23,13 +23,13 @@ timerfd_create:283:85 timerfd_settime:286:86 timerfd_gettime:287:87 sched_yield:
 clock_nanosleep:230:115 clock_gettime:228:113 clock_getres:229:114 gettimeofday:96:169 time:201: getitimer:36:102
 setitimer:38:103 alarm:37: pause:34: timer_create:222:107 timer_settime:223:110 timer_gettime:224:108
 timer_delete:226:111 getpid:39:172 gettid:186:178 getppid:110:173 getuid:102:174 geteuid:107:175 getgid:104:176
-getegid:108:177 getresuid:118:148 getresgid:120:150 getgroups:115:158 getpgrp:111: getpgid:121:155 getsid:124:156
+getegid:108:177 getresuid:118:148 getresgid:120:150 getgroups:115:158 getpgrp:111:
 uname:63:160 getcwd:79:17 chdir:80:49 fchdir:81:50 open:2: openat:257:56 dup:32:23 dup2:33: dup3:292:24
 flock:73:32 fsync:74:82 fdatasync:75:83 ftruncate:77:46 getdents:78: getdents64:217:61 readlink:89:
 readlinkat:267:78 umask:95:166 getrlimit:97:163 setrlimit:160:164 getrusage:98:165 sysinfo:99:179 times:100:153
-futex:202:98 set_robust_list:273:99 get_robust_list:274:100 rseq:334:293 set_tid_address:218:96 arch_prctl:158:
-exit:60:93 exit_group:231:94 getrandom:318:278 membarrier:324:283 sched_getaffinity:204:123 sched_getparam:143:121
-sched_getscheduler:145:120 sched_get_priority_max:146:125 sched_get_priority_min:147:126 getpriority:140:141
+futex:202:98 set_robust_list:273:99 rseq:334:293 set_tid_address:218:96 arch_prctl:158:
+exit:60:93 exit_group:231:94 getrandom:318:278 membarrier:324:283
+sched_get_priority_max:146:125 sched_get_priority_min:147:126
 recvfrom:45:207 recvmsg:47:212 sendmsg:46:211 shutdown:48:210 getsockname:51:204 getpeername:52:205
 getsockopt:55:209 setsockopt:54:208 restart_syscall:219:128 copy_file_range:326:285 sendfile:40:71 statfs:137:43
 fstatfs:138:44 wait4:61:260 waitid:247:95 getcpu:309:168 fadvise64:221:223 capget:125:90
@@ -42,14 +42,16 @@ utimes:235: futimesat:261: truncate:76:45 fallocate:285:47 creat:85:
 """
 _BY_ARGUMENT = """
 kill:62:129 tgkill:234:131 clone:56:220 clone3:435:435 socketpair:53:199 sendto:44:206 prlimit64:302:261
-prctl:157:167 ioctl:16:29 fcntl:72:25
+prctl:157:167 ioctl:16:29 fcntl:72:25 getpgid:121:155 getsid:124:156 getpriority:140:141
+sched_getaffinity:204:123 sched_getparam:143:121 sched_getscheduler:145:120
+getxattr:191:8 lgetxattr:192:9 fgetxattr:193:10 listxattr:194:11 llistxattr:195:12 flistxattr:196:13
 """
 _ARCHITECTURES = {"x86_64": (0xC000003E, 1), "aarch64": (0xC00000B7, 2)}  # AUDIT_ARCH_*, column above
 
 _LOAD, _JUMP_EQUAL, _JUMP_BITS, _AND, _RETURN = 0x20, 0x15, 0x45, 0x54, 0x06
 _NUMBER, _ARCHITECTURE, _ARGUMENTS = 0, 4, 16  # offsets in struct seccomp_data
 _ALLOW, _KILL, _ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
-_EPERM, _ENOSYS = 1, 38
+_EPERM, _ENOSYS, _ENOTSUP = 1, 38, 95
 
 _ANY_PID = 0x7FEDCBA9  # no process has so high a number
 _CLONE_THREAD = 0x10000
@@ -122,7 +124,12 @@ def _template(files: bool) -> bytes:
         "prctl": argument(0, _PRCTL),
         "ioctl": argument(1, _IOCTL),
         "fcntl": argument(1, _FCNTL),
+        "getpriority": argument(0, (0,)) + argument(1, (0, pid)),
     }
+    for name in ("getpgid", "getsid", "sched_getaffinity", "sched_getparam", "sched_getscheduler"):
+        conditions[name] = argument(0, (0, pid))
+    for name in ("getxattr", "lgetxattr", "fgetxattr", "listxattr", "llistxattr", "flistxattr"):
+        conditions[name] = [(_RETURN, 0, 0, _ERRNO | _ENOTSUP)]  # as if there were none: copying a file asks for them
     code: Code = [
         (_LOAD, 0, 0, _ARCHITECTURE),
         (_JUMP_EQUAL, 1, 0, architecture),

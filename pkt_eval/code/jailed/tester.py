@@ -80,6 +80,8 @@ class Candidate:
         text, args = str(found.get("text")), found.get("args")
         if not issubclass(bases[0], Exception):
             return self.stop("error", text)
+        if issubclass(bases[0], (StopIteration, StopAsyncIteration)):
+            bases = [RuntimeError]  # as PEP 479: the loops of the tests are not for a candidate to end
         name = str(found.get("raised"))
         kind = bases[0] if name == bases[0].__name__ else type(name, (bases[0],), {})
         try:
