@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from pkt_eval.data.cli import app as data_app
+from pkt_eval.diagnose.command import diagnose
 from pkt_eval.doctor import doctor
 from pkt_eval.errors import ConfigError, PKTError
 from pkt_eval.methods.base import get_method, methods
@@ -33,6 +34,7 @@ app = typer.Typer(
 app.add_typer(data_app, name="data")
 app.command()(doctor)
 app.command()(run)
+app.command()(diagnose)
 
 
 def _transfer_help() -> str:
