@@ -132,8 +132,8 @@ class Jail:
     def threads(self) -> int:
         """Threads of the program that runs, by the kernel's account; 0 where there is none, or no account.
 
-        Only the address space limits them otherwise, and it leaves room for thousands, while a machine's process numbers
-        may end at 32,768.
+        Only the address space limits them otherwise, and it leaves room for thousands, while a machine's process
+        numbers may end at 32,768.
         """
         try:
             pids = [str(self.process.pid)]

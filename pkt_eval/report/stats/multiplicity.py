@@ -1,0 +1,64 @@
+"""Many comparisons at once. NaN marks a comparison that was not made: it stays NaN and counts for nothing."""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.stats import false_discovery_control
+
+from pkt_eval.errors import DataError
+
+
+def benjamini_hochberg(p: ArrayLike) -> np.ndarray:
+    """Adjusted p-values: flagging those at or below q keeps the false share of what is flagged at q or less.
+
+    ``p_(i) ← min over j >= i of min(1, m·p_(j)/j)``. Benjamini & Hochberg 1995
+    (doi:10.1111/j.2517-6161.1995.tb02031.x); holds for independent p-values and for positively dependent ones, as those
+    of students that share a baseline (Benjamini & Yekutieli 2001, doi:10.1214/aos/1013699998). Where no student
+    differs, everything flagged is false, so that q also bounds the chance that the table flags anything.
+
+    Args:
+        p: p-values of any shape.
+
+    Returns:
+        An array of the same shape.
+
+    Raises:
+        DataError: A p-value lies outside [0, 1].
+    """
+    return _adjust(p, false_discovery_control)
+
+
+def holm(p: ArrayLike) -> np.ndarray:
+    """Adjusted p-values: flagging those at or below α flags anything falsely with a chance of α or less.
+
+    ``p_(i) ← max over j <= i of min(1, (m-j+1)·p_(j))``, under any dependence. Holm 1979 (Scandinavian Journal of
+    Statistics 6:65–70).
+
+    Args:
+        p: p-values of any shape.
+
+    Returns:
+        An array of the same shape.
+
+    Raises:
+        DataError: A p-value lies outside [0, 1].
+    """
+    return _adjust(p, _holm)
+
+
+def _holm(p: np.ndarray) -> np.ndarray:
+    order = np.argsort(p)
+    adjusted = np.empty_like(p)
+    adjusted[order] = np.minimum(np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)), 1)
+    return adjusted
+
+
+def _adjust(p: ArrayLike, rule: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    adjusted = np.array(p, dtype=np.float64)
+    made = ~np.isnan(adjusted)
+    if (adjusted[made] < 0).any() or (adjusted[made] > 1).any():
+        raise DataError(f"p-values must lie in [0, 1], got {adjusted[made].min()} to {adjusted[made].max()}")
+    if made.any():
+        adjusted[made] = rule(adjusted[made])
+    return adjusted
