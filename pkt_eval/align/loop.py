@@ -5,12 +5,14 @@ import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from pkt_eval.align.hypernetwork import Hypernetwork
 from pkt_eval.align.inject import injected
+from pkt_eval.align.kept import load_step, save_step
 from pkt_eval.data.chat import collate
 from pkt_eval.errors import DataError
 from pkt_eval.locate.select import Located
@@ -59,6 +61,7 @@ def align(
     learning_rate: float,
     seed: int,
     progress: Progress,
+    work: Path | None = None,
 ) -> Iterator[Checkpoint]:
     """Train a hypernetwork and yield the deltas after each step (arXiv 2505.14436, §3.3).
 
@@ -78,6 +81,7 @@ def align(
         learning_rate: Peak of the schedule.
         seed: Decides the hypernetwork's start and the order of the examples.
         progress: Bars.
+        work: Folder in which each step is kept; those that are there are not taken again.
 
     Raises:
         DataError: No example, or a loss that is not finite; it says which.
@@ -92,6 +96,13 @@ def align(
     for step in range(steps):
         batch = [extract[step % len(extract)]]
         batch += [next(drawn) for _ in range(min(samples - 1, len(examples)))]
+        kept = work / f"step-{step + 1}.safetensors" if work else None
+        if kept and kept.exists():
+            found = load_step(kept, net, optimizer)
+            with torch.no_grad():
+                deltas = net(vectors)
+            yield Checkpoint(**found, deltas=deltas)
+            continue
         rate = one_cycle(step, steps, learning_rate)
         for group in optimizer.param_groups:
             group["lr"] = rate
@@ -106,7 +117,10 @@ def align(
             deltas = net(vectors)
         with injected(model, located, deltas):
             judged = mean_loss(model, progress.bar(validation, f"align: validation {step + 1}"))
-        yield Checkpoint(step + 1, float(losses.mean()), float(penalty), judged, rate, deltas)
+        checkpoint = Checkpoint(step + 1, float(losses.mean()), float(penalty), judged, rate, deltas)
+        if kept:
+            save_step(kept, net, optimizer, {k: v for k, v in vars(checkpoint).items() if k != "deltas"})
+        yield checkpoint
 
 
 def gradients(

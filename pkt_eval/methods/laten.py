@@ -239,6 +239,7 @@ class LaTen(TransferMethod):
                 learning_rate=config.learning_rate,
                 seed=self.seed,
                 progress=progress,
+                work=self.work,
             )
             chosen: Checkpoint | None = None
             record["steps"] = []

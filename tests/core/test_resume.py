@@ -11,6 +11,7 @@ import time
 import pytest
 
 from pkt_eval import finetune
+from pkt_eval.align import loop
 from pkt_eval.recipe import make_recipe, make_student
 from pkt_eval.store import Store
 
@@ -83,7 +84,42 @@ def test_a_killed_fine_tune_goes_on(undisturbed, tmp_path):
         time.sleep(0.01)
     run.send_signal(signal.SIGKILL)
     run.wait()
+    assert list(tmp_path.glob("unfinished/*/rate-*")), "it was killed before it began"
     states = list(tmp_path.glob("unfinished/*/rate-*/checkpoint-*/trainer_state.json"))
     assert not states or json.loads(states[0].read_text())["global_step"] < 9
-    found = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    found = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert found.returncode == 0, found.stderr[-3000:]
     assert found.stdout.split()[-1] == undisturbed.weights_digest()
+
+
+def test_an_interrupted_alignment_goes_on_after_its_last_step(tmp_path, monkeypatch):
+    """Interrupted in the third of four steps; what was located is remembered, too."""
+    options = {
+        "method": "laten",
+        "transfer_task": "nano_gsm8k",
+        "extract_samples": 2,
+        "align_samples": 8,
+        "validation_samples": 4,
+        "steps": 4,
+        "samples_per_step": 4,
+        "learning_rate": 1e-2,
+    }
+    monkeypatch.setenv("PKT_EVAL_STORE", str(tmp_path / "memo"))
+    whole = make_student(make_recipe(options), store=Store(tmp_path / "whole"))
+    gradients, taken = loop.gradients, []
+
+    def counted(*arguments):
+        taken.append(1)
+        if len(taken) == 3:
+            raise KeyboardInterrupt
+        return gradients(*arguments)
+
+    monkeypatch.setattr(loop, "gradients", counted)
+    store = Store(tmp_path / "broken")
+    with pytest.raises(KeyboardInterrupt):
+        make_student(make_recipe(options), store=store)
+    student = make_student(make_recipe(options), store=store)
+    assert len(taken) == 3 + 2, "two steps were kept"
+    assert student.weights_digest() == whole.weights_digest()
+    assert student.provenance["record"]["alignment"] == whole.provenance["record"]["alignment"]
+    assert not list((tmp_path / "broken" / "unfinished").glob("*"))
