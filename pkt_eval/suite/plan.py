@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from pkt_eval.methods.base import get_method
-from pkt_eval.pair import combine_digests
 from pkt_eval.recipe import FIELDS, Recipe, make_recipe
 from pkt_eval.suite.schema import Entry, Suite
 
@@ -76,8 +75,3 @@ def cells(suite: Suite) -> list[Cell]:
 def learners(of: list[Cell]) -> list[Learner]:
     """The students of cells, each once."""
     return list({cell.learner.name: cell.learner for cell in of}.values())
-
-
-def digest(parts: dict[str, Any]) -> str:
-    """A short name of JSON-able parts."""
-    return combine_digests(parts)[:16]

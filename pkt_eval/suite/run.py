@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -63,7 +64,6 @@ class Run:
         self.statuses: Statuses = {cell.name: Status() for cell in self.cells}
         self.device = suite.device or _default_device()
         self._data: dict[str, str] = {}
-        self._broken: dict[str, str] = {}
 
     def run(self) -> Statuses:
         """Do all that is left to do; one failing cell does not keep the others from being done.
@@ -236,6 +236,7 @@ def _default_device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
+@cache
 def scoring_digest() -> str:
     """sha256 over our sources that decide what is asked and how it is scored: tasks, wording, judging."""
     from importlib.util import find_spec
