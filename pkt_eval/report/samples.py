@@ -1,0 +1,128 @@
+"""The items of a samples file: what each document scored, and what there is to read of it."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pkt_eval.errors import DataError
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One document, answered.
+
+    Attributes:
+        score: In [0, 1].
+        prompt_hash: lm-eval's, of the text that the model saw.
+        target_hash: lm-eval's.
+        doc_id: Place among the task's documents.
+        cluster: The document's ``subject``, where it has one.
+        prompt: What the model saw.
+        answer: What it wrote (the first of several answers), or the choice it found likeliest.
+        target: The right answer; for code, the tests.
+        verdict: For code, how the program ended.
+    """
+
+    score: float
+    prompt_hash: str
+    target_hash: str
+    doc_id: int
+    cluster: str | None
+    prompt: str
+    answer: str
+    target: str
+    verdict: str = ""
+
+
+def read_items(path: Path, metric: str, filter_name: str, texts: dict[str, str]) -> dict[str, Item] | None:
+    """Items by document hash; None where the metric is no number in [0, 1] for each item.
+
+    A document that occurs twice in a task is two items: the second's key ends in ``#2``.
+
+    Args:
+        path: lm-eval's samples JSONL, which has a line for each item and filter.
+        metric: Whose value is the score.
+        filter_name: Whose lines count.
+        texts: Prompts and targets met so far, so that those of many students are in memory once.
+
+    Raises:
+        DataError: A line cannot be read; names the file and the line.
+    """
+    found: list[tuple[str, Item]] = []
+    number = 0
+    try:
+        with path.open(encoding="utf-8") as file:
+            for line in file:
+                number += 1
+                sample = json.loads(line)
+                if sample["filter"] != filter_name:
+                    continue
+                score = sample.get(metric)
+                if not isinstance(score, int | float) or not 0 <= score <= 1:
+                    return None
+                found.append((sample["doc_hash"], _item(sample, float(score), texts)))
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"cannot read {path}: {error}") from None
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        said = f"it lacks {error}" if isinstance(error, KeyError) else "it is no whole sample of lm-eval"
+        raise DataError(f"{path}, line {number}: {said}. Truncated? Run that evaluation again.") from None
+    found.sort(key=lambda pair: pair[1].doc_id)
+    items: dict[str, Item] = {}
+    for key, item in found:
+        unique, copies = key, 1
+        while unique in items:
+            copies += 1
+            unique = f"{key}#{copies}"
+        items[unique] = item
+    return items
+
+
+def _item(sample: dict[str, Any], score: float, texts: dict[str, str]) -> Item:
+    doc = sample["doc"] if isinstance(sample["doc"], dict) else {}
+    requests = list(sample["arguments"].values())
+    if sample["filtered_resps"] and _is_choice(sample["filtered_resps"][0]):
+        answer, target, verdict = *_choices(sample, requests), ""
+    else:
+        answer, target = str(sample["resps"][0][0]), str(sample["target"])
+        verdict = _verdict(sample["filtered_resps"])
+    subject = doc.get("subject")
+    prompt = str(requests[0]["arg_0"])
+    return Item(
+        score=score,
+        prompt_hash=sample["prompt_hash"],
+        target_hash=sample["target_hash"],
+        doc_id=sample["doc_id"],
+        cluster=str(subject) if subject else None,
+        prompt=texts.setdefault(prompt, prompt),
+        answer=answer,
+        target=texts.setdefault(target, target),
+        verdict=verdict,
+    )
+
+
+def _is_choice(response: Any) -> bool:
+    """A log-likelihood and whether it is greedy, which lm-eval writes as text."""
+    return isinstance(response, list) and len(response) == 2 and str(response[1]) in ("True", "False")
+
+
+def _choices(sample: dict[str, Any], requests: list[dict[str, Any]]) -> tuple[str, str]:
+    """The likeliest of a document's choices, and the right one."""
+    choices = [str(request["arg_1"]).strip() for request in requests]
+    values = [float(response[0]) for response in sample["filtered_resps"]]
+    answer = choices[max(range(len(values)), key=values.__getitem__)]
+    target = str(sample["target"])
+    return answer, choices[int(target)] if target.isdigit() and int(target) < len(choices) else target
+
+
+def _verdict(filtered: list[Any]) -> str:
+    """``status: message`` of a code answer; "" for other answers."""
+    first = filtered[0] if filtered else None
+    text = first[0] if isinstance(first, list) and first else None
+    if not isinstance(text, str) or not text.startswith("{"):
+        return ""
+    try:
+        verdict = json.loads(text)
+    except ValueError:
+        return ""
+    return ": ".join(str(verdict[key]) for key in ("status", "message") if verdict.get(key))

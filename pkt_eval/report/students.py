@@ -1,0 +1,189 @@
+"""Who was scored: the student of a record, from the provenance in its results JSON, or a foreign model by its name."""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from pathlib import PurePosixPath
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Model:
+    """A checkpoint.
+
+    Attributes:
+        name: Its hub name, or the last part of its folder; a label, not a place on somebody's disk.
+        digest: Of its weights, where the record has it.
+        source: As the record names it.
+    """
+
+    name: str
+    digest: str | None = None
+    source: str = ""
+
+    def same(self, other: "Model") -> bool:
+        """Equal by weights, or by source where one record has no digest."""
+        if self.digest and other.digest:
+            return self.digest == other.digest
+        return self.source == other.source
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a transfer took.
+
+    Attributes:
+        samples: Split → records.
+        steps: Optimiser steps of fine-tuning, or of alignment; None where nothing was optimised.
+        seconds: Time on the clock, all parts together.
+        peak_bytes: Largest resident memory of the process.
+    """
+
+    samples: dict[str, int] = field(default_factory=dict)
+    steps: int | None = None
+    seconds: float | None = None
+    peak_bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class Student:
+    """The student behind a record.
+
+    Attributes:
+        label: What a table calls it: its method, and the options in which it differs from others of that method.
+        method: As registered; None for a model that was not made by us.
+        paradigm: PrePKT, PostPKT, baseline or control; "" for a foreign model.
+        base: The student's base; a foreign model is its own.
+        teacher: Where one was used.
+        transfer_task: The benchmark that was transferred.
+        seed: None where nothing is random.
+        options: Everything else that decides it.
+        budget: What the transfer took.
+        provenance: ``config.pkt`` as it is in the results JSON.
+    """
+
+    label: str
+    method: str | None
+    paradigm: str
+    base: Model
+    teacher: Model | None = None
+    transfer_task: str | None = None
+    seed: int | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+    budget: Budget = field(default_factory=Budget)
+    provenance: dict[str, Any] | None = None
+
+    @property
+    def variant(self) -> str:
+        """The same for students that differ in transfer task and seed alone."""
+        models = [(m.digest or m.source) if m else None for m in (self.base, self.teacher)]
+        return json.dumps([self.method, *models, self.options], sort_keys=True)
+
+    @property
+    def identity(self) -> str:
+        """The same for a student that was made, or run, twice; versions of libraries and devices do not count."""
+        data = (self.provenance or {}).get("split_digests")
+        return json.dumps([self.variant, self.transfer_task, self.seed, data], sort_keys=True)
+
+
+def student_of(config: dict[str, Any]) -> Student:
+    """The student of a results JSON.
+
+    Args:
+        config: Its ``config``.
+    """
+    found = config.get("pkt")
+    if not isinstance(found, dict):
+        return _foreign(config)
+    options = dict(found.get("config") or {})
+    options |= {key: found[key] for key in ("chat_format", "loss_on", "transfer_max_length", "dtype") if key in found}
+    options |= {f"{split}_samples": n for split, n in (found.get("split_sizes") or {}).items()}
+    if str(found.get("splits_source", "")).startswith("folder"):
+        options["splits"] = PurePosixPath(str(found["splits_source"])).name
+    return Student(
+        label=found["method"],
+        method=found["method"],
+        paradigm=found.get("paradigm", ""),
+        base=_model(found["student"], found.get("student_digest")),
+        teacher=_model(found["teacher"], found.get("teacher_digest")) if found.get("teacher") else None,
+        transfer_task=found.get("transfer_task"),
+        seed=found.get("seed"),
+        options=options,
+        budget=_budget(found),
+        provenance=found,
+    )
+
+
+def _foreign(config: dict[str, Any]) -> Student:
+    arguments = config.get("model_args") or {}
+    if isinstance(arguments, str):
+        arguments = dict(pair.split("=", 1) for pair in arguments.split(",") if "=" in pair)
+    source = str(arguments.get("pretrained") or arguments.get("model") or config.get("model") or "unnamed model")
+    # `hf` can put an adapter on a base: that is another model.
+    extra = {key: arguments[key] for key in ("peft", "delta", "revision", "gguf_file") if arguments.get(key)}
+    model = _model(source, None)
+    name = "+".join([model.name, *(_short(str(value)) for value in extra.values())])
+    kind = str(config.get("model"))
+    return Student(f"{name} ({kind})", method=None, paradigm="", base=model, options={**extra, "model": kind})
+
+
+def _model(source: str, digest: str | None) -> Model:
+    return Model(_short(source), digest, source)
+
+
+def _short(source: str) -> str:
+    parts = source.replace("\\", "/").rstrip("/").split("/")
+    if parts[-3:-1] == ["nano", "weights"]:
+        return f"nano-{parts[-1]}"
+    if parts[-1] == "merged" and len(parts) > 1:  # as `pkt-eval transfer --out` names it
+        return parts[-2]
+    # owner/name is a name on the hub.
+    return source if len(parts) == 2 and all(parts) and parts[0] not in (".", "..", "~") else parts[-1]
+
+
+def _budget(found: dict[str, Any]) -> Budget:
+    record = found.get("record") or {}
+    training, alignment = record.get("training") or {}, record.get("alignment") or {}
+    seconds = found.get("seconds") or {}
+    learnt = found.get("transfer_task") is not None
+    steps = training.get("steps", len(alignment["steps"]) if isinstance(alignment.get("steps"), list) else None)
+    return Budget(
+        samples=dict(found.get("split_sizes") or {}),
+        steps=steps,
+        seconds=round(sum(seconds.values()), 3) if learnt and seconds else None,
+        peak_bytes=found.get("peak_memory_bytes") if learnt else None,
+    )
+
+
+def labelled(students: Iterable[Student]) -> dict[str, str]:
+    """variant → label: the method, and the options in which students of one method, pair and task differ."""
+    variants: dict[tuple, dict[str, Student]] = defaultdict(dict)
+    for student in students:
+        models = tuple((m.digest or m.source) if m else None for m in (student.base, student.teacher))
+        variants[student.label, models].setdefault(student.variant, student)
+    labels = {}
+    for (label, _), group in variants.items():
+        seen: dict[tuple, set[str]] = defaultdict(set)
+        keys = set().union(*(student.options for student in group.values()))
+        for student in group.values():
+            for key in keys:
+                # Tasks have numbers of records of their own, so those are a variant only within one task.
+                task = student.transfer_task if key.endswith("_samples") else None
+                seen[key, task].add(repr(student.options.get(key)))
+        varying = {key for (key, _), values in seen.items() if len(values) > 1}
+        for variant, student in group.items():
+            said = ", ".join(f"{key}={_value(student.options.get(key))}" for key in sorted(varying))
+            labels[variant] = f"{label} ({said})" if said else label
+    return labels
+
+
+def relabel(student: Student, label: str) -> Student:
+    """The same student under another label."""
+    return student if student.label == label else replace(student, label=label)
+
+
+def _value(value: Any) -> str:
+    if value in (None, []):
+        return "default"
+    return "+".join(map(str, value)) if isinstance(value, list) else str(value)

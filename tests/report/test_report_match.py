@@ -1,0 +1,69 @@
+"""Matching: by document, on what both have, and not at all where the question was another."""
+
+import pytest
+
+from pkt_eval.report.match import NotComparableError, align, pair
+from pkt_eval.report.records import read
+
+
+def one(made, folder, scores, **settings):
+    made(folder, scores, **settings)
+    return read([folder])[0][0]
+
+
+def test_items_are_matched_by_document_whatever_the_order(made, tmp_path):
+    a = one(made, tmp_path / "a", {"x": 1, "y": 0, "z": 1})
+    b = one(made, tmp_path / "b", {"z": 0, "x": 1, "y": 1}, method="lora", seed=0)
+    both = pair(a, b)
+    assert (both.a.tolist(), both.b.tolist()) == ([1, 0, 1], [1, 1, 0])
+    assert (both.only_a, both.only_b, both.notes) == (0, 0, ())
+
+
+def test_subsets_are_compared_on_what_they_share_and_that_is_said(made, tmp_path):
+    a = one(made, tmp_path / "a", {"x": 1, "y": 0})
+    b = one(made, tmp_path / "b", {"w": 1, "y": 1, "x": 0}, method="lora", seed=0)
+    both = pair(a, b)
+    assert (both.a.tolist(), both.b.tolist(), both.only_a, both.only_b) == ([1, 0], [0, 1], 0, 1)
+    assert "2 documents in common" in both.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        (dict(version=2.0), "versions of the task"),
+        (dict(fewshot=5), "examples in the prompt"),
+        (dict(template=None), "chat templates"),
+        (dict(generation={"do_sample": True}), "generation settings"),
+        (dict(metric="exact_match,flexible-extract"), "filters"),
+        (dict(metric="acc,none"), "metrics"),
+        (dict(task="pkt_gsm8k"), "tasks"),
+        (dict(question="Say: {}"), "prompts of document 0"),
+        (dict(samples=False), "log_samples"),
+    ],
+)
+def test_another_question_is_refused(made, tmp_path, changed, reason):
+    a = one(made, tmp_path / "a", [1, 0])
+    b = one(made, tmp_path / "b", [1, 0], method="lora", seed=0, **changed)
+    with pytest.raises(NotComparableError, match=reason):
+        pair(a, b)
+    with pytest.raises(NotComparableError, match=reason):
+        pair(b, a)
+
+
+def test_nothing_in_common_is_refused(made, tmp_path):
+    a, b = one(made, tmp_path / "a", {"x": 1}), one(made, tmp_path / "b", {"y": 1}, method="lora", seed=0)
+    with pytest.raises(NotComparableError, match="in common"):
+        pair(a, b)
+
+
+def test_many_records_share_the_documents_of_all(made, tmp_path):
+    sets = [{"x": 1, "y": 0, "z": 1}, {"y": 1, "z": 0}, {"z": 1, "y": 1, "w": 0}]
+    found = align([one(made, tmp_path / str(i), scores, method="lora", seed=i) for i, scores in enumerate(sets)])
+    assert found.scores.tolist() == [[0, 1], [1, 0], [1, 1]]
+    assert found.left_out == (1, 0, 1)
+
+
+def test_clusters_are_the_subjects_of_the_documents(made, tmp_path):
+    a = one(made, tmp_path / "a", {"x": 1, "y": 0}, subject=lambda doc: f"of {doc}")
+    assert pair(a, a).clusters.tolist() == ["of x", "of y"]
+    assert pair(one(made, tmp_path / "b", [1]), one(made, tmp_path / "b", [1])).clusters is None
