@@ -211,10 +211,8 @@ def _with_items(record: Record, texts: dict[str, str]) -> Record:
     items = read_items(path, record.metric, record.filter, texts)
     if items is None:
         return replace(record, reason=f"{record.metric} is not a number between 0 and 1 for each item")
-    if record.count and len(items) != record.count:
-        raise DataError(
-            f"{path} holds {len(items)} items where {record.results.name} counts {record.count}: truncated?"
-        )
+    if not items or (record.count and len(items) != record.count):
+        raise DataError(f"{path} holds {len(items)} items, {record.results.name} counts {record.count}: truncated?")
     mean = sum(item.score for item in items.values()) / len(items)
     if abs(mean - record.score) > 1e-6:
         return replace(record, reason=f"the items' mean {mean:.4f} is not the score {record.score:.4f}")
