@@ -1,8 +1,12 @@
-"""The system calls that a candidate may make: a list of those allowed, as a seccomp filter in classic BPF.
+"""The system calls that a candidate may make: a list of those allowed, as seccomp filters in classic BPF.
 
 Everything else fails with EPERM, which Python shows as ``PermissionError``: new processes and programs, sockets other
 than stream pairs, shared and secret memory, tracing, namespaces, mounts, keyrings, io_uring, signals to others. Threads
 work. See seccomp(2) and bpf(2) of Linux.
+
+There are two filters, of which the kernel takes the stricter answer. The long list is put on once, by the zygote, and
+inherited; each candidate adds a short one, which looks at arguments and names its process. To take in a filter the
+kernel runs it for every call that there is: the long one in each candidate cost a quarter of a millisecond.
 """
 
 import ctypes
@@ -46,6 +50,8 @@ prctl:157:167 ioctl:16:29 fcntl:72:25 getpgid:121:155 getsid:124:156 getpriority
 sched_getaffinity:204:123 sched_getparam:143:121 sched_getscheduler:145:120
 getxattr:191:8 lgetxattr:192:9 fgetxattr:193:10 listxattr:194:11 llistxattr:195:12 flistxattr:196:13
 """
+# What the zygote makes its children with; a candidate may not.
+_ZYGOTE = "setsid:112:157 pidfd_open:434:434"
 _ARCHITECTURES = {"x86_64": (0xC000003E, 1), "aarch64": (0xC00000B7, 2)}  # AUDIT_ARCH_*, column above
 
 _LOAD, _JUMP_EQUAL, _JUMP_BITS, _AND, _RETURN = 0x20, 0x15, 0x45, 0x54, 0x06
@@ -71,6 +77,7 @@ _PRCTL = (3, 15, 16)  # get dumpable, set and get the thread's name
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 Code = list[tuple[int, int, int, int]]
+_ALLOWED, _REFUSED = (_RETURN, 0, 0, _ALLOW), (_RETURN, 0, 0, _ERRNO | _EPERM)
 
 
 def supported() -> bool:
@@ -78,71 +85,82 @@ def supported() -> bool:
     return platform.machine() in _ARCHITECTURES
 
 
-def build(pid: int, *, files: bool) -> bytes:
-    """The filter of one candidate.
+def outer(*, files: bool) -> bytes:
+    """The filter of a zygote: the calls that it or a candidate may make at all.
 
     Args:
-        pid: Its process, the only one that it may signal.
-        files: Whether it may create, change and delete files, as far as it can reach any.
+        files: Whether a candidate may create, change and delete files, as far as it can reach any.
     """
-    return _template(files).replace(struct.pack("=I", _ANY_PID), struct.pack("=I", pid))
-
-
-@cache
-def _template(files: bool) -> bytes:
-    """The filter for the process ``_ANY_PID``: a program has a millisecond in all."""
-    pid = _ANY_PID
-    architecture, column = _ARCHITECTURES[platform.machine()]
-    numbers = {
-        name: int(row[column - 1])
-        for name, *row in (entry.split(":") for entry in (_ALWAYS + _WITH_FILES + _BY_ARGUMENT).split())
-        if row[column - 1]
-    }
-    free = [entry.partition(":")[0] for entry in (_ALWAYS + (_WITH_FILES if files else "")).split()]
-    allow, refuse = (_RETURN, 0, 0, _ALLOW), (_RETURN, 0, 0, _ERRNO | _EPERM)
-
-    def argument(index: int, values: tuple[int, ...], mask: int | None = None) -> Code:
-        """Falls through where the low half of an argument is one of the values, and refuses elsewhere."""
-        code: Code = [(_LOAD, 0, 0, _ARGUMENTS + 8 * index)]
-        code += [(_AND, 0, 0, mask)] if mask else []
-        for i, value in enumerate(values):
-            code.append((_JUMP_EQUAL, len(values) - i, 0, value))
-        return [*code, refuse]
-
-    zero = [(_LOAD, 0, 0, _ARGUMENTS + 8 * 4), (_JUMP_EQUAL, 1, 0, 0), refuse]
-    zero += [(_LOAD, 0, 0, _ARGUMENTS + 8 * 4 + 4), (_JUMP_EQUAL, 1, 0, 0), refuse]
-    conditions: dict[str, Code] = {
-        "kill": argument(0, (pid,)),
-        "tgkill": argument(0, (pid,)),
-        "clone": [(_LOAD, 0, 0, _ARGUMENTS), (_JUMP_BITS, 1, 0, _CLONE_THREAD), refuse],
-        # Its flags lie in memory, where a filter cannot look; the C library then falls back to clone.
-        "clone3": [(_RETURN, 0, 0, _ERRNO | _ENOSYS)],
-        # Datagram sockets, even of a pair, can be sent from to any address.
-        "socketpair": argument(0, (_AF_UNIX,)) + argument(1, (_SOCK_STREAM,), _SOCK_TYPE),
-        "sendto": zero,
-        "prlimit64": argument(0, (0, pid)),
-        "prctl": argument(0, _PRCTL),
-        "ioctl": argument(1, _IOCTL),
-        "fcntl": argument(1, _FCNTL),
-        "getpriority": argument(0, (0,)) + argument(1, (0, pid)),
-    }
-    for name in ("getpgid", "getsid", "sched_getaffinity", "sched_getparam", "sched_getscheduler"):
-        conditions[name] = argument(0, (0, pid))
-    for name in ("getxattr", "lgetxattr", "fgetxattr", "listxattr", "llistxattr", "flistxattr"):
-        conditions[name] = [(_RETURN, 0, 0, _ERRNO | _ENOTSUP)]  # as if there were none: copying a file asks for them
     code: Code = [
         (_LOAD, 0, 0, _ARCHITECTURE),
-        (_JUMP_EQUAL, 1, 0, architecture),
+        (_JUMP_EQUAL, 1, 0, _ARCHITECTURES[platform.machine()][0]),
         (_RETURN, 0, 0, _KILL),
         (_LOAD, 0, 0, _NUMBER),
     ]
-    for name in free:
-        if name in numbers:
-            code += [(_JUMP_EQUAL, 0, 1, numbers[name]), allow]
-    for name, condition in conditions.items():
-        body = [*condition, allow]
-        code += [(_JUMP_EQUAL, 0, len(body), numbers[name]), *body]
-    code.append(refuse)
+    for number in _numbers(_ALWAYS, _WITH_FILES if files else "", _BY_ARGUMENT, _ZYGOTE).values():
+        code += [(_JUMP_EQUAL, 0, 1, number), _ALLOWED]
+    return _packed([*code, _REFUSED])
+
+
+def inner(pid: int) -> bytes:
+    """The filter that a candidate adds.
+
+    Args:
+        pid: Its process, the only one that it may signal.
+    """
+    return _inner().replace(struct.pack("=I", _ANY_PID), struct.pack("=I", pid))
+
+
+@cache
+def _inner() -> bytes:
+    """The filter for the process ``_ANY_PID``, kept: a program has milliseconds in all."""
+    pid = _ANY_PID
+    zero = [(_LOAD, 0, 0, _ARGUMENTS + 8 * 4), (_JUMP_EQUAL, 1, 0, 0), _REFUSED]
+    zero += [(_LOAD, 0, 0, _ARGUMENTS + 8 * 4 + 4), (_JUMP_EQUAL, 1, 0, 0), _REFUSED]
+    conditions: dict[str, Code] = {
+        "kill": _argument(0, (pid,)),
+        "tgkill": _argument(0, (pid,)),
+        "clone": [(_LOAD, 0, 0, _ARGUMENTS), (_JUMP_BITS, 1, 0, _CLONE_THREAD), _REFUSED],
+        # Its flags lie in memory, where a filter cannot look; the C library then falls back to clone.
+        "clone3": [(_RETURN, 0, 0, _ERRNO | _ENOSYS)],
+        # Datagram sockets, even of a pair, can be sent from to any address.
+        "socketpair": _argument(0, (_AF_UNIX,)) + _argument(1, (_SOCK_STREAM,), _SOCK_TYPE),
+        "sendto": zero,
+        "prlimit64": _argument(0, (0, pid)),
+        "prctl": _argument(0, _PRCTL),
+        "ioctl": _argument(1, _IOCTL),
+        "fcntl": _argument(1, _FCNTL),
+        "getpriority": _argument(0, (0,)) + _argument(1, (0, pid)),
+    }
+    for name in ("getpgid", "getsid", "sched_getaffinity", "sched_getparam", "sched_getscheduler"):
+        conditions[name] = _argument(0, (0, pid))
+    for name in ("getxattr", "lgetxattr", "fgetxattr", "listxattr", "llistxattr", "flistxattr"):
+        conditions[name] = [(_RETURN, 0, 0, _ERRNO | _ENOTSUP)]  # as if there were none: copying a file asks for them
+    for name in _numbers(_ZYGOTE):
+        conditions[name] = [_REFUSED]
+    code: Code = [(_LOAD, 0, 0, _NUMBER)]
+    for name, number in _numbers(_BY_ARGUMENT, _ZYGOTE).items():
+        body = [*conditions[name], _ALLOWED]
+        code += [(_JUMP_EQUAL, 0, len(body), number), *body]
+    return _packed([*code, _ALLOWED])
+
+
+def _numbers(*tables: str) -> dict[str, int]:
+    """The calls of tables by name, as far as this architecture has them."""
+    column = _ARCHITECTURES[platform.machine()][1]
+    rows = (entry.split(":") for table in tables for entry in table.split())
+    return {row[0]: int(row[column]) for row in rows if row[column]}
+
+
+def _argument(index: int, values: tuple[int, ...], mask: int | None = None) -> Code:
+    """Falls through where the low half of an argument is one of the values, and refuses elsewhere."""
+    code: Code = [(_LOAD, 0, 0, _ARGUMENTS + 8 * index)]
+    code += [(_AND, 0, 0, mask)] if mask else []
+    code += [(_JUMP_EQUAL, len(values) - i, 0, value) for i, value in enumerate(values)]
+    return [*code, _REFUSED]
+
+
+def _packed(code: Code) -> bytes:
     return b"".join(struct.pack("=HBBI", *instruction) for instruction in code)
 
 

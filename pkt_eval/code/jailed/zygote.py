@@ -61,7 +61,8 @@ def main() -> None:
     for name in ("candidate", "tester", "together", "plain", "seccomp", "landlock"):
         sys.modules.pop(name, None)  # not for a program to import
     if setup["seccomp"]:
-        seccomp.build(0, files=setup["landlock"] is None)  # kept for the children
+        seccomp.install(seccomp.outer(files=setup["landlock"] is None))
+        seccomp.inner(0)  # kept for the children
     gc.collect()
     gc.freeze()
     _answer(control, {"ready": os.getpid()})
@@ -216,7 +217,7 @@ def _child(control, order: dict, descriptors: list[int], setup: dict, say: int) 
             if setup["scratch"]:
                 os.chdir(setup["scratch"])
             if setup["seccomp"]:
-                seccomp.install(seccomp.build(os.getpid(), files=setup["landlock"] is None))
+                seccomp.install(seccomp.inner(os.getpid()))
         except BaseException as error:
             write(say, b"-" + f"{type(error).__name__}: {error}".encode())
             leave(0)
