@@ -19,6 +19,7 @@ from pkt_eval.doctor import doctor
 from pkt_eval.errors import ConfigError, PKTError
 from pkt_eval.methods.base import get_method, methods
 from pkt_eval.recipe import FIELDS, Recipe, make_recipe, make_student, unknown_options
+from pkt_eval.report.cli import report
 from pkt_eval.suite.cli import run
 
 app = typer.Typer(
@@ -35,6 +36,7 @@ app.add_typer(data_app, name="data")
 app.command()(doctor)
 app.command()(run)
 app.command()(diagnose)
+app.command()(report)
 
 
 def _transfer_help() -> str:

@@ -4,7 +4,6 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from pathlib import PurePosixPath
 from typing import Any
 
 
@@ -99,8 +98,8 @@ def student_of(config: dict[str, Any]) -> Student:
     options = dict(found.get("config") or {})
     options |= {key: found[key] for key in ("chat_format", "loss_on", "transfer_max_length", "dtype") if key in found}
     options |= {f"{split}_samples": n for split, n in (found.get("split_sizes") or {}).items()}
-    if str(found.get("splits_source", "")).startswith("folder"):
-        options["splits"] = PurePosixPath(str(found["splits_source"])).name
+    if str(found.get("splits_source", "")).startswith("files of"):  # not the benchmark's own
+        options["splits"] = found["splits_source"]
     return Student(
         label=found["method"],
         method=found["method"],

@@ -1,0 +1,51 @@
+"""``pkt-eval report``: from folders of records to a leaderboard."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pkt_eval.errors import ConfigError, StoreError
+
+
+def report(
+    paths: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="DIR…", help="Folders of suites or of lm_eval's --output_path, or results JSON files.", exists=False
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="Folder to write; what an earlier report wrote there is replaced.")],
+) -> None:
+    """Make a leaderboard of everything that was scored: Markdown, CSV, LaTeX, JSON and one HTML page.
+
+    Reads lm-eval's results and samples only, ours and those of other models on the same tasks. Needs no network and no
+    model.
+    """
+    from rich.console import Console
+
+    from pkt_eval.report import latex, markdown, records, spreadsheet, terminal
+    from pkt_eval.report.assemble import leaderboard
+
+    if out.exists() and not out.is_dir():
+        raise ConfigError(f"--out {out} is a file: name a folder")
+    found, notes = records.read(paths)
+    board = leaderboard(found, out, notes)
+    texts = {
+        "leaderboard.md": markdown.markdown(board),
+        "leaderboard.csv": spreadsheet.spreadsheet(board),
+        "leaderboard.tex": latex.latex(board),
+        "leaderboard.json": board.to_json(),
+    }
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        for name, text in texts.items():
+            (out / name).write_text(text, "utf-8")
+    except OSError as error:
+        raise StoreError(f"cannot write {out}: {error}") from error
+    # A file or a pipe has no width: the table gets what it needs.
+    console = Console() if sys.stdout.isatty() else Console(width=160)
+    terminal.show(board, console)
+    written = ", ".join(texts)
+    console.print(f"\nWritten to {out}/: {written}", highlight=False, soft_wrap=True, markup=False)

@@ -1,0 +1,195 @@
+"""The model of a leaderboard: what every writer and the page are made from, as plain data.
+
+Scores and differences are shares in [0, 1] here; writers show them in per cent and points. Nothing is computed.
+"""
+
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+LEVEL = 0.95
+"""Coverage of every interval."""
+ALPHA = 0.05
+"""A difference is significant where its p-value, adjusted over the whole table, is at or below this."""
+POWER = 0.8
+"""Of the minimum detectable difference."""
+
+
+@dataclass
+class Source:
+    """The record behind a number: one student, one seed.
+
+    Attributes:
+        results: Path of the results JSON, relative to the leaderboard's folder.
+        samples: Paths of the samples files, likewise.
+        seed: Of the student; None where nothing is random.
+        score: The record's own, in [0, 1].
+        low: End of its Wilson interval.
+        high: End of its Wilson interval.
+        count: Items.
+        others: ``metric,filter`` → value of the task's other metrics.
+        conditions: How it was asked: task version, examples, template, dtype, batch size, limit.
+        provenance: How the student was made, without places on disk; {} for a foreign model.
+    """
+
+    results: str
+    samples: list[str]
+    seed: int | None
+    score: float
+    low: float
+    high: float
+    count: int
+    others: dict[str, float]
+    conditions: dict[str, Any]
+    provenance: dict[str, Any]
+
+
+@dataclass
+class Difference:
+    """A student against another on the documents that both answered.
+
+    Attributes:
+        against: Label of the other.
+        value: Difference of the means; above 0 where the student is better.
+        low: End of the paired interval.
+        high: End of the paired interval.
+        p: p-value of this comparison alone.
+        adjusted: The same after Benjamini–Hochberg over the whole table.
+        significant: ``adjusted <= ALPHA``.
+        count: Documents in common.
+        won: Documents that the student gained, a mean over seeds.
+        lost: Documents that it lost, a mean over seeds.
+        detectable: Smallest true difference that as many documents, as discordant as these, show with `POWER`; None
+            where they can show none.
+        clusters: Subjects that were resampled whole; None where documents were.
+        seeds: Seeds of either side.
+    """
+
+    against: str
+    value: float
+    low: float
+    high: float
+    p: float
+    adjusted: float
+    significant: bool
+    count: int
+    won: float
+    lost: float
+    detectable: float | None
+    clusters: int | None
+    seeds: tuple[int, int]
+
+
+@dataclass
+class Subject:
+    """A student on the documents of one subject: a description, without a test."""
+
+    count: int
+    score: float
+    difference: float | None
+    """To vanilla."""
+
+
+@dataclass
+class Cell:
+    """A student on a benchmark.
+
+    Attributes:
+        score: Mean over documents and seeds.
+        low: End of the interval: Wilson's with one seed, else over seeds and documents; None with neither.
+        high: End of the interval.
+        spread: Standard deviation between seeds; None with one.
+        count: Documents.
+        vanilla: Against the unchanged student.
+        lora: Against LoRA for the same task.
+        gap: Share of the teacher's lead over vanilla that arrived: value, low, high; None where the lead is not
+            significant, or something is missing.
+        budget: What the transfer took, a mean over seeds: ``train_samples``, ``steps``, ``seconds``, ``peak_bytes``.
+        subjects: Of benchmarks that have some.
+        sources: The records, one a seed.
+    """
+
+    score: float
+    low: float | None
+    high: float | None
+    spread: float | None
+    count: int
+    sources: list[Source]
+    vanilla: Difference | None = None
+    lora: Difference | None = None
+    gap: tuple[float, float, float] | None = None
+    budget: dict[str, float] = field(default_factory=dict)
+    subjects: dict[str, Subject] = field(default_factory=dict)
+
+    def differences(self) -> list[Difference]:
+        """Those that were tested."""
+        return [d for d in (self.vanilla, self.lora) if d]
+
+
+@dataclass
+class Row:
+    """A student, as a method with its options; ``id`` is unique in the leaderboard and fit for a URL."""
+
+    id: str
+    label: str
+    method: str | None
+    paradigm: str
+    title: str
+    reference: str
+    cells: dict[str, Cell] = field(default_factory=dict)
+
+
+@dataclass
+class Group:
+    """The students of one teacher → student pair."""
+
+    teacher: str | None
+    student: str | None
+    benchmarks: list[str]
+    rows: list[Row]
+
+    @property
+    def title(self) -> str:
+        """``teacher → student``."""
+        return " → ".join(name for name in (self.teacher, self.student) if name) or "Other models"
+
+
+@dataclass
+class Leaderboard:
+    """All pairs, and what a reader must know besides the numbers."""
+
+    groups: list[Group]
+    notes: list[str]
+
+    def cells(self) -> Iterator[tuple[Group, Row, str, Cell]]:
+        """All of them, in the order in which they are shown."""
+        for group in self.groups:
+            for row in group.rows:
+                for benchmark in group.benchmarks:
+                    if benchmark in row.cells:
+                        yield group, row, benchmark, row.cells[benchmark]
+
+    @property
+    def comparisons(self) -> int:
+        """How many tests the correction is over."""
+        return sum(len(cell.differences()) for *_, cell in self.cells())
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON holds it: no NaN, no infinity."""
+        head = {"level": LEVEL, "alpha": ALPHA, "power": POWER, "comparisons": self.comparisons}
+        groups = [{"title": group.title, **asdict(group)} for group in self.groups]
+        return _finite({**head, "groups": groups, "notes": self.notes})
+
+    def to_json(self) -> str:
+        """Of `to_dict`, the same text for the same records."""
+        return json.dumps(self.to_dict(), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _finite(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
