@@ -327,7 +327,7 @@ def _bar_callback() -> Any:
 
     class Bar(TrainerCallback):
         def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            self.bar = tqdm(total=state.max_steps, desc="fine-tuning")
+            self.bar = tqdm(total=state.max_steps, initial=state.global_step, desc="fine-tuning")
 
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             self.bar.update(1)

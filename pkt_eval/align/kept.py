@@ -6,7 +6,8 @@ from typing import Any
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
+
+from pkt_eval.files import save_tensors
 
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 
@@ -15,14 +16,9 @@ def save_step(path: Path, net: torch.nn.Module, optimizer: torch.optim.Optimizer
     """Keep a step; the file is there whole or not at all."""
     tensors = {}
     for name, parameter in net.named_parameters():
-        tensors[name] = parameter.detach()
+        tensors[name] = parameter
         tensors |= {f"{name}/{moment}": optimizer.state[parameter][moment] for moment in _MOMENTS}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    tensors = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
-    # JSON in the header keeps a float to the last bit, NaN included.
-    save_file(tensors, temporary, metadata={"measured": json.dumps(measured)})
-    temporary.replace(path)
+    save_tensors(path, tensors, measured=measured)
 
 
 def load_step(path: Path, net: torch.nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:

@@ -10,16 +10,19 @@ report.
 import difflib
 import hashlib
 import json
+import logging
 import random
-import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from pkt_eval.data.completion import as_completion
 from pkt_eval.data.records import BENCHMARKS, kind, to_chat, user_turn
 from pkt_eval.data.sources import has_split, load_rows
 from pkt_eval.errors import ConfigError, DataError, MissingDataError
+
+log = logging.getLogger(__name__)
 
 SPLIT_NAMES = ("extract", "align", "train", "validation")
 
@@ -176,10 +179,9 @@ def _from_rows(benchmark: str, seed: int, data_dir: str | Path | None, sizes: di
     rows, source = _pool(benchmark, data_dir, need=sum(sizes.values()))
     fitted = _fit(sizes, len(rows))
     if fitted != sizes:
-        warnings.warn(
+        _say_once(
             f"{benchmark}: the splits ask for {sum(sizes.values())} records and {source} has {len(rows)}; "
-            f"they shrink to {', '.join(f'{name} {size}' for name, size in fitted.items())}",
-            stacklevel=3,
+            f"they shrink to {', '.join(f'{name} {size}' for name, size in fitted.items())}"
         )
     random.Random(seed).shuffle(rows)
     parts, start = {}, 0
@@ -187,6 +189,11 @@ def _from_rows(benchmark: str, seed: int, data_dir: str | Path | None, sizes: di
         parts[name] = [to_chat(benchmark, row) for row in rows[start : start + fitted[name]]]
         start += fitted[name]
     return Splits(benchmark=benchmark, source=f"{source}, seed {seed}", **parts)
+
+
+@cache
+def _say_once(message: str) -> None:
+    log.warning(message)
 
 
 def _pool(benchmark: str, data_dir: str | Path | None, need: int) -> tuple[list[dict], str]:

@@ -6,13 +6,14 @@ digest of all that decides its scores; one that is damaged is said and made anew
 
 import hashlib
 import importlib.metadata
+import json
 import logging
-import os
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from pkt_eval.files import save_tensors
 from pkt_eval.locate.attribution import NeuronScores
 from pkt_eval.pair import combine_digests, store_root
 
@@ -30,25 +31,21 @@ def remembered(decided_by: dict[str, Any], compute: Callable[[], NeuronScores]) 
         The scores, on the CPU if they were there; and whether they were.
     """
     from safetensors import SafetensorError, safe_open
-    from safetensors.torch import save_file
 
     path = store_root() / "scores" / f"{combine_digests({**decided_by, **_software()})}.safetensors"
     if path.is_file():
         try:
             with safe_open(path, framework="pt") as file:
                 tensors = {name: file.get_tensor(name) for name in file.keys()}
-                if (file.metadata() or {}).get("sha256") != _digest(tensors):
+                if json.loads((file.metadata() or {}).get("sha256", "null")) != _digest(tensors):
                     raise SafetensorError("the checksum is another")
             log.info("attribution scores loaded from %s", path)
             return NeuronScores(**tensors), True
-        except (SafetensorError, TypeError) as error:
+        except (SafetensorError, TypeError, ValueError) as error:
             log.warning("stored attribution scores %s are damaged (%s); they are made anew", path, error)
     scores = compute()
     tensors = {name: t.cpu().contiguous() for name, t in vars(scores).items()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    save_file(tensors, temporary, metadata={"sha256": _digest(tensors)})
-    temporary.replace(path)
+    save_tensors(path, tensors, sha256=_digest(tensors))
     return scores, False
 
 

@@ -12,13 +12,13 @@ from typing import Any
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
 
 from pkt_eval import blocks
 from pkt_eval.data.chat import collate
 from pkt_eval.data.splits import canonical_task
 from pkt_eval.errors import ConfigError
 from pkt_eval.extract import densest_block, truncated_svd
+from pkt_eval.files import save_tensors
 from pkt_eval.finetune import Factors, FinetuneConfig, finetune
 from pkt_eval.locate import parameter_sensitivity, select_layers
 from pkt_eval.methods.base import TransferData, TransferMethod, register
@@ -153,13 +153,8 @@ class Seeking(TransferMethod):
 
 
 def _save_start(path: Path, start: dict[str, Factors], record: dict[str, Any]) -> None:
-    tensors = {
-        f"{name}/{part}": t.contiguous() for name, pair in start.items() for part, t in zip("BA", pair, strict=True)
-    }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    save_file(tensors, temporary, metadata={"record": json.dumps(record)})
-    temporary.replace(path)
+    tensors = {f"{name}/{part}": t for name, pair in start.items() for part, t in zip("BA", pair, strict=True)}
+    save_tensors(path, tensors, record=record)
 
 
 def _load_start(path: Path) -> tuple[dict[str, Factors], dict[str, Any]]:

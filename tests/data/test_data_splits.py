@@ -2,6 +2,7 @@
 
 import ast
 import json
+import re
 from collections import Counter
 
 import pytest
@@ -36,7 +37,6 @@ def _gsm8k_folder(tmp_path, questions):
     return tmp_path
 
 
-@pytest.mark.filterwarnings("ignore:.*they shrink to")
 @pytest.mark.parametrize("name", [*REAL, *NANO])
 def test_splits_are_disjoint_and_never_larger_than_asked(request, name):
     folder = None if name in NANO else request.getfixturevalue("benchmarks_dir")
@@ -48,7 +48,6 @@ def test_splits_are_disjoint_and_never_larger_than_asked(request, name):
         assert splits.sizes == default_sizes(name)
 
 
-@pytest.mark.filterwarnings("ignore:.*they shrink to")
 @pytest.mark.parametrize("name", [*REAL, *NANO])
 def test_no_split_holds_a_test_question(request, name):
     folder = None if name in NANO else request.getfixturevalue("benchmarks_dir")
@@ -67,10 +66,12 @@ def test_the_seed_decides(tmp_path):
     assert build(0).sizes == sizes
 
 
-def test_a_small_source_shrinks_in_proportion_and_says_so(tmp_path):
+def test_a_small_source_shrinks_in_proportion_and_says_so_once(tmp_path, caplog):
     folder = _gsm8k_folder(tmp_path, [f"q{i}" for i in range(58)])
-    with pytest.warns(UserWarning, match=r"ask for 1160 records.* has 58.*train 50"):
+    for _ in range(2):
         splits = build_splits("gsm8k", data_dir=folder)
+    said = [record.getMessage() for record in caplog.records]
+    assert len(said) == 1 and re.search(r"ask for 1160 records.* has 58.*train 50", said[0])
     assert splits.sizes == {"extract": 1, "align": 3, "train": 50, "validation": 3}
     (tmp_path / "two").mkdir()
     with pytest.raises(DataError, match="too few"):
