@@ -138,6 +138,30 @@ def test_p_worse_is_one_sided_mcnemar():
     assert gate(2, 9, 100, 0.03).p_worse == mcnemar_exact(2, 9, "less")
 
 
+def test_a_loss_beyond_the_margin_is_the_same_test_turned_round():
+    rng = np.random.default_rng(6)
+    for _ in range(30):
+        n, margin = int(rng.integers(20, 300)), float(rng.uniform(0.01, 0.2))
+        candidate, baseline = rng.integers(2, size=(2, n))
+        # For right-or-wrong items the two answers exclude each other exactly.
+        beyond = non_inferiority(baseline, candidate, -margin)
+        assert beyond.p == pytest.approx(1 - non_inferiority(candidate, baseline, margin).p, abs=1e-12)
+        assert (beyond.p < 0.05) == (beyond.low > margin)
+    # Fractions that all agree on a loss are no proof of it before there are enough of them.
+    scores = rng.random(60) * 0.5 + 0.2
+    assert non_inferiority(scores[:10], scores[:10] - 0.06, -0.02).p > 0.05
+    assert non_inferiority(scores, np.zeros(60), -0.02).p < 1e-3
+
+
+def test_power_to_show_a_loss_beyond_the_margin_is_what_happens():
+    rng, n, discordance, times = np.random.default_rng(7), 500, 0.1, 3000
+    drawn = rng.multinomial(n, [0.02, 0.08, 0.9], size=times)  # a true loss of 0.06
+    shown = np.mean([1 - gate(int(b), int(c), n, 0.03).p <= 0.05 for b, c, _ in drawn])
+    promised = non_inferiority_power(n, discordance, -0.03, difference=0.06)
+    assert 0.5 < promised < 0.9 and shown == pytest.approx(promised, abs=3.5 * np.sqrt(0.25 / times))
+    assert non_inferiority_power(n, discordance, -0.03, difference=0.03) < 0.06
+
+
 @pytest.mark.parametrize(
     ("call", "error"),
     [

@@ -5,6 +5,9 @@ beyond chance? On few items neither may be answered. Over several benchmarks, "a
 α and no correction: one benchmark that is worse suffices to make it false, and that one test lets it pass with a chance
 of α at most (an intersection–union test, Berger 1982, doi:10.1080/00401706.1982.10487790). "Any is worse" needs `holm`
 over the ``p_worse``.
+
+"Is it worse by more than the margin?" is the same test with the students' names swapped and the margin negated:
+``non_inferiority(baseline, candidate, -margin).p``.
 """
 
 from typing import NamedTuple
@@ -55,7 +58,7 @@ def non_inferiority(
     Args:
         candidate: ``(N,)`` scores in [0, 1].
         baseline: ``(N,)`` scores of the same items.
-        margin: The loss that is not tolerated, e.g. 0.03 for three points.
+        margin: The loss that is not tolerated, e.g. 0.03 for three points; below zero a gain that is asked for.
         alpha: One minus the confidence of ``low``.
         clusters: ``(N,)`` names of groups of items, such as MMLU's subjects.
 
@@ -65,9 +68,9 @@ def non_inferiority(
 
     Raises:
         DataError: Scores are not matched, or not finite.
-        ConfigError: Not ``0 < margin < 1`` and ``0 < alpha < 1/2``.
+        ConfigError: Not ``0 < |margin| < 1`` and ``0 < alpha < 1/2``.
     """
-    check_probability(margin, "margin")
+    check_probability(abs(margin), "margin")
     check_probability(2 * alpha, "twice alpha")
     candidate, baseline = matched(candidate, baseline, ("candidate", "baseline"))
     differences = candidate - baseline
@@ -94,7 +97,7 @@ def non_inferiority_power(
     Args:
         n: Items.
         discordance: Share of items that one has right and the other wrong.
-        margin: The loss that is not tolerated.
+        margin: The loss that is not tolerated; below zero a gain that is asked for.
         difference: The true difference, candidate - baseline.
         alpha: Level of the test.
 
@@ -104,7 +107,7 @@ def non_inferiority_power(
     Raises:
         ConfigError: A probability is out of range, or not ``|difference| <= discordance <= 1``.
     """
-    check_probability(margin, "margin")
+    check_probability(abs(margin), "margin")
     check_probability(alpha, "alpha")
     check_discordance(n, difference, discordance)
     win, loss = (discordance + difference) / 2, (discordance - difference) / 2
