@@ -17,6 +17,7 @@ from pkt_eval.errors import ConfigError, end_lm_eval_in_one_line
 from pkt_eval.pair import ModelSource, native_dtype
 from pkt_eval.recipe import FIELDS, make_recipe, make_student, unknown_options
 from pkt_eval.student import Student, load_student, set_chat_template
+from pkt_eval.suite.place import default_device
 
 log = logging.getLogger(__name__)
 end_lm_eval_in_one_line()
@@ -237,11 +238,10 @@ def _share_log() -> None:
 
 def _device(asked: str | None) -> str:
     """The device that ``hf`` will choose: lm-eval asks for cuda:0 even where there is none."""
-    import torch
-
+    there = default_device()
     if asked and not str(asked).startswith("cuda"):
         return str(asked)
-    return str(asked or "cuda") if torch.cuda.is_available() else "cpu"
+    return str(asked or there) if there == "cuda" else there
 
 
 def _evaluation_dtype(base: str, device: str, needs_float32: bool) -> Any:

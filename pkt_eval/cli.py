@@ -21,6 +21,7 @@ from pkt_eval.methods.base import get_method, methods
 from pkt_eval.recipe import FIELDS, Recipe, make_recipe, make_student, unknown_options
 from pkt_eval.report.cli import report
 from pkt_eval.suite.cli import run
+from pkt_eval.suite.place import default_device
 
 app = typer.Typer(
     name="pkt-eval",
@@ -72,10 +73,8 @@ def transfer(
     others = [k for k in arguments if k not in FIELDS and k not in options]
     if wrong := unknown_options(others, [*FIELDS, *options]):
         raise ConfigError("; ".join(f"{k}= {v}" for k, v in wrong.items()))
-    import torch
-
     recipe = make_recipe(arguments)
-    student = make_student(recipe, device=device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    student = make_student(recipe, device=device or default_device())
     temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
     try:
         student.save(temporary, merged=True)

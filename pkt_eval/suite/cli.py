@@ -43,11 +43,9 @@ def run(
     if dry_run:
         _show_plan(planned, console)
         return
-    if checked.engine != "local":
-        raise ConfigError("engine: ray is not there yet; leave engine out")
     _quiet()
     with Display(planned.cells, console) as display:
-        planned.show = display.show
+        planned.board.show = display.show
         statuses = planned.run()
     console.print(table(planned.cells, statuses))
     console.print(f"\nResults and samples, as lm-eval writes them, are in {out}/", highlight=False, soft_wrap=True)
@@ -79,7 +77,6 @@ def _show_plan(planned: object, console: Console) -> None:
     from pkt_eval.recipe import fingerprint
     from pkt_eval.store import Store
     from pkt_eval.suite.plan import learners
-    from pkt_eval.suite.run import _base
 
     shown = Table(box=None)
     for column in ("cell", "student", "base"):
@@ -87,15 +84,15 @@ def _show_plan(planned: object, console: Console) -> None:
     students = learners(planned.cells)
     there = {}
     for student in students:
-        path = Store().path(fingerprint(student.recipe, planned.device))
+        path = Store().path(fingerprint(student.recipe, planned.identities.device))
         there[student.name] = (
             "nothing to learn" if student.benchmark is None else "stored" if path.exists() else "to make"
         )
     for cell in planned.cells:
-        shown.add_row(cell.name, there[cell.learner.name], _base(cell.learner))
+        shown.add_row(cell.name, there[cell.learner.name], cell.learner.base)
     console.print(shown)
     to_make = sum(state == "to make" for state in there.values())
-    bases = len({_base(s) for s in students})
+    bases = len({s.base for s in students})
     console.print(
         f"\n{len(planned.cells)} cells of {len(students)} students, of which {to_make} have to be made, on {bases} "
         f"loaded model{'s' * (bases > 1)}; results in {planned.out}/",

@@ -26,6 +26,11 @@ class Learner:
     seed: int | None
     recipe: Recipe
 
+    @property
+    def base(self) -> str:
+        """The model that its edits are for."""
+        return self.recipe.teacher if self.recipe.method == "teacher" else self.recipe.pretrained
+
 
 @dataclass(frozen=True)
 class Cell:

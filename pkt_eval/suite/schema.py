@@ -44,7 +44,8 @@ batch_size: 8                # recorded: it moves scores
 # dtype: float32             # of the evaluation; auto: as the checkpoint, float32 if a student needs it
 # device: cuda:0
 # confirm_run_unsafe_code: true    # lm-eval's consent; needed for humaneval and mbpp
-# engine: local              # or: ray
+# engine: ray                # students as Ray tasks; default: local, one after the other in this process
+# ray: {address: auto, num_cpus: 4, num_gpus: 1}   # a running cluster (default: one of our own), and what a task gets
 """
 
 
@@ -80,6 +81,16 @@ class Entry(BaseModel):
         return value
 
 
+class RayOptions(BaseModel):
+    """Where the Ray tasks of a suite run, and what each of them gets."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    address: str | None = None
+    num_cpus: float = Field(1, ge=0)
+    num_gpus: float = Field(0, ge=0)
+
+
 class Suite(BaseModel):
     """The checked content of a suite file; ``pkt-eval run --example`` explains each key."""
 
@@ -99,6 +110,7 @@ class Suite(BaseModel):
     device: str | None = None
     confirm_run_unsafe_code: bool = False
     engine: Literal["local", "ray"] = "local"
+    ray: RayOptions = RayOptions()
 
     @field_validator("benchmarks")
     @classmethod
@@ -119,6 +131,10 @@ class Suite(BaseModel):
                 raise ValueError(
                     f"options: no method here takes {name!r}" + (f"; did you mean {near[0]!r}?" if near else "")
                 )
+        if self.engine == "ray" and self.device:
+            raise ValueError("device: with engine: ray it follows from ray.num_gpus; leave it out")
+        if self.engine != "ray" and self.ray != RayOptions():
+            raise ValueError("ray: says how engine: ray works; say engine: ray, too")
         if self.needs_consent and not self.confirm_run_unsafe_code:
             raise ValueError(
                 "humaneval and mbpp run code that a model wrote: say confirm_run_unsafe_code: true (in a jail; see "
@@ -171,7 +187,9 @@ def load_suite(path: Path) -> Suite:
 def _said(wrong: Any) -> str:
     where = ".".join(str(part) for part in wrong["loc"])
     if wrong["type"] == "extra_forbidden":
-        known = Entry.model_fields if wrong["loc"][0] == "methods" else Suite.model_fields
+        known = {"methods": Entry, "ray": RayOptions}.get(
+            wrong["loc"][0] if wrong["loc"][1:] else "", Suite
+        ).model_fields
         near = difflib.get_close_matches(str(wrong["loc"][-1]), known, n=1)
         return f"{where} is no key" + (f"; did you mean {near[0]!r}?" if near else f": there are {', '.join(known)}")
     message = wrong["msg"].removeprefix("Value error, ")

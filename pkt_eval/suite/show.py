@@ -8,7 +8,7 @@ from rich.live import Live
 from rich.table import Table
 
 from pkt_eval.suite.plan import Cell
-from pkt_eval.suite.run import Status, Statuses
+from pkt_eval.suite.status import Status, Statuses
 
 _ENDED = ("done", "kept", "failed")
 #: What a cell's one number is, by what lm-eval calls it.

@@ -38,6 +38,9 @@ def test_the_example_is_a_suite(tmp_path):
         ("benchmarks: [nano_gsm8k]\nmethods: [lora]\nteacher: T", "teacher is given but student is not"),
         ("benchmarks: [nano_gsm8k]\nmethods: [lora]\nlimit: 0", "limit: Input should be greater than 0"),
         ("benchmarks: [nano_gsm8k]\nmethods: [{method: lora, name: a/b}]", "a name consists of"),
+        ("benchmarks: [nano_gsm8k]\nmethods: [lora]\nengine: ray\nray: {cpus: 1}", "did you mean 'num_cpus'"),
+        ("benchmarks: [nano_gsm8k]\nmethods: [lora]\nray: {num_cpus: 2}", "say engine: ray, too"),
+        ("benchmarks: [nano_gsm8k]\nmethods: [lora]\nengine: ray\ndevice: cpu", "follows from ray.num_gpus"),
         ("1: 2", "every key is a word"),
     ],
 )

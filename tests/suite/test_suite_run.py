@@ -62,19 +62,7 @@ def undisturbed(tmp_path_factory, processes):
     return folder, time.monotonic() - start
 
 
-def scores(out: Path) -> dict[str, str]:
-    """What a run has found, cell by cell: scores and samples, byte for byte."""
-    found = {}
-    for record in sorted(out.glob("**/cell.json")):
-        cell = record.parent
-        results = json.loads(next(cell.glob("results_*.json")).read_text())
-        found[f"{cell.relative_to(out)}: scores"] = json.dumps(results["results"], sort_keys=True)
-        for samples in cell.glob("samples_*.jsonl"):
-            found[f"{cell.relative_to(out)}: {samples.name.partition('_20')[0]}"] = samples.read_text()
-    return found
-
-
-def test_every_cell_has_what_lm_eval_writes(undisturbed):
+def test_every_cell_has_what_lm_eval_writes(undisturbed, scores):
     out = undisturbed[0] / "out"
     assert len(scores(out)) == 2 * (2 * 2 + 2 * 2)
     results = json.loads(
@@ -85,7 +73,7 @@ def test_every_cell_has_what_lm_eval_writes(undisturbed):
     assert set(results) >= {"results", "configs", "versions", "n-shot", "date", "task_hashes", "chat_template"}
 
 
-def test_a_run_that_is_killed_again_and_again_ends_with_the_same_bytes(undisturbed, tmp_path, processes):
+def test_a_run_that_is_killed_again_and_again_ends_with_the_same_bytes(undisturbed, scores, tmp_path, processes):
     """Twenty kills at random moments of the run, of which some are mid-transfer, some mid-batch, some mid-write."""
     dice, kills = random.Random(0), 0
     reference, seconds = undisturbed
@@ -109,7 +97,7 @@ def test_a_run_that_is_killed_again_and_again_ends_with_the_same_bytes(undisturb
     assert not list((tmp_path / "store" / "unfinished").glob("*"))
 
 
-def test_what_is_finished_is_kept_and_what_has_changed_is_not(undisturbed, tmp_path, go_here):
+def test_what_is_finished_is_kept_and_what_has_changed_is_not(undisturbed, scores, tmp_path, go_here):
     out = tmp_path / "out"
     shutil.copytree(undisturbed[0] / "out", out)
     states = {name: status.state for name, status in go_here(out).items()}
@@ -125,16 +113,16 @@ def test_what_is_finished_is_kept_and_what_has_changed_is_not(undisturbed, tmp_p
 
 
 def test_one_failing_cell_leaves_the_others_be(tmp_path, monkeypatch, go_here):
-    from pkt_eval.suite import run
+    from pkt_eval.suite import local
 
-    evaluate = run.evaluate_cell
+    evaluate = local.evaluate_cell
 
     def fails(lm, task, folder, *args, **how):
         if folder.name == "nano_mmlu" and "teacher" in str(folder):
             raise OSError(28, "No space left on device")
         return evaluate(lm, task, folder, *args, **how)
 
-    monkeypatch.setattr(run, "evaluate_cell", fails)
+    monkeypatch.setattr(local, "evaluate_cell", fails)
     methods = ["vanilla", "teacher", {"method": "lora", "options": {"learning_rate": 1e30}, "name": "diverges"}]
     statuses = go_here(
         tmp_path, {**SUITE, "methods": methods, "benchmarks": ["nano_mmlu"], "options": {"max_steps": 2}}

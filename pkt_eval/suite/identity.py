@@ -1,0 +1,90 @@
+"""Everything that decides the samples of a cell: what is finished under another identity is not used again."""
+
+import importlib.metadata
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from pkt_eval.data.records import kind
+from pkt_eval.data.sources import SPLITS, has_split, load_rows
+from pkt_eval.pair import combine_digests, file_digest
+from pkt_eval.recipe import fingerprint, versions
+from pkt_eval.suite.place import default_device
+from pkt_eval.suite.plan import Cell
+from pkt_eval.suite.schema import Suite
+
+
+class Identities:
+    """The identity of each cell of a suite, found out once.
+
+    Args:
+        suite: What is compared.
+        cells: All its cells: the dtype of one depends on the others.
+
+    Attributes:
+        device: Where students are made and evaluated.
+        dtype: One for the whole suite, so that its students can be compared.
+    """
+
+    def __init__(self, suite: Suite, cells: Sequence[Cell]) -> None:
+        self.suite = suite
+        if suite.engine == "ray":  # this process need not have what the workers are given
+            self.device = "cuda" if suite.ray.num_gpus else "cpu"
+        else:
+            self.device = suite.device or default_device()
+        self.dtype: str = suite.dtype
+        if suite.dtype == "auto" and any(cell.learner.recipe.entry.cls.needs_float32 for cell in cells):
+            self.dtype = "float32"
+        self._rows: dict[str, str] = {}
+        self._students: dict[str, str] = {}
+        self._found: dict[str, dict[str, Any]] = {}
+
+    def __getitem__(self, cell: Cell) -> dict[str, Any]:
+        """The identity, as JSON."""
+        if cell.name not in self._found:
+            self._found[cell.name] = {
+                "student": self.student(cell),
+                "task": cell.task,
+                "rows": self._rows_of(cell.benchmark),
+                "limit": self.suite.limit,
+                "batch_size": self.suite.batch_size,
+                "dtype": self.dtype,
+                "chat": self.suite.chat,
+                "device": self.device.split(":")[0],
+                "versions": versions() | {"lm_eval": importlib.metadata.version("lm_eval")},
+                "scoring": scoring_digest(),
+            }
+        return self._found[cell.name]
+
+    def student(self, cell: Cell) -> str:
+        """Fingerprint of the cell's student."""
+        learner = cell.learner
+        if learner.name not in self._students:
+            self._students[learner.name] = fingerprint(learner.recipe, self.device)
+        return self._students[learner.name]
+
+    def _rows_of(self, benchmark: str) -> str:
+        """Digest of a benchmark's rows."""
+        if benchmark not in self._rows:
+            splits = [s for s in SPLITS[kind(benchmark)] if has_split(benchmark, s)]
+            self._rows[benchmark] = combine_digests({s: load_rows(benchmark, s) for s in splits})
+        return self._rows[benchmark]
+
+
+@cache
+def scoring_digest() -> str:
+    """sha256 over our sources that decide what is asked and how it is scored: tasks, wording, judging."""
+    from importlib.util import find_spec
+
+    import pkt_eval
+
+    root = Path(pkt_eval.__file__).parent
+    tasks = Path(find_spec("pkt_eval.tasks").submodule_search_locations[0])
+    files = {
+        f"{folder}/{f.relative_to(root / folder)}": f
+        for folder in ("code", "data")
+        for f in (root / folder).rglob("*.py")
+    }
+    files |= {f"tasks/{f.relative_to(tasks)}": f for f in tasks.rglob("*.yaml")}
+    return combine_digests({name: file_digest(path) for name, path in sorted(files.items())})

@@ -1,0 +1,111 @@
+"""The local engine: make the students, load each base once, and evaluate its students one after the other."""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from pkt_eval.pair import release_memory
+from pkt_eval.progress import Progress
+from pkt_eval.recipe import make_student
+from pkt_eval.suite.evaluate import evaluate_cell
+from pkt_eval.suite.identity import Identities
+from pkt_eval.suite.loaded import Loaded
+from pkt_eval.suite.plan import Cell, Learner, learners
+from pkt_eval.suite.schema import Suite
+from pkt_eval.suite.status import Board
+
+
+class Local:
+    """Does cells in this process.
+
+    Args:
+        suite: What is compared.
+        out: Its folder.
+        identities: Of the cells.
+        board: Where it is said how far they are. A cell that fails does not keep the others from being done.
+    """
+
+    def __init__(self, suite: Suite, out: Path, identities: Identities, board: Board) -> None:
+        self.suite, self.out, self.identities, self.board = suite, out, identities, board
+        self.loaded = Loaded()
+
+    def run(self, left: Sequence[Cell]) -> None:
+        """Do cells that are waiting."""
+        # First all transfers: no two big models are ever in memory at once.
+        for student in learners(left):
+            self._transfer(student, [cell for cell in left if cell.learner == student])
+        bases: dict[str, list[Cell]] = {}
+        for cell in self.board.waiting(left):
+            bases.setdefault(cell.learner.base, []).append(cell)
+        for base, of_base in bases.items():
+            self._evaluate(base, of_base)
+
+    def _transfer(self, student: Learner, of: list[Cell]) -> None:
+        with self._timed(of):
+            self.board.set(of, "transfer")
+            try:
+                make_student(student.recipe, device=self.identities.device, progress=Progress(enabled=False))
+                self.board.set(of, "waiting")
+            except Exception as error:
+                self.board.fail(of, error)
+            release_memory()
+
+    def _evaluate(self, base: str, of: list[Cell]) -> None:
+        """The cells of one base, which is loaded once."""
+        self.board.set(of, "loading")
+        recipe = of[0].learner.recipe
+        try:
+            self.loaded.load(
+                {
+                    "pretrained": base,
+                    "revision": recipe.revision if base == recipe.pretrained else "main",
+                    "trust_remote_code": recipe.trust_remote_code,
+                    "chat_format": recipe.chat_format,
+                    "batch_size": self.suite.batch_size,
+                    "device": self.identities.device,
+                    "dtype": self.identities.dtype,
+                }
+            )
+        except Exception as error:
+            self.board.fail(of, error)
+            return
+        self.board.set(of, "waiting")
+        for student in learners(of):
+            mine = [cell for cell in of if cell.learner == student]
+            try:
+                self.loaded.become(student.recipe, self.identities.device)
+            except Exception as error:
+                self.board.fail(mine, error)
+                continue
+            for cell in mine:
+                with self._timed([cell]):
+                    self._cell(cell)
+        self.loaded.unload()
+
+    def _cell(self, cell: Cell) -> None:
+        self.board.set([cell], "running")
+        try:
+            record = evaluate_cell(
+                self.loaded.lm,
+                cell.task,
+                self.out / cell.name,
+                self.identities[cell],
+                limit=self.suite.limit,
+                chat=self.suite.chat,
+                consent=self.suite.confirm_run_unsafe_code,
+                advance=lambda done, of: self.board.advance(cell, done / of),
+            )
+            self.board.end(cell, "done", record)
+        except Exception as error:
+            self.board.fail([cell], error)
+
+    @contextmanager
+    def _timed(self, of: list[Cell]) -> Iterator[None]:
+        """Share the seconds of the body among cells."""
+        start = time.monotonic()
+        try:
+            yield
+        finally:
+            for cell in of:
+                self.board[cell].seconds += (time.monotonic() - start) / len(of)

@@ -1,0 +1,77 @@
+"""How far the cells of a run are."""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pkt_eval.suite.plan import Cell
+
+log = logging.getLogger(__name__)
+
+State = Literal["waiting", "transfer", "loading", "running", "done", "kept", "failed"]
+
+
+@dataclass
+class Status:
+    """How far a cell is.
+
+    Attributes:
+        state: ``kept`` is done by an earlier run.
+        progress: Share of its batches that are done.
+        seconds: Spent on it in this run.
+        reason: Of a failure.
+        record: Of a finished cell.
+    """
+
+    state: State = "waiting"
+    progress: float = 0.0
+    seconds: float = 0.0
+    reason: str = ""
+    record: dict[str, Any] | None = None
+
+
+Statuses = dict[str, Status]
+
+
+class Board:
+    """The statuses of cells, shown whenever one changes.
+
+    Args:
+        cells: All of them.
+        show: Called after each change.
+    """
+
+    def __init__(self, cells: Sequence[Cell], show: Callable[[Statuses], None]) -> None:
+        self.statuses: Statuses = {cell.name: Status() for cell in cells}
+        self.show = show
+
+    def __getitem__(self, cell: Cell) -> Status:
+        return self.statuses[cell.name]
+
+    def waiting(self, of: Sequence[Cell]) -> list[Cell]:
+        """Those that have neither failed nor ended."""
+        return [cell for cell in of if self[cell].state == "waiting"]
+
+    def set(self, of: Sequence[Cell], state: State) -> None:
+        """Put cells into a state."""
+        for cell in of:
+            self[cell].state = state
+        self.show(self.statuses)
+
+    def end(self, cell: Cell, state: State, record: dict[str, Any]) -> None:
+        """A cell is finished: ``done`` or ``kept``."""
+        self[cell].record, self[cell].progress = record, 1.0
+        self.set([cell], state)
+
+    def fail(self, of: Sequence[Cell], error: Exception) -> None:
+        """Cells cannot be done, for a reason that the table gives."""
+        log.debug("a cell failed", exc_info=error)
+        for cell in of:
+            self[cell].reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        self.set(of, "failed")
+
+    def advance(self, cell: Cell, share: float) -> None:
+        """A share of a cell's batches is done."""
+        self[cell].progress = share
+        self.show(self.statuses)
