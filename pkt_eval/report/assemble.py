@@ -180,8 +180,9 @@ class _Assembly:
         made = {k: v for k, v in (record.student.provenance or {}).items() if k not in _NOT_SHOWN}
         low, high = compare.wilson(record)[1:]
         return Source(
-            results=_relative(record.results, self.out),
-            samples=[_relative(path, self.out) for path in record.samples],
+            task=record.task,
+            results=relative(record.results, self.out),
+            samples=[relative(path, self.out) for path in record.samples],
             seed=record.student.seed,
             score=record.score,
             low=low,
@@ -207,7 +208,8 @@ def _row(entry: Entry) -> Row:
     return Row("", entry.label, student.method, paradigm, made.get("title", ""), made.get("reference", ""))
 
 
-def _relative(path: Path, out: Path) -> str:
+def relative(path: Path, out: Path) -> str:
+    """A path as seen from the leaderboard's folder, with slashes."""
     try:
         return Path(os.path.relpath(path.resolve(), out.resolve())).as_posix()
     except ValueError:  # another drive

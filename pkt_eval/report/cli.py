@@ -27,12 +27,15 @@ def report(
 
     from pkt_eval.report import latex, markdown, records, spreadsheet, terminal
     from pkt_eval.report.assemble import leaderboard
+    from pkt_eval.report.flips import flips
+    from pkt_eval.report.page import page
 
     if out.exists() and not out.is_dir():
         raise ConfigError(f"--out {out} is a file: name a folder")
     found, notes = records.read(paths)
     board = leaderboard(found, out, notes)
     texts = {
+        "index.html": page(board, flips(board, found, out)),
         "leaderboard.md": markdown.markdown(board),
         "leaderboard.csv": spreadsheet.spreadsheet(board),
         "leaderboard.tex": latex.latex(board),

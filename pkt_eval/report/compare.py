@@ -68,10 +68,9 @@ def difference(a: Sequence[Record], b: Sequence[Record], against: str) -> tuple[
     found = seed_difference(x, y, same_seeds, clusters, level=LEVEL)
     # With the same seeds the s-th student meets the s-th; else each meets each.
     gaps = x - y if same_seeds else (x[:, None] - y[None]).reshape(-1, x.shape[1])
-    won, lost = (float(np.clip(sign * gaps, 0, None).sum(axis=1).mean()) for sign in (1, -1))
+    won, lost = won_and_lost(gaps)
     low, high = found.low, found.high
-    if np.count_nonzero((gaps != 0).any(axis=0)) < FEW:
-        floor = paired_score_interval(round(won), round(lost), len(both.keys), level=LEVEL)
+    if floor := few(gaps):
         low, high = min(low, floor.low), max(high, floor.high)
     detectable = minimum_detectable_difference(len(both.keys), float(np.abs(gaps).mean()), POWER)
     result = Difference(
@@ -95,13 +94,34 @@ def difference(a: Sequence[Record], b: Sequence[Record], against: str) -> tuple[
 def gap(student: Sequence[Record], vanilla: Sequence[Record], teacher: Sequence[Record]) -> Estimate | None:
     """Share of the teacher's lead that arrived, each student's documents averaged over its seeds.
 
+    Where hardly a document differs from vanilla, the interval is not narrower than the gain's by `few`, over the lead.
+
     Raises:
         NotComparableError: See `match.align`.
     """
     all_three = align([*student, *vanilla, *teacher])
     ends = np.cumsum([len(student), len(vanilla)])
-    means = [part.mean(axis=0) for part in np.split(all_three.scores, ends)]
-    return gap_recovered(*means, clusters=enough_clusters(all_three), level=LEVEL)
+    ours, base, theirs = (part.mean(axis=0) for part in np.split(all_three.scores, ends))
+    found = gap_recovered(ours, base, theirs, clusters=enough_clusters(all_three), level=LEVEL)
+    floor = few((ours - base)[None])
+    if found is None or floor is None:
+        return found
+    lead = (theirs - base).mean()
+    return Estimate(found.value, min(found.low, floor.low / lead), max(found.high, floor.high / lead))
+
+
+def few(gaps: np.ndarray) -> Estimate | None:
+    """An interval of the mean of ``gaps (S, N)`` that has a width, if fewer than `FEW` documents differ; else None."""
+    if np.count_nonzero((gaps != 0).any(axis=0)) >= FEW:
+        return None
+    won, lost = won_and_lost(gaps)
+    return paired_score_interval(round(won), round(lost), gaps.shape[1], level=LEVEL)
+
+
+def won_and_lost(gaps: np.ndarray) -> tuple[float, float]:
+    """Documents gained and lost in ``gaps (S, N)``, a mean over rows."""
+    won, lost = (float(np.clip(sign * gaps, 0, None).sum(axis=1).mean()) for sign in (1, -1))
+    return won, lost
 
 
 def subjects(records: Sequence[Record], vanilla: Sequence[Record]) -> dict[str, Subject]:

@@ -22,6 +22,7 @@ class Source:
     """The record behind a number: one student, one seed.
 
     Attributes:
+        task: lm-eval's task, or the group whose tasks it joins.
         results: Path of the results JSON, relative to the leaderboard's folder.
         samples: Paths of the samples files, likewise.
         seed: Of the student; None where nothing is random.
@@ -34,6 +35,7 @@ class Source:
         provenance: How the student was made, without places on disk; {} for a foreign model.
     """
 
+    task: str
     results: str
     samples: list[str]
     seed: int | None

@@ -2,7 +2,7 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -76,8 +76,7 @@ class Student:
     @property
     def variant(self) -> str:
         """The same for students that differ in transfer task and seed alone."""
-        models = [(m.digest or m.source) if m else None for m in (self.base, self.teacher)]
-        return json.dumps([self.method, *models, self.options], sort_keys=True)
+        return json.dumps([self.method, *_sources(self), self.options], sort_keys=True)
 
     @property
     def identity(self) -> str:
@@ -156,25 +155,41 @@ def _budget(found: dict[str, Any]) -> Budget:
 
 
 def labelled(students: Iterable[Student]) -> dict[str, str]:
-    """variant → label: the method, and the options in which students of one method, pair and task differ."""
-    variants: dict[tuple, dict[str, Student]] = defaultdict(dict)
+    """variant → label: the method, and the options in which students of one method and pair differ.
+
+    How many records there are is a task's own affair, so it is said only where that alone makes the difference on one
+    and the same task.
+    """
+    found: dict[str, str] = {}
+    for group in _grouped(students, lambda s: (s.label, *_sources(s))):
+        for alike in _grouped(group, lambda s, group=group: _said(s, _varying(group, samples=False))):
+            sized = _grouped(alike, lambda s: s.transfer_task)
+            keys = _varying(group, samples=False) + sorted({key for of in sized for key in _varying(of, samples=True)})
+            for student in alike:
+                said = _said(student, keys)
+                found[student.variant] = f"{student.label} ({said})" if said else student.label
+    return found
+
+
+def _grouped(students: Iterable[Student], key: Callable[[Student], Any]) -> list[list[Student]]:
+    groups: dict[Any, list[Student]] = defaultdict(list)
     for student in students:
-        models = tuple((m.digest or m.source) if m else None for m in (student.base, student.teacher))
-        variants[student.label, models].setdefault(student.variant, student)
-    labels = {}
-    for (label, _), group in variants.items():
-        seen: dict[tuple, set[str]] = defaultdict(set)
-        keys = set().union(*(student.options for student in group.values()))
-        for student in group.values():
-            for key in keys:
-                # Tasks have numbers of records of their own, so those are a variant only within one task.
-                task = student.transfer_task if key.endswith("_samples") else None
-                seen[key, task].add(repr(student.options.get(key)))
-        varying = {key for (key, _), values in seen.items() if len(values) > 1}
-        for variant, student in group.items():
-            said = ", ".join(f"{key}={_value(student.options.get(key))}" for key in sorted(varying))
-            labels[variant] = f"{label} ({said})" if said else label
-    return labels
+        groups[key(student)].append(student)
+    return list(groups.values())
+
+
+def _varying(students: list[Student], samples: bool) -> list[str]:
+    """Options that are not the same for all: numbers of records, or all others."""
+    keys = {key for student in students for key in student.options if key.endswith("_samples") == samples}
+    return sorted(key for key in keys if len({repr(student.options.get(key)) for student in students}) > 1)
+
+
+def _said(student: Student, keys: Iterable[str]) -> str:
+    return ", ".join(f"{key}={_value(student.options.get(key))}" for key in keys)
+
+
+def _sources(student: Student) -> list[str | None]:
+    return [(model.digest or model.source) if model else None for model in (student.base, student.teacher)]
 
 
 def relabel(student: Student, label: str) -> Student:

@@ -14,7 +14,7 @@ def score(cell: Cell) -> str:
 
 def ends(low: float | None, high: float | None) -> str:
     """``[35.4, 48.9]``, in per cent."""
-    return BLANK if low is None or high is None else f"[{100 * low:.1f}, {100 * high:.1f}]".replace("-", "−")
+    return BLANK if low is None or high is None else f"[{100 * low:.1f}, {100 * high:.1f}]"
 
 
 def difference(of: Difference | None) -> str:
@@ -37,7 +37,7 @@ def gap(cell: Cell) -> str:
     """``38 % [12, 64]``."""
     if cell.gap is None:
         return BLANK
-    value, low, high = (f"{100 * x:.0f}".replace("-", "−") for x in cell.gap)
+    value, low, high = (f"{round(100 * x):d}".replace("-", "−") for x in cell.gap)
     return f"{value} % [{low}, {high}]"
 
 

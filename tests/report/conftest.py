@@ -16,7 +16,7 @@ def digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def provenance(method: str, task: str | None, seed: int | None, **options: object) -> dict:
+def provenance(method: str, task: str | None, seed: int | None, train: int = 64, **options: object) -> dict:
     """``config.pkt`` of a student of ours."""
     found = {
         "method": method,
@@ -40,8 +40,8 @@ def provenance(method: str, task: str | None, seed: int | None, **options: objec
             "config": {"rank": 16, **options},
             "transfer_task": task,
             "seed": seed,
-            "split_digests": {"train": digest(f"{task} {seed}")},
-            "split_sizes": {"train": 64, "validation": 8},
+            "split_digests": {"train": digest(f"{task} {seed} {train}")},
+            "split_sizes": {"train": train, "validation": 8},
             "seconds": {"finetune": 12.5},
             "record": {"training": {"steps": 4}},
         }
@@ -68,6 +68,7 @@ def write_record(
     transfer_task: str | None = None,
     pretrained: str = STUDENT,
     options: Mapping[str, object] | None = None,
+    train: int = 64,
 ) -> Path:
     """Write ``results_….json`` and ``samples_….jsonl`` of one student on one task; returns the results file.
 
@@ -83,7 +84,7 @@ def write_record(
     config |= {"model_dtype": "torch.float32", "batch_size": 8, "limit": None}
     if method:
         own = task.removeprefix("pkt_").removesuffix("_chat")
-        config["pkt"] = provenance(method, transfer_task or own, seed, **(options or {}))
+        config["pkt"] = provenance(method, transfer_task or own, seed, train, **(options or {}))
     content = {
         "results": {
             task: {"alias": task, metric: sum(scores.values()) / len(scores), f"{name}_stderr,{filter_name}": 0}
@@ -126,7 +127,7 @@ def write_record(
     return results
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def made() -> Callable[..., Path]:
     """`write_record`."""
     return write_record

@@ -134,3 +134,15 @@ def test_subjects_of_a_group_are_one_benchmark_with_clusters(made, tmp_path):
     assert (record.task, record.score, record.count, len(record.samples)) == ("mmlu", 0.5, 4, 2)
     # d0 is in both tasks: four items all the same.
     assert [item.cluster for item in record.items.values()] == ["mmlu_anatomy"] * 3 + ["mmlu_virology"]
+
+
+def test_sizes_that_tasks_have_of_their_own_make_no_variant(made, tmp_path):
+    """A method with each task's own number of records is one row; with two numbers on one task it is two."""
+    for task, size in (("gsm8k", 1000), ("mbpp", 300)):
+        made(tmp_path / task, [1], task=f"pkt_{task}_chat", method="lora", seed=0, train=size)
+    assert {r.student.label for r in read([tmp_path])[0]} == {"lora"}
+    made(tmp_path / "fast", [1], task="pkt_mbpp_chat", method="lora", seed=0, train=64, options={"rank": 8})
+    assert {r.student.label for r in read([tmp_path])[0]} == {"lora (rank=16)", "lora (rank=8)"}
+    made(tmp_path / "less", [1], task="pkt_mbpp_chat", method="lora", seed=0, train=100)
+    labels = [r.student.label for r in read([tmp_path])[0] if "rank=16" in r.student.label]
+    assert labels == [f"lora (rank=16, train_samples={n})" for n in (1000, 100, 300)]
