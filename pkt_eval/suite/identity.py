@@ -47,7 +47,7 @@ class Identities:
                 "student": self.student(cell),
                 "task": cell.task,
                 "rows": self._rows_of(cell.benchmark),
-                "limit": self.suite.limit,
+                "limit": self.suite.items(cell.benchmark),
                 "batch_size": self.suite.batch_size,
                 "dtype": self.dtype,
                 "chat": self.suite.chat,

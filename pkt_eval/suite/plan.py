@@ -50,7 +50,9 @@ def learner(suite: Suite, entry: Entry, benchmark: str, seed: int) -> Learner:
     """The student that a method makes for a benchmark; vanilla and teacher are the same for all of them."""
     method = get_method(entry.method)
     learns = "data" in method.uses
-    taken = {k: v for k, v in suite.options.items() if k in method.options() or (k in FIELDS and learns)}
+    # The chat format is how a student is asked, too.
+    wanted = {*method.options(), *(FIELDS if learns else ["chat_format"])}
+    taken = {k: v for k, v in suite.options.items() if k in wanted}
     arguments: dict[str, Any] = {**taken, **entry.options, "method": entry.method}
     arguments |= {"pretrained": suite.student, "teacher": suite.teacher}
     if not learns:

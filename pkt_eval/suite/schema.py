@@ -5,7 +5,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveInt,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from pkt_eval.data.records import kind
 from pkt_eval.data.splits import canonical_task
@@ -39,7 +48,7 @@ seeds: [0, 1, 2]
 options: {train_samples: 256, epochs: 1}
 
 protocol: chat               # the papers' zero-shot chat prompts; or: upstream
-limit: 100                   # items a task (MMLU: a subject); leave it out for all
+limit: 100                   # items a task (MMLU: a subject), or by benchmark: {mmlu: 5, gsm8k: 200}; by default all
 batch_size: 8                # recorded: it moves scores
 # dtype: float32             # of the evaluation; auto: as the checkpoint, float32 if a student needs it
 # device: cuda:0
@@ -104,7 +113,7 @@ class Suite(BaseModel):
     cross: bool = False
     options: dict[str, Any] = Field(default_factory=dict)
     protocol: Literal["chat", "upstream"] = "chat"
-    limit: int | None = Field(None, gt=0)
+    limit: dict[str, PositiveInt] = Field(default_factory=dict)
     batch_size: int = Field(8, gt=0)
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     device: str | None = None
@@ -116,6 +125,14 @@ class Suite(BaseModel):
     @classmethod
     def _benchmarks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(dict.fromkeys(canonical_task(name) for name in value))
+
+    @field_validator("limit", mode="before")
+    @classmethod
+    def _one_for_all(cls, value: Any, info: ValidationInfo) -> Any:
+        """One number is that of every benchmark."""
+        if value is None:
+            return {}
+        return value if isinstance(value, dict) else dict.fromkeys(info.data.get("benchmarks", ()), value)
 
     @model_validator(mode="after")
     def _together(self) -> "Suite":
@@ -135,6 +152,10 @@ class Suite(BaseModel):
             raise ValueError("device: with engine: ray it follows from ray.num_gpus; leave it out")
         if self.engine != "ray" and self.ray != RayOptions():
             raise ValueError("ray: says how engine: ray works; say engine: ray, too")
+        if others := set(self.limit) - set(self.benchmarks):
+            raise ValueError(
+                f"limit: {', '.join(sorted(others))} is none of the benchmarks {', '.join(self.benchmarks)}"
+            )
         if self.needs_consent and not self.confirm_run_unsafe_code:
             raise ValueError(
                 "humaneval and mbpp run code that a model wrote: say confirm_run_unsafe_code: true (in a jail; see "
@@ -146,6 +167,10 @@ class Suite(BaseModel):
     def needs_consent(self) -> bool:
         """Whether code is run."""
         return any(kind(name) in ("humaneval", "mbpp") for name in self.benchmarks)
+
+    def items(self, benchmark: str) -> int | None:
+        """Items that are asked of each task of a benchmark; None for all."""
+        return self.limit.get(benchmark)
 
     def task(self, benchmark: str) -> str:
         """The lm-eval task of a benchmark in the suite's protocol."""

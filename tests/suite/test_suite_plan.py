@@ -36,7 +36,8 @@ def test_the_example_is_a_suite(tmp_path):
         ("benchmarks: [nano_gsm8k]\nmethods: [lora]\noptions: {epoch: 1}", "did you mean 'epochs'"),
         ("benchmarks: [nano_mbpp]\nmethods: [lora]", "confirm_run_unsafe_code"),
         ("benchmarks: [nano_gsm8k]\nmethods: [lora]\nteacher: T", "teacher is given but student is not"),
-        ("benchmarks: [nano_gsm8k]\nmethods: [lora]\nlimit: 0", "limit: Input should be greater than 0"),
+        ("benchmarks: [nano_gsm8k]\nmethods: [lora]\nlimit: 0", "limit.nano_gsm8k: Input should be greater than 0"),
+        ("benchmarks: [nano_gsm8k]\nmethods: [lora]\nlimit: {nano_mmlu: 2}", "limit: nano_mmlu is none of the"),
         ("benchmarks: [nano_gsm8k]\nmethods: [{method: lora, name: a/b}]", "a name consists of"),
         ("benchmarks: [nano_gsm8k]\nmethods: [lora]\nengine: ray\nray: {cpus: 1}", "did you mean 'num_cpus'"),
         ("benchmarks: [nano_gsm8k]\nmethods: [lora]\nray: {num_cpus: 2}", "say engine: ray, too"),
@@ -76,6 +77,17 @@ def test_cross_scores_every_student_on_every_benchmark():
     found = cells(Suite(**NANO, cross=True))
     assert len(found) == 2 * 2 + 2 * 2 * 2
     assert len(learners(found)) == 2 + 2 * 2
+
+
+def test_a_limit_is_for_all_benchmarks_or_for_each():
+    assert [Suite(**NANO, limit=7).items(b) for b in ("nano_gsm8k", "nano_mmlu")] == [7, 7]
+    assert [Suite(**NANO, limit={"nano_mmlu": 7}).items(b) for b in ("nano_gsm8k", "nano_mmlu")] == [None, 7]
+    assert Suite(**NANO).items("nano_mmlu") is None
+
+
+def test_all_students_are_asked_in_one_chat_format():
+    formats = {c.learner.recipe.chat_format for c in cells(Suite(**NANO, options={"chat_format": "model"}))}
+    assert formats == {"model"}
 
 
 def test_common_options_go_to_the_methods_that_take_them():
