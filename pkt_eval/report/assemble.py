@@ -9,6 +9,7 @@ from statistics import fmean
 from pkt_eval.report import compare
 from pkt_eval.report.leaderboard import ALPHA, Cell, Difference, Group, Leaderboard, Row, Source
 from pkt_eval.report.match import NotComparableError, not_comparable
+from pkt_eval.report.notes import Notes
 from pkt_eval.report.records import Record, join
 from pkt_eval.report.sections import Entry, Section, belongs, sections
 from pkt_eval.report.stats import benjamini_hochberg
@@ -28,17 +29,19 @@ def leaderboard(records: Sequence[Record], out: Path, notes: Iterable[str] = ())
         notes: Of the reading, which are passed on.
     """
     joined = sorted(join(records), key=lambda r: (r.benchmark, r.student.label, r.student.seed or 0, r.date, r.results))
-    making = _Assembly(out, list(notes))
+    making = _Assembly(out)
+    for note in notes:
+        making.notes.add(note)
     groups = [making.group(section) for section in making.sections(joined)]
     _correct(groups)
     making.blank_gaps()
     _name_rows(groups)
-    return Leaderboard(groups, list(dict.fromkeys(making.notes)))
+    return Leaderboard(groups, making.notes.said())
 
 
 class _Assembly:
-    def __init__(self, out: Path, notes: list[str]) -> None:
-        self.out, self.notes = out, notes
+    def __init__(self, out: Path) -> None:
+        self.out, self.notes = out, Notes()
         self.gaps: list[tuple[Cell, Entry, str]] = []
 
     def sections(self, records: Sequence[Record]) -> list[Section]:
@@ -50,7 +53,7 @@ class _Assembly:
             for section in [s for s in found if belongs(record.student, s, len(found) == 1)] or [others]:
                 section.enter(record, column(record))
         if others.entries:
-            self.notes.append(
+            self.notes.add(
                 "Other models: it is not known which pair a model belongs to that was not made here, so it is compared "
                 "with none; with records of a single pair it would be"
             )
@@ -86,16 +89,17 @@ class _Assembly:
         newest: dict[int | None, Record] = {}
         for record in sorted(records, key=lambda r: r.date):
             if older := newest.get(record.student.seed):
-                self.notes.append(
+                self.notes.add(
                     f"{label} on {record.task}: {record.results.name} counts, the older {older.results.name}, made "
-                    "from other data, does not"
+                    "from other data, does not",
+                    record.task,
                 )
             newest[record.student.seed] = record
         kept: list[Record] = []
         for _, record in sorted(newest.items(), key=lambda pair: (pair[0] is not None, pair[0])):
             reason = not_comparable(kept[0], record) if kept and record.items and kept[0].items else ""
             if reason:
-                self.notes.append(f"Seed {record.student.seed} is left out: {reason}")
+                self.notes.add(f"Seed {record.student.seed} is left out: {reason}", record.task)
             else:
                 kept.append(record)
         return kept
@@ -105,7 +109,9 @@ class _Assembly:
         score, low, high, spread = compare.score_interval(records)
         count = max(record.count for record in records)
         cell = Cell(score, low, high, spread, count, [self._source(r) for r in records], budget=_budget(records))
-        self.notes += [f"{r.student.label} on {r.task}: {r.reason}" for r in records if r.reason]
+        for record in records:
+            if record.reason:
+                self.notes.add(f"{record.student.label} on {record.task}: {record.reason}", record.task)
         vanilla, teacher = section.vanilla(entry, column), section.teacher_of(entry, column)
         base = vanilla.records[column] if vanilla else []
         if vanilla and vanilla is not entry:
@@ -120,25 +126,27 @@ class _Assembly:
                 self.gaps.append((cell, teacher, column))
             cell.subjects = compare.subjects(records, base)
             if 1 < len(cell.subjects) < compare.MIN_CLUSTERS:
-                self.notes.append(
+                self.notes.add(
                     f"{column} has {len(cell.subjects)} subjects, too few to resample them whole: its intervals and "
-                    "tests are over items, and about these subjects"
+                    "tests are over items, and about these subjects",
+                    column,
                 )
         except NotComparableError as error:
-            self._refused(error)
+            self._refused(error, records[0].task)
         return cell
 
     def _difference(self, a: list[Record], b: list[Record], against: str) -> Difference | None:
         try:
             found, notes = compare.difference(a, b, against)
         except NotComparableError as error:
-            self._refused(error)
+            self._refused(error, a[0].task)
             return None
-        self.notes += [f"On {a[0].task}, {note}" for note in notes]
+        for note in notes:
+            self.notes.add(f"On {a[0].task}, {note}", a[0].task)
         return found
 
-    def _refused(self, error: NotComparableError) -> None:
-        self.notes.append(f"Not compared: {error}")
+    def _refused(self, error: NotComparableError, task: str) -> None:
+        self.notes.add(f"Not compared: {error}", task)
 
     def _say_unequal_data(self, entry: Entry, lora: Entry, column: str) -> None:
         """A student that saw other records than its LoRA did is no fair match; say so."""
@@ -151,9 +159,10 @@ class _Assembly:
             other = theirs.get(record.student.seed)
             if other and train(record) and train(record) != train(other):
                 sizes = [r.student.budget.samples.get("train") for r in (record, other)]
-                self.notes.append(
-                    f"On {record.task}, {entry.label} is compared with {lora.label} though they may train on different "
-                    f"records ({sizes[0]} and {sizes[1]})"
+                self.notes.add(
+                    f"On {record.task}, {entry.label} is compared with {lora.label} though its split of training "
+                    f"records is another ({sizes[0]} and {sizes[1]} records)",
+                    record.task,
                 )
 
     def _say_what_is_missing(self, section: Section, group: Group) -> None:
@@ -168,13 +177,13 @@ class _Assembly:
 
         blank = "left blank there"
         if columns := missing(section.vanilla, lambda e: True):
-            self.notes.append(f"{group.title} has no vanilla student on {columns}: differences to it are {blank}")
+            self.notes.add(f"{group.title} has no vanilla student on {columns}: differences to it are {blank}")
         if columns := missing(
             section.lora, lambda e: e.student.method != "lora" and e.student.transfer_task is not None
         ):
-            self.notes.append(f"{group.title} has no LoRA for {columns}: differences to it are {blank}")
+            self.notes.add(f"{group.title} has no LoRA for {columns}: differences to it are {blank}")
         if columns := missing(section.teacher_of, lambda e: True) if section.teacher else "":
-            self.notes.append(f"{group.title} has no teacher on {columns}: the gap is {blank}")
+            self.notes.add(f"{group.title} has no teacher on {columns}: the gap is {blank}")
 
     def _source(self, record: Record) -> Source:
         made = {k: v for k, v in (record.student.provenance or {}).items() if k not in _NOT_SHOWN}

@@ -46,8 +46,8 @@ def _details(group: Group, benchmark: str) -> str:
         if cell := row.cells.get(benchmark):
             numbers = [
                 f"{wording.score(cell)} {wording.ends(cell.low, cell.high)}".strip(),
-                _with_ends(cell.vanilla),
-                _with_ends(cell.lora),
+                _with_ends(cell.vanilla, cell),
+                _with_ends(cell.lora, cell),
                 wording.gap(cell),
                 wording.seeds(cell),
                 *wording.budget(cell),
@@ -63,8 +63,8 @@ def _bold(of: Difference | None, write: Callable[[Difference], str] = wording.di
     return f"**{write(of)}**" if of.significant else write(of)
 
 
-def _with_ends(of: Difference | None) -> str:
-    return f"{_bold(of)} {wording.difference_ends(of)}".strip()
+def _with_ends(of: Difference | None, cell: Cell) -> str:
+    return " ".join(filter(None, (_bold(of), wording.difference_ends(of), wording.on(of, cell))))
 
 
 def _links(cell: Cell) -> str:

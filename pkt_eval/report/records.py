@@ -139,7 +139,8 @@ def _read_file(path: Path, texts: dict[str, str]) -> list[Record]:
     config = content["config"]
     student = student_of(config)
     members = _benchmarks(content)
-    stamp = path.stem.removeprefix("results_")
+    # With --output_path NAME.json, lm-eval calls the file NAME_<time>.json.
+    stamp = path.stem.rpartition("_")[2]
     found = []
     for task in content["configs"]:
         values = content["results"].get(task) or {}

@@ -179,13 +179,16 @@ def _grouped(students: Iterable[Student], key: Callable[[Student], Any]) -> list
 
 
 def _varying(students: list[Student], samples: bool) -> list[str]:
-    """Options that are not the same for all: numbers of records, or all others."""
+    """Options that are not the same for all that know them: numbers of records, or all others.
+
+    A record of before an option was there says nothing of it.
+    """
     keys = {key for student in students for key in student.options if key.endswith("_samples") == samples}
-    return sorted(key for key in keys if len({repr(student.options.get(key)) for student in students}) > 1)
+    return sorted(key for key in keys if len({repr(s.options[key]) for s in students if key in s.options}) > 1)
 
 
 def _said(student: Student, keys: Iterable[str]) -> str:
-    return ", ".join(f"{key}={_value(student.options.get(key))}" for key in keys)
+    return ", ".join(f"{key}={_value(student.options[key])}" for key in keys if key in student.options)
 
 
 def _sources(student: Student) -> list[str | None]:

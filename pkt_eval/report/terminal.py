@@ -28,8 +28,8 @@ def _table(group: Group, benchmark: str) -> Table:
             table.add_row(
                 Text(row.label),
                 _with(Text(wording.score(cell)), wording.ends(cell.low, cell.high)),
-                _with(_bold(cell.vanilla), wording.difference_ends(cell.vanilla)),
-                _with(_bold(cell.lora), wording.difference_ends(cell.lora)),
+                _with(_bold(cell.vanilla), wording.difference_ends(cell.vanilla), wording.on(cell.vanilla, cell)),
+                _with(_bold(cell.lora), wording.difference_ends(cell.lora), wording.on(cell.lora, cell)),
                 wording.gap(cell),
                 wording.seeds(cell),
             )
@@ -41,6 +41,6 @@ def _bold(of: Difference | None) -> Text:
     return Text(wording.difference(of), style)
 
 
-def _with(number: Text, interval: str) -> Text:
+def _with(number: Text, interval: str, on: str = "") -> Text:
     """An interval behind a number, in columns of their own width: the numbers stand below each other."""
-    return number + Text(f"{interval:>16}", "dim") if interval else number
+    return number + Text(f"{interval:>16}{on and ' ' + on}", "dim") if interval else number

@@ -33,6 +33,11 @@ def difference_ends(of: Difference | None) -> str:
     return BLANK if of is None else f"[{points(of.low)}, {points(of.high)}]"
 
 
+def on(of: Difference | None, cell: Cell) -> str:
+    """``on 8``, where a difference is about fewer items than the score beside it."""
+    return BLANK if of is None or of.count >= cell.count else f"on {of.count:,}"
+
+
 def gap(cell: Cell) -> str:
     """``38 % [12, 64]``."""
     if cell.gap is None:

@@ -221,3 +221,22 @@ def test_one_benchmark_with_several_numbers_of_examples_is_several_columns(made,
     for shots in (0, 5):
         made(tmp_path / f"v{shots}", right(20), fewshot=shots)
     assert board_of(tmp_path).groups[0].benchmarks == ["pkt_gsm8k_chat (0-shot)", "pkt_gsm8k_chat (5-shot)"]
+
+
+def test_notes_that_differ_in_the_benchmark_alone_are_one(made, tmp_path):
+    for task in ("pkt_gsm8k_chat", "pkt_mbpp_chat"):
+        made(tmp_path / f"v{task}", right(20, 50), task=task)
+        made(tmp_path / f"l{task}", right(30, 60), task=task, method="lora", seed=0)
+    notes = [note for note in board_of(tmp_path).notes if "in common" in note]
+    assert notes == [
+        "On pkt_gsm8k_chat, pkt_mbpp_chat, lora and vanilla: compared on the 50 documents in common (of 50 and 60)"
+    ]
+
+
+def test_other_training_records_than_lora_s_are_said(made, tmp_path):
+    made(tmp_path / "v", right(20))
+    made(tmp_path / "l", right(25), method="lora", seed=0, train=64)
+    made(tmp_path / "s", right(25), method="seeking", seed=0, train=64)
+    assert not any("training records" in note for note in board_of(tmp_path).notes)
+    made(tmp_path / "s", right(25), method="seeking", seed=0, train=128)
+    assert any("(128 and 64 records)" in note for note in board_of(tmp_path).notes)

@@ -109,10 +109,10 @@
   }
 
   // Details of a row: made when they are opened.
-  const difference = (d) => {
+  const difference = (d, cell) => {
     if (!d) return h("td", {}, "");
     const style = d.significant ? (d.value > 0 ? "gain" : "loss") : "";
-    return h("td", {}, h("span", { class: style }, signed(d.value)),
+    return h("td", {}, h("span", { class: style }, signed(d.value)), d.count < cell.count ? ` on ${d.count.toLocaleString("en")}` : "",
       h("small", {}, `[${signed(d.low)}, ${signed(d.high)}], p ${d.adjusted < 0.001 ? "< 0.001" : `= ${d.adjusted.toFixed(3)}`}`));
   };
   const duration = (s) => (s < 90 ? `${s.toFixed(0)} s` : s < 5400 ? `${(s / 60).toFixed(0)} min` : `${(s / 3600).toFixed(1)} h`);
@@ -134,7 +134,7 @@
         i ? ", " : "", h("a", { href: href(source.results) }, source.seed === null ? "run" : `seed ${source.seed}`),
       ]);
       return h("tr", {}, h("th", { scope: "row" }, name), h("td", {}, percent(cell.score), h("small", {}, ends)),
-        h("td", {}, cell.count.toLocaleString("en")), difference(cell.vanilla), difference(cell.lora), 
+        h("td", {}, cell.count.toLocaleString("en")), difference(cell.vanilla, cell), difference(cell.lora, cell), 
         h("td", {}, ...(shares ? [`${shares[0]} %`, h("small", {}, `[${shares[1]}, ${shares[2]}]`)] : [])),
         h("td", {}, cell.sources.length + (cell.spread === null ? "" : ` ± ${percent(cell.spread)}`)),
         h("td", {}, cell.vanilla?.detectable ? percent(cell.vanilla.detectable) : ""), h("td", { class: "wrap" }, budget(cell.budget)),
@@ -180,16 +180,17 @@
     const draw = () => {
       const cell = flips[student.value][benchmark.value];
       sides.replaceChildren();
-      said.textContent = cell ? `${cell.count.toLocaleString("en")} items in common${cell.of > 1 ? `, seed ${cell.seed} of ${cell.of}` : ""}`
+      said.textContent = cell ? `${cell.count.toLocaleString("en")} items in common${cell.of > 1 ? `, seed ${cell.seed}, one of ${cell.of}` : ""}`
         : "not compared";
       if (!cell) return;
-      const label = rows.get(student.value).row.label;
+      const { row } = rows.get(student.value);
+      const names = [row.cells[benchmark.value].vanilla.against, row.label];
       for (const won of [true, false]) {
         const items = cell.items.filter((item) => item.won === won);
         const total = won ? cell.won : cell.lost;
         sides.append(h("section", { class: `side ${won ? "won" : "lost"}` },
           h("h4", {}, `${won ? "Won" : "Lost"}: ${total}`),
-          h("div", { class: "list" }, ...items.map((item) => flipped(item, label))),
+          h("div", { class: "list" }, ...items.map((item) => flipped(item, names))),
           items.length < total ? h("p", {}, `The first ${items.length} of ${total}; the samples files have all.`) : null,
           total ? null : h("p", {}, "none")));
       }
@@ -204,7 +205,7 @@
     readers.get(number)(id, name);
     document.getElementById(`flips-${number}`).scrollIntoView();
   }
-  function flipped(item, label) {
+  function flipped(item, [before, after]) {
     const prompt = texts[item.prompt];
     const opened = (event) => {
       const element = event.currentTarget;
@@ -213,8 +214,8 @@
         verdict ? h("p", { class: "verdict" }, verdict) : null);
       element.append(h("div", { class: "body" },
         part("Prompt", prompt, ""),
-        part("vanilla", item.before, item.won ? "wrong" : "right", item.before_verdict),
-        part(label, item.after, item.won ? "right" : "wrong", item.after_verdict),
+        part(before, item.before, item.won ? "wrong" : "right", item.before_verdict),
+        part(after, item.after, item.won ? "right" : "wrong", item.after_verdict),
         part("Reference", texts[item.target], "")));
     };
     return h("details", { class: "flip", toggle: opened },
