@@ -15,8 +15,9 @@ from lm_eval.models.huggingface import HFLM
 from pkt_eval.data.task_functions import JudgedAhead
 from pkt_eval.errors import ConfigError, end_lm_eval_in_one_line
 from pkt_eval.pair import ModelSource, native_dtype
-from pkt_eval.recipe import FIELDS, make_recipe, make_student, unknown_options
+from pkt_eval.recipe import FIELDS, make_recipe, unknown_options
 from pkt_eval.student import Student, load_student, set_chat_template
+from pkt_eval.suite import ranks
 from pkt_eval.suite.place import default_device
 
 log = logging.getLogger(__name__)
@@ -54,7 +55,12 @@ class PKTStudent(HFLM):
             base, extra = self._transferred(method, arguments, device)
         if hf.get("dtype", "auto") == "auto":
             hf["dtype"] = _evaluation_dtype(base, device, self.student.needs_float32)
+        if ranks.world() > 1:
+            ranks.join()
         super().__init__(pretrained=base, **{**hf, **extra})
+        if hasattr(self, "accelerator") and self.world_size == 1:
+            # `hf` shares the work only among several GPUs of one machine; elsewhere everybody would do all of it.
+            self._rank, self._world_size = self.accelerator.process_index, self.accelerator.num_processes
 
     def _saved(self, folder: str, method: str | None, arguments: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         """A saved student: its merged checkpoint as the base, and nothing to edit."""
@@ -89,7 +95,7 @@ class PKTStudent(HFLM):
         if wrong := unknown_options(arguments, [*FIELDS, *options, *_HF, "student"]):
             raise ConfigError(f"method={method}: " + "; ".join(f"{k}= {v}" for k, v in wrong.items()))
         recipe = make_recipe({**ours, "method": method})
-        self.student = make_student(recipe, device=device)
+        self.student = ranks.student_of(recipe, device)
         passed = {"revision": recipe.revision, "trust_remote_code": recipe.trust_remote_code}
         return self.student.base, {**arguments, **(passed if self.student.base == recipe.pretrained else {})}
 

@@ -35,15 +35,26 @@ def run(
     out = out or suite.with_suffix("")
     if out == suite:
         raise ConfigError(f"{suite} has no ending to take off: name the folder of the results with --out")
+    from pkt_eval.suite import ranks
+    from pkt_eval.suite.quiet import quiet
     from pkt_eval.suite.run import Run
     from pkt_eval.suite.show import Display, table
 
+    if ranks.world() > 1 and checked.engine == "ray":
+        raise ConfigError("engine: ray starts its own processes: run it without accelerate launch")
+    if ranks.rank():
+        from pkt_eval.suite.crew import follow
+
+        quiet(logging.ERROR)  # rank 0 says it
+        if not dry_run:
+            follow()
+        return
     console = Console()
     planned = Run(checked, out)
     if dry_run:
         _show_plan(planned, console)
         return
-    _quiet()
+    quiet()
     with Display(planned.cells, console) as display:
         planned.board.show = display.show
         statuses = planned.run()
@@ -54,21 +65,6 @@ def run(
         console.print(f"failed: {name}: {reason}", style="red", highlight=False, soft_wrap=True)
     if failed:
         raise typer.Exit(1)
-
-
-def _quiet() -> None:
-    """The table is the output; of the libraries' bars and messages only warnings are shown."""
-    from functools import partialmethod
-
-    from tqdm.std import tqdm
-
-    tqdm.__init__ = partialmethod(tqdm.__init__, disable=True)
-    from transformers.utils.logging import disable_progress_bar, set_verbosity_error
-
-    disable_progress_bar()
-    set_verbosity_error()
-    for name in ("lm_eval", "pkt_eval"):
-        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def _show_plan(planned: object, console: Console) -> None:

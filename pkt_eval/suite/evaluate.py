@@ -13,7 +13,8 @@ from typing import Any
 from pkt_eval.data.lm_task import BenchmarkTask
 from pkt_eval.errors import StoreError
 from pkt_eval.pair import file_digest
-from pkt_eval.suite.journal import Journal, JournalledLM
+from pkt_eval.suite.crew import Crew
+from pkt_eval.suite.journal import ORDER, Journal, JournalledLM
 
 RECORD = "cell.json"
 SEEDS = {"random_seed": 0, "numpy_seed": 1234, "torch_seed": 1234, "fewshot_seed": 1234}
@@ -61,7 +62,7 @@ def finished(folder: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def evaluate_cell(
-    lm: Any,
+    crew: Crew,
     task: str,
     folder: Path,
     identity: dict[str, Any],
@@ -74,7 +75,7 @@ def evaluate_cell(
     """Evaluate and write ``results_….json``, ``samples_….jsonl`` and, last, the cell's record.
 
     Args:
-        lm: The loaded student, of lm-eval's ``hf`` family.
+        crew: The processes that have the student loaded.
         task: An lm-eval task or group.
         folder: The cell's; a journal in it under the same identity is gone on with.
         identity: Everything that decides a sample.
@@ -95,7 +96,7 @@ def evaluate_cell(
     from lm_eval.loggers import EvaluationTracker
     from lm_eval.loggers.utils import add_tokenizer_info
 
-    start = time.time()
+    start, lm = time.time(), crew.lm
     random.seed(SEEDS["random_seed"])
     numpy.random.seed(SEEDS["numpy_seed"])
     torch.manual_seed(SEEDS["torch_seed"])
@@ -111,7 +112,7 @@ def evaluate_cell(
             fewshot_as_multiturn=False,
         )
         results = lm_eval.evaluate(
-            lm=JournalledLM(lm, journal, advance),
+            lm=JournalledLM(lm, journal, advance, crew.answer, crew.size),
             task_dict=load_task(task),
             limit=limit,
             apply_chat_template=chat,
@@ -124,6 +125,7 @@ def evaluate_cell(
         "model_args": model_args,
         **lm.get_model_info(),
         "batch_size": lm.batch_size,
+        "batch_order": ORDER,
         "batch_sizes": [],
         "device": str(lm.device),
         "limit": limit,

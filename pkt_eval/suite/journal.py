@@ -21,6 +21,9 @@ from pkt_eval.errors import StoreError
 
 log = logging.getLogger(__name__)
 
+ORDER = "longest prompt first, then by its text"
+"""The order of batches, which decides who shares one."""
+
 
 class Journal:
     """An append-only file of answers, under a header that says what they are answers to.
@@ -94,25 +97,28 @@ class JournalledLM(LM):
     Args:
         inner: The model, of lm-eval's ``hf`` family, with a fixed batch size.
         journal: Where its answers are kept.
-        advance: Called with the numbers of batches done and of all batches, after each.
+        advance: Called with the numbers of batches done and of all batches, whenever some are.
+        ask: Answers some batches of a kind; default: the inner model, one after the other.
+        at_once: How many batches it is asked at a time.
     """
 
     def __init__(
-        self, inner: Any, journal: Journal, advance: Callable[[int, int], None] = lambda done, all: None
+        self,
+        inner: Any,
+        journal: Journal,
+        advance: Callable[[int, int], None] = lambda done, all: None,
+        ask: Callable[[str, list[list[Instance]]], list[list[Any]]] | None = None,
+        at_once: int = 1,
     ) -> None:
         super().__init__()
-        self.inner, self.journal, self.advance = inner, journal, advance
+        self.inner, self.journal, self.advance, self.at_once = inner, journal, advance, at_once
+        self.ask = ask or (lambda kind, batches: [getattr(inner, kind)(b, disable_tqdm=True) for b in batches])
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.inner, name)
 
-    @property
-    def rank(self) -> int:
-        return self.inner.rank
-
-    @property
-    def world_size(self) -> int:
-        return self.inner.world_size
+    # To lm-eval this is the only process; others are asked by `ask`.
+    rank, world_size = 0, 1
 
     @property
     def tokenizer_name(self) -> str:
@@ -159,15 +165,19 @@ class JournalledLM(LM):
         return [list(chain(*groups[i : i + size])) for i in range(0, len(groups), size)]
 
     def _run(self, kind: str, requests: list[Instance], batches: list[list[int]]) -> list[Any]:
+        asked = [[requests[i] for i in places] for places in batches]
+        keys = [_key(kind, number, batch) for number, batch in enumerate(asked)]
+        left = [number for number, key in enumerate(keys) if key not in self.journal.answers]
+        for start in range(0, len(left), self.at_once):
+            self.advance(len(batches) - len(left) + start, len(batches))
+            now = left[start : start + self.at_once]
+            for number, found in zip(now, self.ask(kind, [asked[n] for n in now]), strict=True):
+                self.journal.add(keys[number], found)
+        self.advance(len(batches), len(batches))
         answers: list[Any] = [None] * len(requests)
-        for done, places in enumerate(batches):
-            batch = [requests[i] for i in places]
-            key = _key(kind, done, batch)
-            if key not in self.journal.answers:
-                self.journal.add(key, getattr(self.inner, kind)(batch, disable_tqdm=True))
+        for key, places in zip(keys, batches, strict=True):
             for i, answer in zip(places, self.journal.answers[key], strict=True):
                 answers[i] = answer
-            self.advance(done + 1, len(batches))
         return answers
 
 

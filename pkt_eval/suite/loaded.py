@@ -6,7 +6,8 @@ from typing import Any
 from pkt_eval.errors import ConfigError
 from pkt_eval.pair import release_memory
 from pkt_eval.progress import Progress
-from pkt_eval.recipe import Recipe, make_student
+from pkt_eval.recipe import Recipe
+from pkt_eval.suite.ranks import student_of
 
 
 class Loaded:
@@ -37,7 +38,7 @@ class Loaded:
         """
         if self.lm is None:
             raise ConfigError("load the base of the student first")
-        self.lm.become(make_student(recipe, device=device, progress=Progress(enabled=False)))
+        self.lm.become(student_of(recipe, device, Progress(enabled=False)))
 
     def answer(self, kind: str, batch: list[Any]) -> list[Any]:
         """Answers to a batch of lm-eval's requests, of one kind (the name of the model's method)."""

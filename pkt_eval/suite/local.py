@@ -7,17 +7,17 @@ from pathlib import Path
 
 from pkt_eval.pair import release_memory
 from pkt_eval.progress import Progress
-from pkt_eval.recipe import make_student
+from pkt_eval.suite.crew import Crew
 from pkt_eval.suite.evaluate import evaluate_cell
 from pkt_eval.suite.identity import Identities
-from pkt_eval.suite.loaded import Loaded
 from pkt_eval.suite.plan import Cell, Learner, learners
+from pkt_eval.suite.ranks import student_of
 from pkt_eval.suite.schema import Suite
 from pkt_eval.suite.status import Board
 
 
 class Local:
-    """Does cells in this process.
+    """Does cells in this process, and in those that `accelerate launch` started with it.
 
     Args:
         suite: What is compared.
@@ -28,7 +28,7 @@ class Local:
 
     def __init__(self, suite: Suite, out: Path, identities: Identities, board: Board) -> None:
         self.suite, self.out, self.identities, self.board = suite, out, identities, board
-        self.loaded = Loaded()
+        self.crew = Crew()
 
     def run(self, left: Sequence[Cell]) -> None:
         """Do cells that are waiting."""
@@ -40,12 +40,13 @@ class Local:
             bases.setdefault(cell.learner.base, []).append(cell)
         for base, of_base in bases.items():
             self._evaluate(base, of_base)
+        self.crew.dismiss()  # after an error it is the launcher that ends the others
 
     def _transfer(self, student: Learner, of: list[Cell]) -> None:
         with self._timed(of):
             self.board.set(of, "transfer")
             try:
-                make_student(student.recipe, device=self.identities.device, progress=Progress(enabled=False))
+                student_of(student.recipe, self.identities.device, Progress(enabled=False))
                 self.board.set(of, "waiting")
             except Exception as error:
                 self.board.fail(of, error)
@@ -56,7 +57,7 @@ class Local:
         self.board.set(of, "loading")
         recipe = of[0].learner.recipe
         try:
-            self.loaded.load(
+            self.crew.load(
                 {
                     "pretrained": base,
                     "revision": recipe.revision if base == recipe.pretrained else "main",
@@ -74,24 +75,24 @@ class Local:
         for student in learners(of):
             mine = [cell for cell in of if cell.learner == student]
             try:
-                self.loaded.become(student.recipe, self.identities.device)
+                self.crew.become(student.recipe, self.identities.device)
             except Exception as error:
                 self.board.fail(mine, error)
                 continue
             for cell in mine:
                 with self._timed([cell]):
                     self._cell(cell)
-        self.loaded.unload()
+        self.crew.unload()
 
     def _cell(self, cell: Cell) -> None:
         self.board.set([cell], "running")
         try:
             record = evaluate_cell(
-                self.loaded.lm,
+                self.crew,
                 cell.task,
                 self.out / cell.name,
                 self.identities[cell],
-                limit=self.suite.limit,
+                limit=self.suite.items(cell.benchmark),
                 chat=self.suite.chat,
                 consent=self.suite.confirm_run_unsafe_code,
                 advance=lambda done, of: self.board.advance(cell, done / of),
