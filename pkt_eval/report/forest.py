@@ -78,8 +78,8 @@ def forest(group: Group, benchmark: str) -> Forest | None:
             Mark(kind, x(d.value), x(_end(d.low)), x(_end(d.high)), place, style(d), f"{row.label}: {sentence(d)}")
             for (kind, d), place in zip(there, places, strict=True)
         ]
-        name, _, options = row.label.partition(" (")
-        lines.append(Line(_short(name, _LONGEST), _short(options.removesuffix(")"), _LONGEST + 4), row.label, y, marks))
+        name, options = row.name_and_options
+        lines.append(Line(_short(name, _LONGEST), _short(options, _LONGEST + 7), row.label, y, marks))
     bottom = TOP + LINE * len(rows)
     axis = [(x(tick), wording.points(tick).replace(".0", "")) for tick in ticks]
     return Forest(benchmark, bottom + BOTTOM, x(0.0), axis, lines, _lead(group, benchmark), bottom=bottom)

@@ -142,6 +142,13 @@ class Row:
     reference: str
     cells: dict[str, Cell] = field(default_factory=dict)
 
+    @property
+    def name_and_options(self) -> tuple[str, str]:
+        """The label in two: ``lora (rank=8) ← gsm8k`` is ``lora ← gsm8k`` and ``rank=8``."""
+        head, bracket, rest = self.label.partition(" (")
+        options, _, task = rest.rpartition(")")
+        return (head + task, options) if bracket else (self.label, "")
+
 
 @dataclass
 class Group:

@@ -7,6 +7,7 @@ import pytest
 
 from pkt_eval.report import stats
 from pkt_eval.report.assemble import leaderboard
+from pkt_eval.report.leaderboard import Row
 from pkt_eval.report.records import read
 
 
@@ -240,3 +241,16 @@ def test_other_training_records_than_lora_s_are_said(made, tmp_path):
     assert not any("training records" in note for note in board_of(tmp_path).notes)
     made(tmp_path / "s", right(25), method="seeking", seed=0, train=128)
     assert any("(128 and 64 records)" in note for note in board_of(tmp_path).notes)
+
+
+@pytest.mark.parametrize(
+    ("label", "parts"),
+    [
+        ("lora", ("lora", "")),
+        ("lora (rank=8)", ("lora", "rank=8")),
+        ("lora (rank=8, modules=up+down) ← gsm8k", ("lora ← gsm8k", "rank=8, modules=up+down")),
+        ("lora ← gsm8k", ("lora ← gsm8k", "")),
+    ],
+)
+def test_a_label_is_a_name_and_options(label, parts):
+    assert Row("id", label, "lora", "baseline", "", "").name_and_options == parts

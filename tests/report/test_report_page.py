@@ -146,7 +146,7 @@ def page(browser, folder):
 def labels(page):
     return page.run(
         "return [...document.querySelectorAll('.board tbody')].filter(x => x.offsetParent).map("
-        "x => x.querySelector('.name').textContent)"
+        "x => x.rows[0].cells[0].dataset.label)"
     )
 
 
