@@ -20,6 +20,7 @@ from pkt_eval.errors import ConfigError, PKTError
 from pkt_eval.methods.base import get_method, methods
 from pkt_eval.recipe import FIELDS, Recipe, make_recipe, make_student, unknown_options
 from pkt_eval.report.cli import report
+from pkt_eval.report.gate_cli import gate
 from pkt_eval.suite.cli import run
 from pkt_eval.suite.place import default_device
 
@@ -38,6 +39,7 @@ app.command()(doctor)
 app.command()(run)
 app.command()(diagnose)
 app.command()(report)
+app.command()(gate)
 
 
 def _transfer_help() -> str:
