@@ -11,6 +11,8 @@ import time
 from functools import cache
 from typing import Any
 
+from pkt_eval.report.headline import headline
+
 TASKS = ("nano_mmlu", "nano_gsm8k", "nano_humaneval", "nano_mbpp")
 STUDENTS = ("vanilla", "lora", "seeking", "laten", "teacher")
 
@@ -18,7 +20,6 @@ STUDENTS = ("vanilla", "lora", "seeking", "laten", "teacher")
 RECORDS = {"extract_samples": 32, "align_samples": 64, "train_samples": 384, "validation_samples": 32}
 FINE_TUNING = {"epochs": 2, "train_batch_size": 32, "micro_batch_size": 32, "learning_rate": 5e-3}
 OPTIONS = {"lora": FINE_TUNING, "seeking": FINE_TUNING, "laten": {}}
-METRICS = ("acc,none", "exact_match,strict-match", "pass@1,judged")
 
 
 def main() -> None:
@@ -74,7 +75,7 @@ def score(name: str, tasks: list[str]) -> dict[str, tuple[float, int]]:
     found = {}
     for task in tasks:
         values = results["results"][task]
-        metric = next(m for m in METRICS if m in values)
+        metric = headline(task, values)
         found[task] = (values[metric], results["n-samples"][task]["effective"])
     return found
 

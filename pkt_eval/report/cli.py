@@ -17,6 +17,14 @@ def report(
         ),
     ],
     out: Annotated[Path, typer.Option(help="Folder to write; what an earlier report wrote there is replaced.")],
+    keep_records: Annotated[
+        bool,
+        typer.Option(
+            "--keep-records",
+            help="Copy the records to OUT/records, small enough to be committed, and link there. "
+            "`pkt-eval report OUT/records` makes the leaderboard again.",
+        ),
+    ] = False,
 ) -> None:
     """Make a leaderboard of everything that was scored: Markdown, CSV, LaTeX, JSON and one HTML page.
 
@@ -28,11 +36,16 @@ def report(
     from pkt_eval.report import latex, markdown, records, spreadsheet, terminal
     from pkt_eval.report.assemble import leaderboard
     from pkt_eval.report.flips import flips
+    from pkt_eval.report.keep import keep
     from pkt_eval.report.page import page
 
     if out.exists() and not out.is_dir():
         raise ConfigError(f"--out {out} is a file: name a folder")
     found, notes = records.read(paths)
+    if keep_records:
+        kept = out / "records"
+        keep(found, kept)
+        found = records.read([kept])[0]
     board = leaderboard(found, out, notes)
     texts = {
         "index.html": page(board, flips(board, found, out)),

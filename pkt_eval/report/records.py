@@ -12,11 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from pkt_eval.errors import DataError, MissingDataError
+from pkt_eval.report.headline import headline
 from pkt_eval.report.samples import Item, read_items
 from pkt_eval.report.students import Student, labelled, relabel, student_of
-
-HEADLINES = ("pass@1,judged", "exact_match,strict-match", "acc,none", "pass@1,create_test", "pass_at_1,none")
-"""A task's one number, the first of these that it has; else its first metric."""
 
 
 @dataclass(frozen=True)
@@ -145,11 +143,13 @@ def _read_file(path: Path, texts: dict[str, str]) -> list[Record]:
     for task in content["configs"]:
         values = content["results"].get(task) or {}
         scores = {k: v for k, v in values.items() if "," in k and "_stderr," not in k and _is_number(v)}
-        headline = next((name for name in HEADLINES if name in scores), next(iter(scores), None))
-        if headline is None:
+        if not scores:
             continue
-        metric, _, filter_name = headline.partition(",")
+        name = headline(task, scores) or next(iter(scores))
+        metric, _, filter_name = name.partition(",")
         samples = path.with_name(f"samples_{task}_{stamp}.jsonl")
+        if not samples.exists():
+            samples = path.with_name(f"samples_{stamp}.jsonl.gz")  # as `keep` writes those of all tasks
         record = Record(
             results=path,
             samples=(samples,) if samples.exists() else (),
@@ -158,7 +158,7 @@ def _read_file(path: Path, texts: dict[str, str]) -> list[Record]:
             version=str(content.get("versions", {}).get(task)),
             metric=metric,
             filter=filter_name,
-            score=float(scores.pop(headline)),
+            score=float(scores.pop(name)),
             count=int((content.get("n-samples", {}).get(task) or {}).get("effective") or values.get("sample_len") or 0),
             others={name: float(value) for name, value in scores.items()},
             student=student,
@@ -209,7 +209,7 @@ def _with_items(record: Record, texts: dict[str, str]) -> Record:
     if not record.samples:
         return replace(record, reason=f"{record.results.name} has no samples beside it (lm_eval --log_samples)")
     path = record.samples[0]
-    items = read_items(path, record.metric, record.filter, texts)
+    items = read_items(path, record.task, record.metric, record.filter, texts)
     if items is None:
         return replace(record, reason=f"{record.metric} is not a number between 0 and 1 for each item")
     if not items or (record.count and len(items) != record.count):

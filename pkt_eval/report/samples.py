@@ -1,6 +1,8 @@
 """The items of a samples file: what each document scored, and what there is to read of it."""
 
+import gzip
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,13 +37,14 @@ class Item:
     verdict: str = ""
 
 
-def read_items(path: Path, metric: str, filter_name: str, texts: dict[str, str]) -> dict[str, Item] | None:
+def read_items(path: Path, task: str, metric: str, filter_name: str, texts: dict[str, str]) -> dict[str, Item] | None:
     """Items by document hash; None where the metric is no number in [0, 1] for each item.
 
     A document that occurs twice in a task is two items: the second's key ends in ``#2``.
 
     Args:
-        path: lm-eval's samples JSONL, which has a line for each item and filter.
+        path: See `samples_of`.
+        task: Whose items are wanted.
         metric: Whose value is the score.
         filter_name: Whose lines count.
         texts: Prompts and targets met so far, so that those of many students are in memory once.
@@ -50,23 +53,14 @@ def read_items(path: Path, metric: str, filter_name: str, texts: dict[str, str])
         DataError: A line cannot be read; names the file and the line.
     """
     found: list[tuple[str, Item]] = []
-    number = 0
-    try:
-        with path.open(encoding="utf-8") as file:
-            for line in file:
-                number += 1
-                sample = json.loads(line)
-                if sample["filter"] != filter_name:
-                    continue
-                score = sample.get(metric)
-                if not isinstance(score, int | float) or not 0 <= score <= 1:
-                    return None
-                found.append((sample["doc_hash"], _item(sample, float(score), texts)))
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot read {path}: {error}") from None
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-        said = f"it lacks {error}" if isinstance(error, KeyError) else "it is no whole sample of lm-eval"
-        raise DataError(f"{path}, line {number}: {said}. Truncated? Run that evaluation again.") from None
+    for number, sample in samples_of(path, task, filter_name):
+        try:
+            score = sample.get(metric)
+            if not isinstance(score, int | float) or not 0 <= score <= 1:
+                return None
+            found.append((sample["doc_hash"], _item(sample, float(score), texts)))
+        except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+            raise _no_sample(path, number, error) from None
     found.sort(key=lambda pair: pair[1].doc_id)
     items: dict[str, Item] = {}
     for key, item in found:
@@ -76,6 +70,37 @@ def read_items(path: Path, metric: str, filter_name: str, texts: dict[str, str])
             unique = f"{key}#{copies}"
         items[unique] = item
     return items
+
+
+def samples_of(path: Path, task: str, filter_name: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The samples of a task and filter, with the number of their line.
+
+    Args:
+        path: lm-eval's samples JSONL, which has a line for each item and filter; or what ``keep`` made of several.
+        task: Whose are wanted, where the file has those of several tasks.
+        filter_name: Whose are wanted.
+
+    Raises:
+        DataError: A line cannot be read; names the file and the line.
+    """
+    number = 0
+    try:
+        with (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8") as file:
+            for number, line in enumerate(file, 1):
+                sample = json.loads(line)
+                if sample["filter"] == filter_name and sample.get("task", task) == task:
+                    yield number, sample
+    except (ValueError, KeyError, TypeError) as error:
+        if not isinstance(error, UnicodeDecodeError):
+            raise _no_sample(path, number, error) from None
+        raise DataError(f"cannot read {path}: {error}") from None
+    except (OSError, EOFError) as error:
+        raise DataError(f"cannot read {path}: {error}") from None
+
+
+def _no_sample(path: Path, number: int, error: Exception) -> DataError:
+    said = f"it lacks {error}" if isinstance(error, KeyError) else "it is no whole sample of lm-eval"
+    return DataError(f"{path}, line {number}: {said}. Truncated? Run that evaluation again.")
 
 
 def _item(sample: dict[str, Any], score: float, texts: dict[str, str]) -> Item:

@@ -121,16 +121,17 @@ def _foreign(config: dict[str, Any]) -> Student:
     # `hf` can put an adapter on a base: that is another model.
     extra = {key: arguments[key] for key in ("peft", "delta", "revision", "gguf_file") if arguments.get(key)}
     model = _model(source, None)
-    name = "+".join([model.name, *(_short(str(value)) for value in extra.values())])
+    name = "+".join([model.name, *(short_name(str(value)) for value in extra.values())])
     kind = str(config.get("model"))
     return Student(f"{name} ({kind})", method=None, paradigm="", base=model, options={**extra, "model": kind})
 
 
 def _model(source: str, digest: str | None) -> Model:
-    return Model(_short(source), digest, source)
+    return Model(short_name(source), digest, source)
 
 
-def _short(source: str) -> str:
+def short_name(source: str) -> str:
+    """A label for a model: its hub name, or the last part of its folder."""
     parts = source.replace("\\", "/").rstrip("/").split("/")
     if parts[-3:-1] == ["nano", "weights"]:
         return f"nano-{parts[-1]}"

@@ -7,12 +7,11 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from pkt_eval.report.headline import headline
 from pkt_eval.suite.plan import Cell
 from pkt_eval.suite.status import Status, Statuses
 
 _ENDED = ("done", "kept", "failed")
-#: What a cell's one number is, by what lm-eval calls it.
-METRICS = ("pass@1,judged", "exact_match,strict-match", "acc,none")
 
 
 class Display:
@@ -92,8 +91,9 @@ def score(record: dict[str, Any] | None, task: str | None = None) -> float | Non
     """A cell's one number in [0, 1]: of its task, or of its only or first entry (a group comes first)."""
     if not record or not record["scores"]:
         return None
-    values = record["scores"].get(task) or next(iter(record["scores"].values()))
-    return next((values[m] for m in METRICS if m in values), None)
+    name = task if task in record["scores"] else next(iter(record["scores"]))
+    values = record["scores"][name]
+    return values.get(headline(name, values))
 
 
 def score_text(record: dict[str, Any] | None) -> str:

@@ -1,0 +1,65 @@
+"""Records made small say what they said."""
+
+import dataclasses
+import json
+
+import pytest
+
+from pkt_eval.errors import ConfigError
+from pkt_eval.report.keep import keep
+from pkt_eval.report.records import read
+
+
+def said(record):
+    """All of a record but the places of its files and models."""
+    found = {f.name: getattr(record, f.name) for f in dataclasses.fields(record)}
+    student = found.pop("student")
+    return {k: v for k, v in found.items() if k not in ("results", "samples")} | {
+        "student": (student.label, student.method, student.seed, student.options, student.budget, student.base.name)
+    }
+
+
+@pytest.fixture
+def kept(made, tmp_path):
+    """Two students and a foreign model, read as they are and as they are kept."""
+    made(tmp_path / "in" / "vanilla", [0, 1, 1], answer="so\u2028 <b>4</b>")
+    made(tmp_path / "in" / "lora", [1, 1, 0], method="lora", seed=0, subject=lambda doc: f"of {doc}")
+    made(tmp_path / "in" / "foreign", [1, 0, 0], method=None, pretrained="/home/somebody/models/other")
+    before = read([tmp_path / "in"])[0]
+    keep(before, tmp_path / "kept")
+    return before, read([tmp_path / "kept"])[0]
+
+
+def test_nothing_that_is_read_is_lost(kept):
+    before, after = kept
+    assert [said(r) for r in before] == [said(r) for r in after]
+    assert all(r.items for r in after)
+
+
+def test_the_same_records_are_the_same_bytes_and_name_no_place(kept, tmp_path):
+    before, _ = kept
+    files = {p: p.read_bytes() for p in sorted((tmp_path / "kept").rglob("*")) if p.is_file()}
+    (tmp_path / "kept" / "results_stale.json").write_text("{}")
+    keep(before, tmp_path / "kept")
+    assert {p: p.read_bytes() for p in sorted((tmp_path / "kept").rglob("*")) if p.is_file()} == files
+    assert len(files) == 6 and not any(b"/home/" in data for data in files.values())
+
+
+def test_kept_records_can_be_kept_again_but_not_over_themselves(kept, tmp_path):
+    _, after = kept
+    keep(after, tmp_path / "again")
+    assert [said(r) for r in read([tmp_path / "again"])[0]] == [said(r) for r in after]
+    with pytest.raises(ConfigError, match="kept already"):
+        keep(after, tmp_path / "kept")
+
+
+def test_a_verdict_is_kept_without_the_program(made, tmp_path):
+    results = made(tmp_path / "in", [1], task="pkt_mbpp", metric="pass@1,judged")
+    samples = next(tmp_path.rglob("samples_*.jsonl"))
+    sample = json.loads(samples.read_text())
+    verdict = {"passed": True, "status": "passed", "message": "", "program": "print(1)", "output": "1"}
+    samples.write_text(json.dumps(sample | {"filtered_resps": [[json.dumps(verdict)]]}) + "\n")
+    keep(read([results])[0], tmp_path / "kept")
+    (record,) = read([tmp_path / "kept"])[0]
+    (item,) = record.items.values()
+    assert item.verdict == "passed"
