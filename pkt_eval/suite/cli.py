@@ -2,12 +2,15 @@
 
 import logging
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
 from pkt_eval.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pkt_eval.suite.run import Run
 
 
 def run(
@@ -16,7 +19,7 @@ def run(
         Path | None, typer.Option(help="Folder of the results; default: the file's name without its ending.")
     ] = None,
     example: Annotated[bool, typer.Option("--example", help="Print a commented suite, and end.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and end.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done and how long, and end.")] = False,
 ) -> None:
     """Run a suite: many students × benchmarks × seeds, scored by lm-eval, journalled and resumable.
 
@@ -67,31 +70,36 @@ def run(
         raise typer.Exit(1)
 
 
-def _show_plan(planned: object, console: Console) -> None:
+def _show_plan(planned: "Run", console: Console) -> None:
     from rich.table import Table
 
-    from pkt_eval.recipe import fingerprint
     from pkt_eval.store import Store
+    from pkt_eval.student import MANIFEST
+    from pkt_eval.suite.estimate import estimate
     from pkt_eval.suite.plan import learners
 
     shown = Table(box=None)
-    for column in ("cell", "student", "base"):
+    for column in ("cell", "", "student", "base"):
         shown.add_column(column, overflow="fold")
-    students = learners(planned.cells)
-    there = {}
-    for student in students:
-        path = Store().path(fingerprint(student.recipe, planned.identities.device))
-        there[student.name] = (
-            "nothing to learn" if student.benchmark is None else "stored" if path.exists() else "to make"
-        )
+    planned.look(planned.cells)
+    left = planned.board.waiting(planned.cells)
+    students, there = learners(planned.cells), {}
+    for cell in left:
+        path = Store().path(planned.identities.student(cell)) / MANIFEST
+        learns = cell.learner.benchmark is not None
+        there[cell.learner.name] = "nothing to learn" if not learns else "stored" if path.exists() else "to make"
     for cell in planned.cells:
-        shown.add_row(cell.name, there[cell.learner.name], cell.learner.base)
+        status = planned.board[cell]
+        state = {"kept": "finished", "failed": status.reason}.get(status.state, "to do")
+        shown.add_row(cell.name, state, there.get(cell.learner.name, ""), cell.learner.base)
     console.print(shown)
-    to_make = sum(state == "to make" for state in there.values())
+    to_make = [student for student in learners(left) if there[student.name] == "to make"]
     bases = len({s.base for s in students})
     console.print(
-        f"\n{len(planned.cells)} cells of {len(students)} students, of which {to_make} have to be made, on {bases} "
-        f"loaded model{'s' * (bases > 1)}; results in {planned.out}/",
+        f"\n{len(planned.cells)} cells, {len(left)} of them to do, of {len(students)} students, {len(to_make)} of them "
+        f"to be made, on {bases} loaded model{'s' * (bases > 1)}; results in {planned.out}/",
         highlight=False,
         soft_wrap=True,
     )
+    said = estimate(planned.suite, left, to_make, planned.identities.device)
+    console.print(said, highlight=False, soft_wrap=True)

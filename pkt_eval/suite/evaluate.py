@@ -14,6 +14,7 @@ from pkt_eval.data.lm_task import BenchmarkTask
 from pkt_eval.errors import StoreError
 from pkt_eval.pair import file_digest
 from pkt_eval.suite.crew import Crew
+from pkt_eval.suite.estimate import remember
 from pkt_eval.suite.journal import ORDER, Journal, JournalledLM
 
 RECORD = "cell.json"
@@ -38,7 +39,10 @@ def load_task(name: str) -> dict[str, Any]:
 def _manager() -> Any:
     from lm_eval.tasks import TaskManager
 
-    return TaskManager()
+    import pkt_eval.tasks
+
+    # A suite asks our tasks alone; to index lm-eval's thousands takes seconds.
+    return TaskManager(include_path=list(pkt_eval.tasks.__path__), include_defaults=False)
 
 
 @cache
@@ -102,6 +106,7 @@ def evaluate_cell(
     torch.manual_seed(SEEDS["torch_seed"])
     tracker = EvaluationTracker(output_path=str(folder / "new"))
     journal = Journal(folder / "journal.jsonl", identity)
+    anew = not journal.answers
     model_args = {"pretrained": lm.pretrained, "dtype": str(lm.model.dtype).removeprefix("torch.")}
     try:
         tracker.general_config_tracker.log_experiment_args(
@@ -133,7 +138,10 @@ def evaluate_cell(
     }
     results |= {**_environment(), "date": start}
     add_tokenizer_info(results, lm)
-    return _write(folder, tracker, results, identity, time.time() - start)
+    record = _write(folder, tracker, results, identity, time.time() - start)
+    if anew:  # else it took less than it takes
+        remember(task, lm.pretrained, str(lm.device), results["n-samples"], record["seconds"])
+    return record
 
 
 def _write(

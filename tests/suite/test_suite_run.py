@@ -14,6 +14,8 @@ from filelock import FileLock
 
 from pkt_eval import finetune
 from pkt_eval.errors import ConfigError
+from pkt_eval.suite.estimate import estimate, evaluation, transfer
+from pkt_eval.suite.plan import learners
 from pkt_eval.suite.run import Run
 from pkt_eval.suite.schema import Suite
 
@@ -110,6 +112,33 @@ def test_what_is_finished_is_kept_and_what_has_changed_is_not(undisturbed, score
     assert scores(out) == scores(undisturbed[0] / "out")
     states = go_here(out, {**SUITE, "limit": 5, "methods": ["vanilla"], "options": {}})
     assert {status.state for status in states.values()} == {"done"}
+
+
+def test_a_run_anew_finds_the_same(undisturbed, tmp_path, processes, scores):
+    """Another folder and another store, and so other transfers: the same samples to the byte."""
+    process = processes.Process(target=go, args=(tmp_path / "out", tmp_path / "store"))
+    process.start()
+    process.join()
+    assert scores(tmp_path / "out") == scores(undisturbed[0] / "out")
+
+
+def test_what_the_like_has_taken_is_the_estimate(undisturbed, tmp_path, monkeypatch):
+    suite = Suite(**{**SUITE, "seeds": [0, 1], "limit": 12})
+    planned = Run(suite, tmp_path / "out")
+    students = [student for student in learners(planned.cells) if student.benchmark]
+    said = estimate(suite, planned.cells, students, "cpu")
+    assert said == "Work: unknown for 8 transfers and 12 cells, the like of which was never done here"
+
+    monkeypatch.setenv("PKT_EVAL_STORE", str(undisturbed[0] / "store"))
+    said = estimate(suite, planned.cells, students, "cpu")
+    assert "min of transfers and" in said and "unknown" not in said
+    cell = next(cell for cell in planned.cells if cell.name == "teacher/nano_mmlu")
+    took = json.loads((undisturbed[0] / "out" / cell.name / "cell.json").read_text())["seconds"]
+    assert evaluation(cell, "cpu", 12) == pytest.approx(2 * took)
+    assert evaluation(cell, "cpu", None) == pytest.approx(took / 6 * 200)
+    # A seed makes no difference; another budget does.
+    assert transfer(students[0].recipe, "cpu") == transfer(students[0].recipe.model_copy(update={"seed": 5}), "cpu")
+    assert transfer(students[0].recipe.model_copy(update={"train_samples": 40}), "cpu") is None
 
 
 def test_one_failing_cell_leaves_the_others_be(tmp_path, monkeypatch, go_here):
