@@ -7,6 +7,8 @@ from pathlib import Path
 
 from pkt_eval.pair import release_memory
 from pkt_eval.progress import Progress
+from pkt_eval.store import Store
+from pkt_eval.student import MANIFEST
 from pkt_eval.suite.crew import Crew
 from pkt_eval.suite.evaluate import evaluate_cell
 from pkt_eval.suite.identity import Identities
@@ -43,6 +45,8 @@ class Local:
         self.crew.dismiss()  # after an error it is the launcher that ends the others
 
     def _transfer(self, student: Learner, of: list[Cell]) -> None:
+        if student.benchmark is None or (Store().path(self.identities.student(of[0])) / MANIFEST).exists():
+            return  # nothing to learn, or learnt already
         with self._timed(of):
             self.board.set(of, "transfer")
             try:
