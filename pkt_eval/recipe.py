@@ -268,9 +268,14 @@ def transfer_sources() -> list[Path]:
         "doctor.py",
         "plugin.py",
         "progress.py",
+        "pytest_plugin.py",
         "store.py",
+        "testing.py",
+        "data/lm_task.py",
+        "data/task_functions.py",
     )
-    return sorted(f for f in root.rglob("*.py") if f.relative_to(root).parts[0] not in apart)
+    away = [root / name for name in apart]
+    return sorted(f for f in root.rglob("*.py") if not any(f.is_relative_to(path) for path in away))
 
 
 @cache

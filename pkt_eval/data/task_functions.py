@@ -8,10 +8,14 @@ generated (``JudgedAhead``); the filter then finds most verdicts there.
 
 import json
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pkt_eval.data.records import code_job, code_tests, entry_point, user_turn
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 PASS_AT = (1, 2, 4, 5, 8, 10, 16, 32, 64, 100)
 """The k of pass@k, as far as the number of answers allows: 1 alone, unless a task sets ``repeats``."""
@@ -28,6 +32,16 @@ log = logging.getLogger(__name__)
 def mmlu_question(doc: dict) -> str:
     """The user's turn of an MMLU row, as in the transfer data."""
     return user_turn("mmlu", doc)
+
+
+def by_turns(docs: "Dataset") -> "Dataset":
+    """MMLU's rows, one of each subject in turn, so that the first N are of all subjects."""
+    seen: Counter[str] = Counter()
+    turns = []
+    for row, subject in enumerate(docs["subject"]):
+        turns.append((seen[subject], row))
+        seen[subject] += 1
+    return docs.select([row for _, row in sorted(turns)])
 
 
 def gsm8k_question(doc: dict) -> str:

@@ -208,3 +208,11 @@ def test_readme_names_every_task(tasks_dir):
         name = content.get("group") or content.get("task")
         if name and "dataset_name" not in content and "group_alias" not in content:
             assert f"`{name}`" in readme, name
+
+
+def test_the_first_items_of_mmlu_chat_are_of_all_subjects(manager, benchmarks_dir):
+    task = manager(data_dir=benchmarks_dir).load(["pkt_mmlu_chat"])["tasks"]["pkt_mmlu_chat"]
+    subjects = list(task.test_docs()["subject"])
+    assert len(set(subjects)) == len(set(subjects[:57])) == len(set(subjects[57:114])) == 57
+    questions = [json.loads(line)["question"] for line in (benchmarks_dir / "mmlu" / "test.jsonl").open()]
+    assert sorted(task.test_docs()["question"]) == sorted(questions)
