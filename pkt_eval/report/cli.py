@@ -13,7 +13,9 @@ def report(
     paths: Annotated[
         list[Path],
         typer.Argument(
-            metavar="DIR…", help="Folders of suites or of lm_eval's --output_path, or results JSON files.", exists=False
+            metavar="DIR…",
+            help="Folders of suites, of lm_eval's --output_path or of `pkt-eval diagnose`, or results JSON files.",
+            exists=False,
         ),
     ],
     out: Annotated[Path, typer.Option(help="Folder to write; what an earlier report wrote there is replaced.")],
@@ -33,7 +35,7 @@ def report(
     """
     from rich.console import Console
 
-    from pkt_eval.report import latex, markdown, records, spreadsheet, terminal
+    from pkt_eval.report import diagnoses, latex, markdown, records, spreadsheet, terminal
     from pkt_eval.report.assemble import leaderboard
     from pkt_eval.report.flips import flips
     from pkt_eval.report.keep import keep
@@ -41,6 +43,7 @@ def report(
 
     if out.exists() and not out.is_dir():
         raise ConfigError(f"--out {out} is a file: name a folder")
+    looked_into, paths = diagnoses.find(paths)
     found, notes = records.read(paths)
     if keep_records:
         kept = out / "records"
@@ -48,7 +51,7 @@ def report(
         found = records.read([kept])[0]
     board = leaderboard(found, out, notes)
     texts = {
-        "index.html": page(board, flips(board, found, out)),
+        "index.html": page(board, flips(board, found, out), looked_into),
         "leaderboard.md": markdown.markdown(board),
         "leaderboard.csv": spreadsheet.spreadsheet(board),
         "leaderboard.tex": latex.latex(board),

@@ -7,13 +7,14 @@ HTML; the policy in the page's head lets no other script run and nothing be load
 import base64
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from pkt_eval.report import wording
+from pkt_eval.report.diagnoses import Diagnosis
 from pkt_eval.report.flips import Flips
 from pkt_eval.report.forest import forest, sentence, style
 from pkt_eval.report.leaderboard import Group, Leaderboard
@@ -22,7 +23,7 @@ HEAT = 0.3
 """Difference of a subject at which the heat map's colour is full."""
 
 
-def page(board: Leaderboard, flips: Flips) -> str:
+def page(board: Leaderboard, flips: Flips, diagnoses: Sequence[Diagnosis] = ()) -> str:
     """The whole file."""
     from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup
@@ -45,6 +46,7 @@ def page(board: Leaderboard, flips: Flips) -> str:
     return environment.from_string(_file("page.html")).render(
         board=board,
         groups=groups,
+        diagnoses=diagnoses,
         facts=[
             _counted(len(board.groups), "pair"),
             _counted(sum(len(group.rows) for group in board.groups), "student"),
