@@ -14,6 +14,7 @@ from lm_eval.models.huggingface import HFLM
 
 from pkt_eval.data.task_functions import JudgedAhead
 from pkt_eval.errors import ConfigError, end_lm_eval_in_one_line
+from pkt_eval.model_wrappers.generate import applies, shrinking, stop_sequences
 from pkt_eval.pair import ModelSource, native_dtype
 from pkt_eval.recipe import FIELDS, make_recipe, unknown_options
 from pkt_eval.student import Student, load_student, set_chat_template
@@ -185,6 +186,13 @@ class PKTStudent(HFLM):
             return super().generate_until(requests, *args, **kwargs)
         finally:
             self.cache_hook = hook
+
+    def _model_generate(self, context: Any, max_length: int, stop: list[str], **options: Any) -> Any:
+        """As ``hf``, but that answers which have ended are computed no further."""
+        if len(context) == 1 or self.backend != "causal" or not applies(self.model, options):
+            return super()._model_generate(context, max_length, stop, **options)
+        ended = stop_sequences(self.tokenizer, stop, context.shape[1])
+        return super()._model_generate(context, max_length, [], custom_generate=shrinking(ended), **options)
 
     def loglikelihood(self, requests: list[Any], *args: Any, **kwargs: Any) -> list[tuple[float, bool]]:
         """As ``hf``; warns of a format mismatch."""

@@ -74,17 +74,20 @@ class Identities:
 
 @cache
 def scoring_digest() -> str:
-    """sha256 over our sources that decide what is asked and how it is scored: tasks, wording, judging."""
+    """sha256 over our sources that decide what is asked, answered and scored: tasks, wording, generation, judging."""
     from importlib.util import find_spec
 
     import pkt_eval
 
     root = Path(pkt_eval.__file__).parent
-    tasks = Path(find_spec("pkt_eval.tasks").submodule_search_locations[0])
+    tasks, wrappers = (
+        Path(find_spec(f"pkt_eval.{name}").submodule_search_locations[0]) for name in ("tasks", "model_wrappers")
+    )
     files = {
         f"{folder}/{f.relative_to(root / folder)}": f
         for folder in ("code", "data")
         for f in (root / folder).rglob("*.py")
     }
     files |= {f"tasks/{f.relative_to(tasks)}": f for f in tasks.rglob("*.yaml")}
+    files["model_wrappers/generate.py"] = wrappers / "generate.py"
     return combine_digests({name: file_digest(path) for name, path in sorted(files.items())})
