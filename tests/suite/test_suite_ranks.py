@@ -16,7 +16,7 @@ OPTIONS = {"train_samples": 16, "epochs": 1, "validation_samples": 4}
 
 def run(command: list, store: Path) -> str:
     env = {**os.environ, "PKT_EVAL_STORE": str(store)}
-    ended = subprocess.run(command, env=env, capture_output=True, text=True, timeout=400)
+    ended = subprocess.run(command, env=env, capture_output=True, text=True, timeout=900)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     return ended.stdout
 

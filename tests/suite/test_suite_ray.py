@@ -21,6 +21,8 @@ SUITE = {
     "limit": 60,
     "batch_size": 2,
 }
+LIMIT = 600
+"""Seconds: what others do on this machine makes no test fail."""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -54,7 +56,7 @@ def workers(of: int) -> list:
 
 def mid_cell(out: Path, process: subprocess.Popen, since: int = 0) -> dict[Path, bytes]:
     """Wait until a cell that is not finished has more than ``since`` answers; returns the journals."""
-    end = time.monotonic() + 200
+    end = time.monotonic() + LIMIT
     while time.monotonic() < end and process.poll() is None:
         found = {path: path.read_bytes() for path in out.glob("**/journal.jsonl")}
         if any(text.count(b"\n") > since + 3 and not (p.parent / "cell.json").exists() for p, text in found.items()):
@@ -73,8 +75,8 @@ def test_an_interrupted_run_and_a_lost_worker_end_with_the_bytes_of_the_local_en
     begun = mid_cell(out, first)
     below = psutil.Process(first.pid).children(recursive=True)
     os.kill(first.pid, signal.SIGINT)
-    assert first.wait(60) == 130
-    _, alive = psutil.wait_procs(below, timeout=20)
+    assert first.wait(LIMIT) == 130
+    _, alive = psutil.wait_procs(below, timeout=LIMIT)
     assert not alive, "Ctrl-C leaves nothing at work"
 
     second = process()
@@ -84,7 +86,7 @@ def test_an_interrupted_run_and_a_lost_worker_end_with_the_bytes_of_the_local_en
         begun[path] = text
     (lost, *_) = workers(second.pid)
     lost.kill()
-    assert second.wait(200) == 0, (tmp_path / "log").read_text()
+    assert second.wait(LIMIT) == 0, (tmp_path / "log").read_text()
     assert all(path.read_bytes().startswith(text) for path, text in begun.items()), "what was answered stays answered"
 
     monkeypatch.setenv("PKT_EVAL_STORE", str(tmp_path / "another"))
