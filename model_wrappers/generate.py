@@ -41,7 +41,9 @@ def shrinking(ended: Ended) -> Callable[..., torch.Tensor]:
         **given: Any,
     ) -> torch.Tensor:
         pad = int(generation_config.pad_token_id)
-        mask, cache = given["attention_mask"], given["past_key_values"]
+        mask, cache = given.get("attention_mask"), given["past_key_values"]
+        if mask is None:  # nothing is padded
+            mask = torch.ones_like(input_ids)
         positions = (mask.cumsum(-1) - 1).clamp(min=0)
         tokens = new = input_ids
         rows = torch.arange(len(tokens), device=tokens.device)  # that are still being written

@@ -4,6 +4,7 @@ A transfer is one process's work, in which transformers' Trainer must not find t
 train with it. So it is made in a child process that knows of no ranks, and the store's lock lets the others wait.
 """
 
+import logging
 import os
 from datetime import timedelta
 
@@ -51,7 +52,8 @@ def student_of(recipe: Recipe, device: str, progress: Progress | None = None) ->
 
         shown = progress is None or progress.enabled
         with ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=_forget_ranks) as child:
-            child.submit(_make, recipe, device, shown and rank() == 0).result()
+            level = logging.getLogger("pkt_eval").getEffectiveLevel()
+            child.submit(_make, recipe, device, shown and rank() == 0, level).result()
     return make_student(recipe, device=device, progress=progress)
 
 
@@ -60,7 +62,10 @@ def _forget_ranks() -> None:
         del os.environ[name]
 
 
-def _make(recipe: Recipe, device: str, shown: bool) -> None:
+def _make(recipe: Recipe, device: str, shown: bool, level: int) -> None:
     if not shown:
         quiet()
+    log = logging.getLogger("pkt_eval")  # whichever process makes the student says so
+    log.addHandler(logging.StreamHandler())
+    log.setLevel(level)
     make_student(recipe, device=device, progress=Progress(enabled=shown))

@@ -64,6 +64,11 @@ def test_answers_are_those_of_hf(both, work, monkeypatch, stop, penalty):
     assert work[1] < work[0]
 
 
+def test_prompts_of_one_length_have_no_mask(both, work):
+    theirs, ours = (lm.generate_until(requests(lm)[:1] * 3, disable_tqdm=True) for lm in both)
+    assert ours == theirs and len(set(ours)) == 1
+
+
 def test_a_batch_costs_what_is_written(both, work):
     """Every step computes the rows that are still being written, and no other."""
     _, lm = both

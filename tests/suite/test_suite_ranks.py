@@ -58,10 +58,11 @@ def test_lm_eval_shares_the_items_among_processes(tmp_path):
             other = two[number]
             assert sample["prompt_hash"] == other["prompt_hash"]
             if task == "nano_gsm8k":
-                assert sample["resps"] == other["resps"]
+                assert [one[0] for one in sample["resps"]] == [one[0] for one in other["resps"]]
                 continue
             assert sample["acc"] == other["acc"]
-            for ((a, greedy),), ((b, same),) in zip(sample["resps"], other["resps"], strict=True):
+            # lm-eval evens out what the processes are asked with the last question once more, and keeps each answer.
+            for ((a, greedy), *_), ((b, same), *_) in zip(sample["resps"], other["resps"], strict=True):
                 assert float(a) == pytest.approx(float(b), abs=1e-4) and greedy == same
     assert results(tmp_path / "one") == results(tmp_path / "two")
 
