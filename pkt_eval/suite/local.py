@@ -84,23 +84,23 @@ class Local:
                 self.board.fail(mine, error)
                 continue
             for cell in mine:
-                with self._timed([cell]):
-                    self._cell(cell)
+                self._cell(cell)
         self.crew.unload()
 
     def _cell(self, cell: Cell) -> None:
         self.board.set([cell], "running")
         try:
-            record = evaluate_cell(
-                self.crew,
-                cell.task,
-                self.out / cell.name,
-                self.identities[cell],
-                limit=self.suite.items(cell.benchmark),
-                chat=self.suite.chat,
-                consent=self.suite.confirm_run_unsafe_code,
-                advance=lambda done, of: self.board.advance(cell, done / of),
-            )
+            with self._timed([cell]):
+                record = evaluate_cell(
+                    self.crew,
+                    cell.task,
+                    self.out / cell.name,
+                    self.identities[cell],
+                    limit=self.suite.items(cell.benchmark),
+                    chat=self.suite.chat,
+                    consent=self.suite.confirm_run_unsafe_code,
+                    advance=lambda done, of: self.board.advance(cell, done / of),
+                )
             self.board.end(cell, "done", record)
         except Exception as error:
             self.board.fail([cell], error)
