@@ -68,7 +68,8 @@ def shrinking(ended: Ended) -> Callable[..., torch.Tensor]:
             tokens = torch.cat([tokens, column], -1)
             mask = torch.cat([mask, torch.ones_like(new)], -1)
             positions = positions[:, -1:] + 1
-            over = stopping_criteria(tokens[rows], None) | ended(tokens[rows])
+            written = tokens[rows]
+            over = stopping_criteria(written, None) | ended(written)
             if over.any():
                 left = (~over).nonzero().squeeze(-1)
                 rows, new, mask, positions = (t[left] for t in (rows, new, mask, positions))

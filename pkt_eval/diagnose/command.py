@@ -27,6 +27,7 @@ from pkt_eval.pair import ModelPair, ModelSource
 from pkt_eval.progress import Progress
 from pkt_eval.recipe import make_recipe, peak_memory, versions
 from pkt_eval.student import Student, load_student
+from pkt_eval.suite.place import default_device
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +67,7 @@ def diagnose(
         raise ConfigError("--teacher and --student go together; with neither, the nano family is looked at")
     named = {"teacher": teacher or None, "pretrained": student or None, "chat_format": chat_format}
     recipe = make_recipe(named)
-    pair = recipe.pair(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    pair = recipe.pair(device or default_device())
     pair.check()
     students = [load_student(folder) for folder in transferred or ()]
     names = parametric.labels(students)
