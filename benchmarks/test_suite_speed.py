@@ -37,7 +37,7 @@ def test_one_suite_against_a_process_a_student(tmp_path, capsys):
     path = tmp_path / "suite.yaml"
     path.write_text(json.dumps(suite))  # JSON is YAML
     env = {**os.environ, "PKT_EVAL_STORE": str(tmp_path / "store")}
-    program = [sys.executable, "-m", "pkt_eval.cli", "run", str(path)]
+    program = [sys.executable, "-m", "pkt_eval", "run", str(path)]
     made, _ = measured([*program, "--out", str(tmp_path / "warm")], env)  # all students are in the store after it
     ours, our_cpu = measured([*program, "--out", str(tmp_path / "out")], env)
     memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss  # with the transfers

@@ -168,6 +168,3 @@ def main() -> None:
         typer.echo("pkt-eval: interrupted; nothing half-written is left", err=True)
         sys.exit(130)
 
-
-if __name__ == "__main__":
-    main()

@@ -264,6 +264,7 @@ def transfer_sources() -> list[Path]:
         "report",
         "diagnose",
         "tasks",
+        "__main__.py",
         "cli.py",
         "doctor.py",
         "plugin.py",

@@ -38,7 +38,7 @@ def test_the_real_command_ends_with_the_right_code_and_line(folders):
     def command(candidate: str) -> tuple[int, str, str]:
         words = ["--baseline", str(folders / "a"), "--candidate", str(folders / candidate)]
         done = subprocess.run(
-            [sys.executable, "-m", "pkt_eval.cli", "gate", *words], capture_output=True, text=True, timeout=300
+            [sys.executable, "-m", "pkt_eval", "gate", *words], capture_output=True, text=True, timeout=300
         )
         return done.returncode, (done.stdout.strip().splitlines() or [""])[-1], done.stderr
 

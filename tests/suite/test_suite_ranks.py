@@ -31,7 +31,7 @@ def test_a_suite_has_the_bytes_of_one_process(tmp_path, scores):
     }
     path = tmp_path / "suite.yaml"
     path.write_text(yaml.safe_dump(suite))
-    arguments = ["pkt_eval.cli", "run", str(path), "--out"]
+    arguments = ["pkt_eval", "run", str(path), "--out"]
     shown = run([*LAUNCH, *arguments, str(tmp_path / "two")], tmp_path / "store2")
     assert shown.count("Results and samples") == 1
     run([sys.executable, "-m", *arguments, str(tmp_path / "one")], tmp_path / "store1")

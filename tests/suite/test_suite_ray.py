@@ -39,7 +39,7 @@ def process(tmp_path, request):
     def start():
         log = (tmp_path / "log").open("a")
         started = subprocess.Popen(
-            [sys.executable, "-m", "pkt_eval.cli", "run", str(path)], stdout=log, stderr=log, start_new_session=True
+            [sys.executable, "-m", "pkt_eval", "run", str(path)], stdout=log, stderr=log, start_new_session=True
         )
         request.addfinalizer(started.kill)
         return started
