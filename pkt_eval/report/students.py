@@ -94,7 +94,7 @@ def student_of(config: dict[str, Any]) -> Student:
     found = config.get("pkt")
     if not isinstance(found, dict):
         return _foreign(config)
-    options = dict(found.get("config") or {})
+    options = dict(found.get("config") or {}) | _evaluation(config)
     options |= {key: found[key] for key in ("chat_format", "loss_on", "transfer_max_length", "dtype") if key in found}
     options |= {f"{split}_samples": n for split, n in (found.get("split_sizes") or {}).items()}
     if str(found.get("splits_source", "")).startswith("files of"):  # not the benchmark's own
@@ -123,7 +123,17 @@ def _foreign(config: dict[str, Any]) -> Student:
     model = _model(source, None)
     name = "+".join([model.name, *(short_name(str(value)) for value in extra.values())])
     kind = str(config.get("model"))
-    return Student(f"{name} ({kind})", method=None, paradigm="", base=model, options={**extra, "model": kind})
+    options = {**extra, "model": kind, **_evaluation(config)}
+    return Student(f"{name} ({kind})", method=None, paradigm="", base=model, options=options)
+
+
+def _evaluation(config: dict[str, Any]) -> dict[str, str]:
+    """The dtype that a model was run in moves some of its answers: in another one it is another student.
+
+    So a LaTen student, which needs float32, is compared with vanilla in float32 where that is there.
+    """
+    dtype = str(config.get("model_dtype") or "").removeprefix("torch.")
+    return {"evaluation_dtype": dtype} if dtype else {}
 
 
 def _model(source: str, digest: str | None) -> Model:

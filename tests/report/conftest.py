@@ -69,6 +69,7 @@ def write_record(
     pretrained: str = STUDENT,
     options: Mapping[str, object] | None = None,
     train: int = 64,
+    dtype: str = "float32",
 ) -> Path:
     """Write ``results_….json`` and ``samples_….jsonl`` of one student on one task; returns the results file.
 
@@ -81,7 +82,7 @@ def write_record(
         scores = {f"d{i}": score for i, score in enumerate(scores)}
     name, _, filter_name = metric.partition(",")
     config = {"model": "hf" if method is None else "pkt_student", "model_args": {"pretrained": pretrained}}
-    config |= {"model_dtype": "torch.float32", "batch_size": 8, "limit": None}
+    config |= {"model_dtype": f"torch.{dtype}", "batch_size": 8, "limit": None}
     if method:
         own = task.removeprefix("pkt_").removesuffix("_chat")
         config["pkt"] = provenance(method, transfer_task or own, seed, train, **(options or {}))

@@ -218,6 +218,20 @@ def test_lora_is_the_one_with_the_same_options(made, tmp_path):
     assert cell(board_of(tmp_path), "seeking").lora.against == "lora (rank=64)"
 
 
+def test_vanilla_is_the_one_in_the_same_dtype(made, tmp_path):
+    for i, (method, dtype, n) in enumerate(
+        [("vanilla", "float32", 20), ("vanilla", "bfloat16", 25), ("laten", "float32", 30), ("lora", "bfloat16", 40)]
+    ):
+        made(tmp_path / str(i), right(n), method=method, seed=0 if i > 1 else None, dtype=dtype, date=float(i))
+    board = board_of(tmp_path)
+    bases = [f"vanilla (evaluation_dtype={dtype})" for dtype in ("bfloat16", "float32")]
+    assert [row.label for row in board.groups[0].rows] == [*bases, "lora", "laten"]
+    assert (cell(board, "laten").vanilla.against, cell(board, "lora").vanilla.against) == (bases[1], bases[0])
+    assert cell(board, "laten").vanilla.value == pytest.approx(0.10)
+    assert cell(board, "lora").vanilla.value == pytest.approx(0.15)
+    assert any("evaluated with different dtype" in note for note in board.notes)  # laten and lora
+
+
 def test_one_benchmark_with_several_numbers_of_examples_is_several_columns(made, tmp_path):
     for shots in (0, 5):
         made(tmp_path / f"v{shots}", right(20), fewshot=shots)
