@@ -78,6 +78,24 @@ def test_evaluate(benchmark, words, folder, how):
     assert len(scores) == 16
 
 
+@pytest.mark.benchmark(group="generate with a 0.5B student: 20 GSM8K answers of at most 256 tokens in one batch")
+@pytest.mark.parametrize("how", ["hf on the merged folder", "pkt_student from the store"])
+def test_generate(benchmark, words, folder, how):
+    from lm_eval.api.instance import Instance
+
+    from pkt_eval.data.records import user_turn
+    from pkt_eval.data.sources import load_rows
+
+    model = loaders(words, folder)[how]()
+    options = {"until": ["<|im_end|>"], "do_sample": False, "max_gen_toks": 256}
+    rows = load_rows("gsm8k", "test")[:20]
+    prompts = [model.apply_chat_template([{"role": "user", "content": user_turn("gsm8k", row)}]) for row in rows]
+    requests = [Instance("generate_until", {}, (prompt, options), i) for i, prompt in enumerate(prompts)]
+    model.batch_size_per_gpu = len(requests)
+    answers = benchmark.pedantic(model.generate_until, (requests,), {"disable_tqdm": True}, rounds=2)
+    assert all(answers)
+
+
 EXTRACT = """
 import json, sys
 from pkt_eval.data.chat import ChatFormat

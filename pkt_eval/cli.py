@@ -167,4 +167,3 @@ def main() -> None:
     except KeyboardInterrupt:
         typer.echo("pkt-eval: interrupted; nothing half-written is left", err=True)
         sys.exit(130)
-

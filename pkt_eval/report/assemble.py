@@ -246,7 +246,7 @@ def _budget(records: Sequence[Record]) -> dict[str, float]:
     parts: dict[str, list[float]] = {}
     for budget in (record.student.budget for record in records):
         values = {
-            "train_samples": budget.samples.get("train") if budget.steps is not None else None,
+            "records": budget.records,
             "steps": budget.steps,
             "seconds": budget.seconds,
             "peak_bytes": budget.peak_bytes,

@@ -34,12 +34,14 @@ class Budget:
 
     Attributes:
         samples: Split → records.
+        records: That were optimised on: of the training split, or of the alignment's; None where nothing was.
         steps: Optimiser steps of fine-tuning, or of alignment; None where nothing was optimised.
         seconds: Time on the clock, all parts together.
         peak_bytes: Largest resident memory of the process.
     """
 
     samples: dict[str, int] = field(default_factory=dict)
+    records: int | None = None
     steps: int | None = None
     seconds: float | None = None
     peak_bytes: int | None = None
@@ -157,8 +159,10 @@ def _budget(found: dict[str, Any]) -> Budget:
     seconds = found.get("seconds") or {}
     learnt = found.get("transfer_task") is not None
     steps = training.get("steps", len(alignment["steps"]) if isinstance(alignment.get("steps"), list) else None)
+    samples = dict(found.get("split_sizes") or {})
     return Budget(
-        samples=dict(found.get("split_sizes") or {}),
+        samples=samples,
+        records=samples.get("align" if alignment else "train") if steps is not None else None,
         steps=steps,
         seconds=round(sum(seconds.values()), 3) if learnt and seconds else None,
         peak_bytes=found.get("peak_memory_bytes") if learnt else None,

@@ -3,7 +3,7 @@
 from pkt_eval.report.leaderboard import ALPHA, LEVEL, POWER, Cell, Difference, Leaderboard
 
 BLANK = ""
-COLUMNS = ("train_samples", "steps", "seconds", "peak_bytes")
+COLUMNS = ("records", "steps", "seconds", "peak_bytes")
 """Of a budget, in the order in which they are shown."""
 
 
@@ -60,7 +60,7 @@ def detectable(of: Difference | None) -> str:
 def budget(cell: Cell) -> list[str]:
     """Records, steps, time and memory, as `COLUMNS` has them."""
     shown = {
-        "train_samples": lambda n: f"{n:,.0f}",
+        "records": lambda n: f"{n:,.0f}",
         "steps": lambda n: f"{n:,.0f}",
         "seconds": duration,
         "peak_bytes": lambda n: f"{n / 1e9:.1f} GB",
@@ -85,7 +85,7 @@ def legend(board: Leaderboard) -> list[str]:
         f"Bold: significant at {alpha} after Benjamini–Hochberg over all {board.comparisons} comparisons of the table, "
         "by exact McNemar or sign flips. What is not bold may be chance.",
         "Gap: share of the teacher's lead over vanilla that arrived; blank where that lead is not significant.",
-        "Seeds: how many, and the standard deviation between them. Budget: records trained on, optimiser steps, time "
+        "Seeds: how many, and the standard deviation between them. Budget: records optimised on, optimiser steps, time "
         "and peak memory of the transfer, a mean over seeds.",
         f"Detectable: the smallest true difference to vanilla that so many items would show with {power} power; "
         "smaller ones are not excluded.",

@@ -45,6 +45,9 @@ def provenance(method: str, task: str | None, seed: int | None, train: int = 64,
             "seconds": {"finetune": 12.5},
             "record": {"training": {"steps": 4}},
         }
+    if method == "laten":
+        found["split_sizes"]["align"] = 32
+        found["record"] = {"alignment": {"steps": [{"loss": 2.0}, {"loss": 1.5}]}}
     return found
 
 

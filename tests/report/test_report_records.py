@@ -21,6 +21,17 @@ def test_a_record_says_who_was_scored_on_what(made, tmp_path):
     assert notes == []
 
 
+def test_a_budget_counts_the_records_that_were_optimised_on(made, tmp_path):
+    for method in ("vanilla", "lora", "laten"):
+        made(tmp_path / method, [1, 0], method=method)
+    budgets = {r.student.method: r.student.budget for r in read([tmp_path])[0]}
+    assert {m: (b.records, b.steps) for m, b in budgets.items()} == {
+        "vanilla": (None, None),
+        "lora": (64, 4),
+        "laten": (32, 2),
+    }
+
+
 def test_a_foreign_run_is_called_by_its_model(made, tmp_path):
     made(tmp_path, [1, 0], method=None, pretrained="/somewhere/else/my-model")
     ((record,), _) = read([tmp_path])
