@@ -246,7 +246,7 @@ def _budget(records: Sequence[Record]) -> dict[str, float]:
     parts: dict[str, list[float]] = {}
     for budget in (record.student.budget for record in records):
         values = {
-            "records": budget.records,
+            "learnt_records": budget.records,
             "steps": budget.steps,
             "seconds": budget.seconds,
             "peak_bytes": budget.peak_bytes,

@@ -1,13 +1,16 @@
 """Records small enough to be committed: what a leaderboard reads of results and samples, and nothing else.
 
-A results JSON stays one, less what describes the machine; the samples of all its tasks become one compressed file
-beside it. ``records.read`` reads both, and makes the same leaderboard of them.
+A results JSON stays one, less what describes the machine; the answers of all its tasks become one compressed file
+beside it, and what was asked, the same for many students, one in ``items/``. ``records.read`` reads them, and makes the
+same leaderboard of them.
 """
 
 import gzip
+import hashlib
 import json
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +24,8 @@ _KEPT = (
     *("date", "chat_template_sha", "task_hashes", "lm_eval_version", "transformers_version"),
 )
 """Of a results JSON."""
+ITEMS = "items"
+"""Folder of what was asked, beside those of the records."""
 _SAMPLE = ("doc_id", "target", "filter", "doc_hash", "prompt_hash", "target_hash")
 """Of a sample, besides what was asked and answered."""
 
@@ -43,23 +48,34 @@ def keep(records: Sequence[Record], out: Path) -> None:
         raise ConfigError(f"{out} holds the records that are read: they are kept already")
     root = Path(os.path.commonpath([path.parent for path in by_results]))
     try:
-        for stale in [*out.rglob("results_*.json"), *out.rglob("samples_*.jsonl.gz")]:
+        for stale in [*out.rglob("results_*.json"), *out.rglob("samples_*.jsonl.gz"), *(out / ITEMS).glob("*.gz")]:
             stale.unlink()
         for path, group in by_results.items():
-            _write(out / path.parent.relative_to(root), path, group)
+            _write(out / path.parent.relative_to(root), path, group, out / ITEMS)
     except OSError as error:
         raise StoreError(f"cannot write {out}: {error}") from error
 
 
-def _write(folder: Path, results: Path, group: list[Record]) -> None:
+def _write(folder: Path, results: Path, group: list[Record], items: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
+    items.mkdir(parents=True, exist_ok=True)
     content = _nameless(json.loads(results.read_text("utf-8")))
-    (folder / results.name).write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", "utf-8")
-    lines = [line for record in group for line in _samples(record)]
-    if lines:
+    # lm-eval writes a function as what Python calls it, its address included.
+    text = re.sub(r" at 0x[0-9a-f]+>", ">", json.dumps(content, indent=1, ensure_ascii=False))
+    (folder / results.name).write_text(text + "\n", "utf-8")
+    samples = [sample for record in group for sample in _samples(record)]
+    if samples:
+        asked = _lines(item for item, _ in samples)
+        of = items / f"{hashlib.sha256(asked).hexdigest()[:16]}.jsonl.gz"
+        answers = _lines([{"items": Path(os.path.relpath(of, folder)).as_posix()}, *(answer for _, answer in samples)])
         # No name and no time in the header: the same samples are the same bytes.
-        data = gzip.compress("".join(lines).encode(), mtime=0)
-        (folder / f"samples_{results.stem.removeprefix('results_')}.jsonl.gz").write_bytes(data)
+        of.write_bytes(gzip.compress(asked, mtime=0))
+        name = f"samples_{results.stem.removeprefix('results_')}.jsonl.gz"
+        (folder / name).write_bytes(gzip.compress(answers, mtime=0))
+
+
+def _lines(values: Iterable[dict[str, Any]]) -> bytes:
+    return "".join(json.dumps(value, ensure_ascii=False) + "\n" for value in values).encode()
 
 
 def _nameless(content: dict[str, Any]) -> dict[str, Any]:
@@ -78,22 +94,19 @@ def _nameless(content: dict[str, Any]) -> dict[str, Any]:
     return kept | {"config": config, "configs": configs}
 
 
-def _samples(record: Record) -> list[str]:
-    """A line for each item: the headline filter's, with what ``samples.read_items`` looks at."""
-    lines = []
+def _samples(record: Record) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """Each item's question and answer: the headline filter's, with what ``samples.read_items`` looks at."""
     for path in record.samples:
         for _, sample in samples_of(path, record.task, record.filter):
-            kept = {"task": record.task} | {key: sample[key] for key in _SAMPLE}
             subject = sample["doc"].get("subject") if isinstance(sample["doc"], dict) else None
-            kept |= {
-                "doc": {"subject": subject} if subject else {},
-                "arguments": _asked(sample["arguments"]),
+            item = {"task": record.task} | {key: sample[key] for key in _SAMPLE}
+            item |= {"doc": {"subject": subject} if subject else {}, "arguments": _asked(sample["arguments"])}
+            answer = {
                 "resps": [sample["resps"][0][:1]],
                 "filtered_resps": [_verdict(answer) for answer in sample["filtered_resps"]],
                 record.metric: sample[record.metric],
             }
-            lines.append(json.dumps(kept, ensure_ascii=False) + "\n")
-    return lines
+            yield item, answer
 
 
 def _asked(arguments: dict[str, Any]) -> dict[str, Any]:

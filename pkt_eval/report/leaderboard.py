@@ -108,7 +108,7 @@ class Cell:
         lora: Against LoRA for the same task.
         gap: Share of the teacher's lead over vanilla that arrived: value, low, high; None where the lead is not
             significant, or something is missing.
-        budget: What the transfer took, a mean over seeds: ``records``, ``steps``, ``seconds``, ``peak_bytes``.
+        budget: What the transfer took, a mean over seeds: ``learnt_records``, ``steps``, ``seconds``, ``peak_bytes``.
         subjects: Of benchmarks that have some.
         sources: The records, one a seed.
     """

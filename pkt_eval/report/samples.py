@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from pkt_eval.errors import DataError
 
@@ -76,7 +76,8 @@ def samples_of(path: Path, task: str, filter_name: str) -> Iterator[tuple[int, d
     """The samples of a task and filter, with the number of their line.
 
     Args:
-        path: lm-eval's samples JSONL, which has a line for each item and filter; or what ``keep`` made of several.
+        path: lm-eval's samples JSONL, which has a line for each item and filter; or what ``keep`` made of several, the
+            answers alone, whose first line names the file of what was asked.
         task: Whose are wanted, where the file has those of several tasks.
         filter_name: Whose are wanted.
 
@@ -85,9 +86,15 @@ def samples_of(path: Path, task: str, filter_name: str) -> Iterator[tuple[int, d
     """
     number = 0
     try:
-        with (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8") as file:
+        with _opened(path) as file:
+            asked: Iterator[str] | None = None
             for number, line in enumerate(file, 1):
                 sample = json.loads(line)
+                if number == 1 and "items" in sample:
+                    asked = _asked(path.parent / sample["items"])
+                    continue
+                if asked:
+                    sample |= json.loads(next(asked, "{}"))
                 if sample["filter"] == filter_name and sample.get("task", task) == task:
                     yield number, sample
     except (ValueError, KeyError, TypeError) as error:
@@ -96,6 +103,15 @@ def samples_of(path: Path, task: str, filter_name: str) -> Iterator[tuple[int, d
         raise DataError(f"cannot read {path}: {error}") from None
     except (OSError, EOFError) as error:
         raise DataError(f"cannot read {path}: {error}") from None
+
+
+def _opened(path: Path) -> IO[str]:
+    return (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8")
+
+
+def _asked(path: Path) -> Iterator[str]:
+    with _opened(path) as file:
+        yield from file
 
 
 def _no_sample(path: Path, number: int, error: Exception) -> DataError:

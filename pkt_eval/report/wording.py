@@ -3,7 +3,7 @@
 from pkt_eval.report.leaderboard import ALPHA, LEVEL, POWER, Cell, Difference, Leaderboard
 
 BLANK = ""
-COLUMNS = ("records", "steps", "seconds", "peak_bytes")
+COLUMNS = ("learnt_records", "steps", "seconds", "peak_bytes")
 """Of a budget, in the order in which they are shown."""
 
 
@@ -60,7 +60,7 @@ def detectable(of: Difference | None) -> str:
 def budget(cell: Cell) -> list[str]:
     """Records, steps, time and memory, as `COLUMNS` has them."""
     shown = {
-        "records": lambda n: f"{n:,.0f}",
+        "learnt_records": lambda n: f"{n:,.0f}",
         "steps": lambda n: f"{n:,.0f}",
         "seconds": duration,
         "peak_bytes": lambda n: f"{n / 1e9:.1f} GB",

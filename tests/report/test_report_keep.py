@@ -1,12 +1,13 @@
 """Records made small say what they said."""
 
 import dataclasses
+import gzip
 import json
 
 import pytest
 
-from pkt_eval.errors import ConfigError
-from pkt_eval.report.keep import keep
+from pkt_eval.errors import ConfigError, DataError
+from pkt_eval.report.keep import ITEMS, keep
 from pkt_eval.report.records import read
 
 
@@ -42,7 +43,17 @@ def test_the_same_records_are_the_same_bytes_and_name_no_place(kept, tmp_path):
     (tmp_path / "kept" / "results_stale.json").write_text("{}")
     keep(before, tmp_path / "kept")
     assert {p: p.read_bytes() for p in sorted((tmp_path / "kept").rglob("*")) if p.is_file()} == files
-    assert len(files) == 6 and not any(b"/home/" in data for data in files.values())
+    texts = [gzip.decompress(data) if path.suffix == ".gz" else data for path, data in files.items()]
+    assert not any(b"/home/" in text for text in texts)
+    # Of three records, two were asked the same.
+    assert len([path for path in files if path.parent.name == ITEMS]) == 2 and len(files) == 3 + 3 + 2
+
+
+def test_a_record_without_its_items_says_so(kept, tmp_path):
+    for file in (tmp_path / "kept" / ITEMS).iterdir():
+        file.unlink()
+    with pytest.raises(DataError, match=r"cannot read .*samples_.*items"):
+        read([tmp_path / "kept"])
 
 
 def test_kept_records_can_be_kept_again_but_not_over_themselves(kept, tmp_path):

@@ -49,7 +49,7 @@ def test_a_table_counted_by_hand(four):
     assert vanilla.detectable == stats.minimum_detectable_difference(100, 0.25)
     # (45 - 20) of (70 - 20).
     assert seeking.gap[0] == pytest.approx(0.5) and seeking.gap[1] < 0.5 < seeking.gap[2]
-    assert seeking.budget == {"records": 64, "steps": 4, "seconds": 12.5, "peak_bytes": 10**9}
+    assert seeking.budget == {"learnt_records": 64, "steps": 4, "seconds": 12.5, "peak_bytes": 10**9}
 
 
 def test_what_is_no_comparison_is_blank(four):

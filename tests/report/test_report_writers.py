@@ -40,6 +40,9 @@ def test_every_writer_has_the_same_numbers(out):
         assert line["label"].lstrip("'") == label
         assert float(line["score"]) == cell["score"]
         assert line["records"] == cell["sources"][0]["results"]
+        assert [float(line[name] or 0) for name in wording.COLUMNS] == [
+            cell["budget"].get(n, 0) for n in wording.COLUMNS
+        ]
         if cell["vanilla"]:
             assert float(line["vanilla_p"]) == cell["vanilla"]["p"]
     for name in ("leaderboard.md", "leaderboard.tex", "terminal.txt"):

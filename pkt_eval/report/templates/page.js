@@ -116,7 +116,7 @@
       h("small", {}, `[${signed(d.low)}, ${signed(d.high)}], p ${d.adjusted < 0.001 ? "< 0.001" : `= ${d.adjusted.toFixed(3)}`}`));
   };
   const duration = (s) => (s < 90 ? `${s.toFixed(0)} s` : s < 5400 ? `${(s / 60).toFixed(0)} min` : `${(s / 3600).toFixed(1)} h`);
-  const budget = ({ records, steps, seconds, peak_bytes: bytes }) => [
+  const budget = ({ learnt_records: records, steps, seconds, peak_bytes: bytes }) => [
     records === undefined ? null : `${records.toLocaleString("en")} records`,
     steps === undefined ? null : `${steps.toLocaleString("en")} steps`,
     seconds === undefined ? null : duration(seconds),
