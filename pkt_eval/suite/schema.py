@@ -48,7 +48,8 @@ seeds: [0, 1, 2]
 options: {train_samples: 256, epochs: 1}
 
 protocol: chat               # the papers' zero-shot chat prompts; or: upstream
-limit: 100                   # items a task (MMLU: a subject), or by benchmark: {mmlu: 5, gsm8k: 200}; by default all
+limit: 100                   # items a task, or by benchmark: {mmlu: 570, gsm8k: 200}; by default all. Of MMLU, the chat
+                             # protocol takes its subjects in turn, so many in all; upstream's so many of each subject
 batch_size: 8                # recorded: it moves scores
 # dtype: float32             # of the evaluation; auto: as the checkpoint, float32 if a student needs it
 # device: cuda:0
