@@ -72,6 +72,7 @@ def evaluate_cell(
     identity: dict[str, Any],
     *,
     limit: int | None,
+    batch_size: int,
     chat: bool,
     consent: bool,
     advance: Callable[[int, int], None],
@@ -84,6 +85,7 @@ def evaluate_cell(
         folder: The cell's; a journal in it under the same identity is gone on with.
         identity: Everything that decides a sample.
         limit: Items a task.
+        batch_size: Items that are asked at once; no more than the student was loaded for.
         chat: Ask in the chat format.
         consent: lm-eval's ``confirm_run_unsafe_code``.
         advance: Called with the numbers of batches done and of all batches.
@@ -117,7 +119,7 @@ def evaluate_cell(
             fewshot_as_multiturn=False,
         )
         results = lm_eval.evaluate(
-            lm=JournalledLM(lm, journal, advance, crew.answer, crew.size),
+            lm=JournalledLM(lm, journal, batch_size, advance, crew.answer, crew.size),
             task_dict=load_task(task),
             limit=limit,
             apply_chat_template=chat,
@@ -129,7 +131,7 @@ def evaluate_cell(
         "model": "pkt_student",
         "model_args": model_args,
         **lm.get_model_info(),
-        "batch_size": lm.batch_size,
+        "batch_size": batch_size,
         "batch_order": ORDER,
         "batch_sizes": [],
         "device": str(lm.device),

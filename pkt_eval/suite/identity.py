@@ -48,7 +48,7 @@ class Identities:
                 "task": cell.task,
                 "rows": self._rows_of(cell.benchmark),
                 "limit": self.suite.items(cell.benchmark),
-                "batch_size": self.suite.batch_size,
+                "batch_size": self.suite.batch(cell.benchmark),
                 "dtype": self.dtype,
                 "chat": self.suite.chat,
                 "device": self.device.split(":")[0],

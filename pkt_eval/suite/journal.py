@@ -95,8 +95,9 @@ class JournalledLM(LM):
     """An lm-eval model that looks into a journal before it asks another one.
 
     Args:
-        inner: The model, of lm-eval's ``hf`` family, with a fixed batch size.
+        inner: The model, of lm-eval's ``hf`` family.
         journal: Where its answers are kept.
+        batch_size: Items that are asked at once; at most the inner model's.
         advance: Called with the numbers of batches done and of all batches, whenever some are.
         ask: Answers some batches of a kind; default: the inner model, one after the other.
         at_once: How many batches it is asked at a time.
@@ -106,12 +107,14 @@ class JournalledLM(LM):
         self,
         inner: Any,
         journal: Journal,
+        batch_size: int,
         advance: Callable[[int, int], None] = lambda done, all: None,
         ask: Callable[[str, list[list[Instance]]], list[list[Any]]] | None = None,
         at_once: int = 1,
     ) -> None:
         super().__init__()
-        self.inner, self.journal, self.advance, self.at_once = inner, journal, advance, at_once
+        self.inner, self.journal, self.batch_size = inner, journal, batch_size
+        self.advance, self.at_once = advance, at_once
         self.ask = ask or (lambda kind, batches: [getattr(inner, kind)(b, disable_tqdm=True) for b in batches])
 
     def __getattr__(self, name: str) -> Any:
@@ -161,7 +164,7 @@ class JournalledLM(LM):
         return [(value, greedy) for value, greedy in answers]
 
     def _cut(self, groups: list[list[int]]) -> list[list[int]]:
-        size = self.inner.batch_size
+        size = self.batch_size
         return [list(chain(*groups[i : i + size])) for i in range(0, len(groups), size)]
 
     def _run(self, kind: str, requests: list[Instance], batches: list[list[int]]) -> list[Any]:

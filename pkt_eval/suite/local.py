@@ -67,7 +67,7 @@ class Local:
                     "revision": recipe.revision if base == recipe.pretrained else "main",
                     "trust_remote_code": recipe.trust_remote_code,
                     "chat_format": recipe.chat_format,
-                    "batch_size": self.suite.batch_size,
+                    "batch_size": max(map(self.suite.batch, self.suite.benchmarks)),  # a cell's own may be smaller
                     "device": self.identities.device,
                     "dtype": self.identities.dtype,
                 }
@@ -97,6 +97,7 @@ class Local:
                     self.out / cell.name,
                     self.identities[cell],
                     limit=self.suite.items(cell.benchmark),
+                    batch_size=self.suite.batch(cell.benchmark),
                     chat=self.suite.chat,
                     consent=self.suite.confirm_run_unsafe_code,
                     advance=lambda done, of: self.board.advance(cell, done / of),

@@ -50,13 +50,17 @@ options: {train_samples: 256, epochs: 1}
 protocol: chat               # the papers' zero-shot chat prompts; or: upstream
 limit: 100                   # items a task, or by benchmark: {mmlu: 570, gsm8k: 200}; by default all. Of MMLU, the chat
                              # protocol takes its subjects in turn, so many in all; upstream's so many of each subject
-batch_size: 8                # recorded: it moves scores
+batch_size: 8                # recorded: it moves scores; or by benchmark: {mmlu: 8, gsm8k: 64}. MMLU takes more memory,
+                             # the logits of whole prompts; generation's are the last token's alone
 # dtype: float32             # of the evaluation; auto: as the checkpoint, float32 if a student needs it
 # device: cuda:0
 # confirm_run_unsafe_code: true    # lm-eval's consent; needed for humaneval and mbpp
 # engine: ray                # students as Ray tasks; default: local, one after the other in this process
 # ray: {address: auto, num_cpus: 4, num_gpus: 1}   # a running cluster (default: one of our own), and what a task gets
 """
+
+
+BATCH_SIZE = 8
 
 
 class Entry(BaseModel):
@@ -115,7 +119,7 @@ class Suite(BaseModel):
     options: dict[str, Any] = Field(default_factory=dict)
     protocol: Literal["chat", "upstream"] = "chat"
     limit: dict[str, PositiveInt] = Field(default_factory=dict)
-    batch_size: int = Field(8, gt=0)
+    batch_size: dict[str, PositiveInt] = Field(default_factory=dict)
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     device: str | None = None
     confirm_run_unsafe_code: bool = False
@@ -127,7 +131,7 @@ class Suite(BaseModel):
     def _benchmarks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(dict.fromkeys(canonical_task(name) for name in value))
 
-    @field_validator("limit", mode="before")
+    @field_validator("limit", "batch_size", mode="before")
     @classmethod
     def _one_for_all(cls, value: Any, info: ValidationInfo) -> Any:
         """One number is that of every benchmark."""
@@ -153,10 +157,11 @@ class Suite(BaseModel):
             raise ValueError("device: with engine: ray it follows from ray.num_gpus; leave it out")
         if self.engine != "ray" and self.ray != RayOptions():
             raise ValueError("ray: says how engine: ray works; say engine: ray, too")
-        if others := set(self.limit) - set(self.benchmarks):
-            raise ValueError(
-                f"limit: {', '.join(sorted(others))} is none of the benchmarks {', '.join(self.benchmarks)}"
-            )
+        for key in ("limit", "batch_size"):
+            if others := set(getattr(self, key)) - set(self.benchmarks):
+                raise ValueError(
+                    f"{key}: {', '.join(sorted(others))} is none of the benchmarks {', '.join(self.benchmarks)}"
+                )
         if self.needs_consent and not self.confirm_run_unsafe_code:
             raise ValueError(
                 "humaneval and mbpp run code that a model wrote: say confirm_run_unsafe_code: true (in a jail; see "
@@ -172,6 +177,10 @@ class Suite(BaseModel):
     def items(self, benchmark: str) -> int | None:
         """Items that are asked of each task of a benchmark; None for all."""
         return self.limit.get(benchmark)
+
+    def batch(self, benchmark: str) -> int:
+        """Items of a benchmark that are asked at once."""
+        return self.batch_size.get(benchmark, BATCH_SIZE)
 
     def task(self, benchmark: str) -> str:
         """The lm-eval task of a benchmark in the suite's protocol."""

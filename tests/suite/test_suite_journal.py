@@ -33,7 +33,7 @@ def choices(texts=TEXTS):
 
 
 def test_answers_equal_the_models_own(lm, tmp_path):
-    journalled = JournalledLM(lm, Journal(tmp_path / "j", {}))
+    journalled = JournalledLM(lm, Journal(tmp_path / "j", {}), 3)
     assert journalled.generate_until(generation()) == lm.generate_until(generation(), disable_tqdm=True)
     mine, own = journalled.loglikelihood(choices()), lm.loglikelihood(choices(), disable_tqdm=True)
     for (a, same_a), (b, same_b) in zip(mine, own, strict=True):
@@ -44,7 +44,7 @@ def test_answers_equal_the_models_own(lm, tmp_path):
 def test_what_is_in_the_journal_is_not_asked_again(lm, tmp_path, monkeypatch, kind):
     requests = generation() if kind == "generate_until" else choices()
     path = tmp_path / "j"
-    first = getattr(JournalledLM(lm, Journal(path, {"a": 1})), kind)(requests)
+    first = getattr(JournalledLM(lm, Journal(path, {"a": 1}), 3), kind)(requests)
     whole = path.read_bytes()
     lines = whole.splitlines(keepends=True)
     assert len(lines) == 1 + 3  # 8 prompts in batches of 3
@@ -55,14 +55,14 @@ def test_what_is_in_the_journal_is_not_asked_again(lm, tmp_path, monkeypatch, ki
         calls.clear()
         path.write_bytes(whole[:cut])
         done = whole[:cut].count(b"\n")
-        again = getattr(JournalledLM(lm, Journal(path, {"a": 1})), kind)(requests)
+        again = getattr(JournalledLM(lm, Journal(path, {"a": 1}), 3), kind)(requests)
         assert again == first and path.read_bytes() == whole
         assert len(calls) == 3 - max(0, done - 1)
 
 
 def test_a_journal_of_something_else_is_not_used(lm, tmp_path, caplog):
     path = tmp_path / "j"
-    JournalledLM(lm, Journal(path, {"limit": 1})).generate_until(generation())
+    JournalledLM(lm, Journal(path, {"limit": 1}), 3).generate_until(generation())
     assert Journal(path, {"limit": 2}).answers == {}
     assert "have changed" in caplog.text and len(path.read_text().splitlines()) == 1
 
@@ -78,4 +78,4 @@ def test_a_full_disk_is_an_error_of_ours(lm, tmp_path, monkeypatch):
     journal = Journal(tmp_path / "j", {})
     monkeypatch.setattr("os.fsync", lambda fd: (_ for _ in ()).throw(OSError(28, "No space left on device")))
     with pytest.raises(StoreError, match="No space left"):
-        JournalledLM(lm, journal).generate_until(generation())
+        JournalledLM(lm, journal, 3).generate_until(generation())

@@ -38,6 +38,7 @@ def test_the_example_is_a_suite(tmp_path):
         ("benchmarks: [nano_gsm8k]\nmethods: [lora]\nteacher: T", "teacher is given but student is not"),
         ("benchmarks: [nano_gsm8k]\nmethods: [lora]\nlimit: 0", "limit.nano_gsm8k: Input should be greater than 0"),
         ("benchmarks: [nano_gsm8k]\nmethods: [lora]\nlimit: {nano_mmlu: 2}", "limit: nano_mmlu is none of the"),
+        ("benchmarks: [nano_gsm8k]\nmethods: [lora]\nbatch_size: {mmlu: 2}", "batch_size: mmlu is none of the"),
         ("benchmarks: [nano_gsm8k]\nmethods: [{method: lora, name: a/b}]", "a name consists of"),
         ("benchmarks: [nano_gsm8k]\nmethods: [lora]\nengine: ray\nray: {cpus: 1}", "did you mean 'num_cpus'"),
         ("benchmarks: [nano_gsm8k]\nmethods: [lora]\nray: {num_cpus: 2}", "say engine: ray, too"),
@@ -82,6 +83,11 @@ def test_cross_scores_every_student_on_every_benchmark():
 def test_a_limit_is_for_all_benchmarks_or_for_each():
     assert [Suite(**NANO, limit=7).items(b) for b in ("nano_gsm8k", "nano_mmlu")] == [7, 7]
     assert [Suite(**NANO, limit={"nano_mmlu": 7}).items(b) for b in ("nano_gsm8k", "nano_mmlu")] == [None, 7]
+
+
+def test_so_is_a_batch_size():
+    assert [Suite(**NANO, batch_size=7).batch(b) for b in ("nano_gsm8k", "nano_mmlu")] == [7, 7]
+    assert [Suite(**NANO, batch_size={"nano_mmlu": 7}).batch(b) for b in ("nano_gsm8k", "nano_mmlu")] == [8, 7]
     assert Suite(**NANO).items("nano_mmlu") is None
 
 

@@ -75,6 +75,16 @@ def test_every_cell_has_what_lm_eval_writes(undisturbed, scores):
     assert set(results) >= {"results", "configs", "versions", "n-shot", "date", "task_hashes", "chat_template"}
 
 
+def test_each_benchmark_has_its_batch_size(go_here, tmp_path):
+    sizes = {"nano_mmlu": 4, "nano_gsm8k": 1}
+    go_here(tmp_path, SUITE | {"methods": ["vanilla"], "options": {}, "batch_size": sizes})
+    for task, batches in (("nano_mmlu", 2), ("nano_gsm8k", 6)):
+        folder = tmp_path / "vanilla" / task
+        assert (folder / "journal.jsonl").read_text().count("\n") == 1 + batches  # after a header
+        results = json.loads(next(folder.glob("results_*.json")).read_text())
+        assert results["config"]["batch_size"] == sizes[task]
+
+
 def test_a_run_that_is_killed_again_and_again_ends_with_the_same_bytes(undisturbed, scores, tmp_path, processes):
     """Twenty kills at random moments of the run, of which some are mid-transfer, some mid-batch, some mid-write."""
     dice, kills = random.Random(0), 0
