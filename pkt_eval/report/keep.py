@@ -69,7 +69,8 @@ def _write(folder: Path, results: Path, group: list[Record], items: Path) -> Non
         of = items / f"{hashlib.sha256(asked).hexdigest()[:16]}.jsonl.gz"
         answers = _lines([{"items": Path(os.path.relpath(of, folder)).as_posix()}, *(answer for _, answer in samples)])
         # No name and no time in the header: the same samples are the same bytes.
-        of.write_bytes(gzip.compress(asked, mtime=0))
+        if not of.exists():  # no student before was asked the same
+            of.write_bytes(gzip.compress(asked, mtime=0))
         name = f"samples_{results.stem.removeprefix('results_')}.jsonl.gz"
         (folder / name).write_bytes(gzip.compress(answers, mtime=0))
 

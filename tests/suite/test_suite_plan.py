@@ -83,12 +83,12 @@ def test_cross_scores_every_student_on_every_benchmark():
 def test_a_limit_is_for_all_benchmarks_or_for_each():
     assert [Suite(**NANO, limit=7).items(b) for b in ("nano_gsm8k", "nano_mmlu")] == [7, 7]
     assert [Suite(**NANO, limit={"nano_mmlu": 7}).items(b) for b in ("nano_gsm8k", "nano_mmlu")] == [None, 7]
+    assert Suite(**NANO).items("nano_mmlu") is None
 
 
 def test_so_is_a_batch_size():
     assert [Suite(**NANO, batch_size=7).batch(b) for b in ("nano_gsm8k", "nano_mmlu")] == [7, 7]
     assert [Suite(**NANO, batch_size={"nano_mmlu": 7}).batch(b) for b in ("nano_gsm8k", "nano_mmlu")] == [8, 7]
-    assert Suite(**NANO).items("nano_mmlu") is None
 
 
 def test_all_students_are_asked_in_one_chat_format():
