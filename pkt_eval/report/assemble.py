@@ -149,10 +149,13 @@ class _Assembly:
         self.notes.add(f"Not compared: {error}", task)
 
     def _say_unequal_data(self, entry: Entry, lora: Entry, column: str) -> None:
-        """A student that saw other records than its LoRA did is no fair match; say so."""
+        """A student that was fine-tuned on other records than its LoRA was is no fair match; say so."""
 
         def train(record: Record) -> object:
-            return ((record.student.provenance or {}).get("split_digests") or {}).get("train")
+            found = record.student.provenance or {}
+            # A student that was not fine-tuned has the split and saw none of it.
+            finetuned = (found.get("record") or {}).get("training")
+            return (found.get("split_digests") or {}).get("train") if finetuned else None
 
         theirs = {record.student.seed: record for record in lora.records[column]}
         for record in entry.records[column]:

@@ -186,19 +186,22 @@ class Leaderboard:
         return sum(len(cell.differences()) for *_, cell in self.cells())
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON holds it: no NaN, no infinity."""
+        """As JSON holds it; see `written`."""
         head = {"level": LEVEL, "alpha": ALPHA, "power": POWER, "comparisons": self.comparisons}
         groups = [{"title": group.title, **asdict(group)} for group in self.groups]
-        return _finite({**head, "groups": groups, "notes": self.notes})
+        return written({**head, "groups": groups, "notes": self.notes})
 
     def to_json(self) -> str:
         """Of `to_dict`, the same text for the same records."""
         return json.dumps(self.to_dict(), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def _finite(value: Any) -> Any:
+def written(value: Any) -> Any:
+    """As a file holds it: no NaN, no infinity, and 12 digits, since another processor sums to other last ones."""
     if isinstance(value, dict):
-        return {str(key): _finite(each) for key, each in value.items()}
+        return {str(key): written(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(each) for each in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+        return [written(each) for each in value]
+    if isinstance(value, float):
+        return float(f"{value:.12g}") if math.isfinite(value) else None
+    return value

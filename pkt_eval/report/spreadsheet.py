@@ -1,9 +1,9 @@
-"""The leaderboard as CSV: a line for each student and benchmark, every number in full."""
+"""The leaderboard as CSV: a line for each student and benchmark, every number as in the JSON file."""
 
 import csv
 import io
 
-from pkt_eval.report.leaderboard import Difference, Leaderboard
+from pkt_eval.report.leaderboard import Difference, Leaderboard, written
 from pkt_eval.report.wording import COLUMNS
 
 _DIFFERENCE = ("value", "low", "high", "p", "adjusted", "significant", "count", "won", "lost", "detectable", "against")
@@ -15,7 +15,7 @@ def spreadsheet(board: Leaderboard) -> str:
     lines = [_line(*cell) for cell in board.cells()]
     writer = csv.DictWriter(text, list(lines[0]) if lines else [], lineterminator="\n")
     writer.writeheader()
-    writer.writerows(lines)
+    writer.writerows(map(written, lines))
     return text.getvalue()
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from pkt_eval.report import stats
 from pkt_eval.report.assemble import leaderboard
-from pkt_eval.report.leaderboard import Row
+from pkt_eval.report.leaderboard import Row, written
 from pkt_eval.report.records import read
 
 
@@ -148,6 +148,13 @@ def test_the_order_of_the_paths_does_not_matter(four):
     assert texts[0] == texts[1]
 
 
+def test_the_last_bits_of_a_sum_do_not_reach_a_file():
+    assert written({"a": (0.1 + 0.2, 1 / 3, 5, True), "b": float("nan")}) == {
+        "a": [0.3, 0.333333333333, 5, True],
+        "b": None,
+    }
+
+
 def test_every_number_leads_to_its_record(four):
     board = json.loads(board_of(four).to_json())
     for row in board["groups"][0]["rows"]:
@@ -252,6 +259,7 @@ def test_other_training_records_than_lora_s_are_said(made, tmp_path):
     made(tmp_path / "v", right(20))
     made(tmp_path / "l", right(25), method="lora", seed=0, train=64)
     made(tmp_path / "s", right(25), method="seeking", seed=0, train=64)
+    made(tmp_path / "n", right(25), method="laten", seed=0, train=128)  # has the split, and saw none of it
     assert not any("training records" in note for note in board_of(tmp_path).notes)
     made(tmp_path / "s", right(25), method="seeking", seed=0, train=128)
     assert any("(128 and 64 records)" in note for note in board_of(tmp_path).notes)
