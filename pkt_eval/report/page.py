@@ -17,7 +17,7 @@ from pkt_eval.report import wording
 from pkt_eval.report.diagnoses import Diagnosis
 from pkt_eval.report.flips import Flips
 from pkt_eval.report.forest import forest, sentence, style
-from pkt_eval.report.leaderboard import Group, Leaderboard
+from pkt_eval.report.leaderboard import Group, Leaderboard, written
 
 HEAT = 0.3
 """Difference of a subject at which the heat map's colour is full."""
@@ -28,7 +28,9 @@ def page(board: Leaderboard, flips: Flips, diagnoses: Sequence[Diagnosis] = ()) 
     from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup
 
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, finalize=written, trim_blocks=True, lstrip_blocks=True
+    )
     environment.globals.update(w=wording, style=style, sentence=sentence, link=link, heat=heat)
     script = _file("page.js")
     groups = [
