@@ -10,7 +10,7 @@ demo: $(VENV)/.installed  ## vanilla, LoRA, PostPKT and teacher on the four nano
 	$(BIN)/python -m pkt_eval.nano.demo
 
 test: $(VENV)/.installed  ## the fast tests; real data and models are used where they are found
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(PYTEST_ARGS)
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
