@@ -258,7 +258,7 @@ def _train(
             args=arguments,
             train_dataset=list(examples),
             data_collator=lambda batch: collate(batch, 0),
-            callbacks=[_checkpoint_callback()] if checkpoints else [],
+            callbacks=[_checkpoint_callback(progress)] if checkpoints else [],
         )
         # Its printer writes a dict to stdout at every step, in the middle of lm-eval's output; the bar is enough.
         from transformers import PrinterCallback, ProgressCallback
@@ -352,7 +352,7 @@ def _last_checkpoint(folder: Path) -> str | None:
     return None
 
 
-def _checkpoint_callback() -> Any:
+def _checkpoint_callback(progress: Progress) -> Any:
     """A checkpoint a minute: a step may take that long, or a thousandth of it."""
     from transformers import TrainerCallback
 
@@ -366,6 +366,7 @@ def _checkpoint_callback() -> Any:
                 self.last = time.monotonic()
 
         def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            progress.save()
             (Path(args.output_dir) / f"checkpoint-{state.global_step}" / _WHOLE).touch()
 
     return Checkpoint()

@@ -4,7 +4,6 @@ import difflib
 import importlib.metadata
 import logging
 import platform
-import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import cache
@@ -173,6 +172,7 @@ def make_student(
         if splits is None:
             data = None
         else:
+            progress.go_on(method.work)
             chat = ChatFormat(recipe.chat_format)
             data = TransferData(splits, chat, recipe.loss_on, recipe.transfer_max_length, recipe.task_splits)
             log.info("transferring: %s for %s, student %s", entry.name, splits.benchmark, fingerprint[:12])
@@ -189,7 +189,7 @@ def make_student(
             "splits_source": splits.source if splits else None,
             "split_sizes": splits.sizes if splits else None,
             "seconds": progress.seconds,
-            "peak_memory_bytes": peak_memory(),
+            "peak_memory_bytes": progress.peak_memory_bytes,
             "record": student.provenance,
         }
         template = ChatFormat(recipe.chat_format).template(pair.student.tokenizer)
@@ -284,13 +284,3 @@ def code_digest() -> str:
     """sha256 over our own sources that compute transfers: a changed method makes no stale student."""
     root = Path(__file__).parent
     return combine_digests({f.relative_to(root).as_posix(): file_digest(f) for f in transfer_sources()})
-
-
-def peak_memory() -> int | None:
-    """Largest resident memory of this process so far, in bytes; None where the platform does not say."""
-    try:
-        import resource
-    except ImportError:
-        return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024

@@ -119,6 +119,7 @@ def align(
             judged = mean_loss(model, progress.bar(validation, f"align: validation {step + 1}"))
         checkpoint = Checkpoint(step + 1, float(losses.mean()), float(penalty), judged, rate, deltas)
         if kept:
+            progress.save()
             save_step(kept, net, optimizer, {k: v for k, v in vars(checkpoint).items() if k != "deltas"})
         yield checkpoint
 

@@ -25,7 +25,7 @@ from pkt_eval.methods.base import TransferData
 from pkt_eval.methods.laten import attribution_samples
 from pkt_eval.pair import ModelPair, ModelSource
 from pkt_eval.progress import Progress
-from pkt_eval.recipe import make_recipe, peak_memory, versions
+from pkt_eval.recipe import make_recipe, versions
 from pkt_eval.student import Student, load_student
 from pkt_eval.suite.place import default_device
 
@@ -228,7 +228,7 @@ class _Run:
             "seed": self.seed,
             "versions": versions(),
             "seconds": self.progress.seconds,
-            "peak_memory_bytes": peak_memory(),
+            "peak_memory_bytes": self.progress.peak_memory_bytes,
         }
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from pkt_eval import finetune
 from pkt_eval.align import loop
+from pkt_eval.progress import Progress
 from pkt_eval.recipe import make_recipe, make_student
 from pkt_eval.store import Store
 
@@ -38,6 +39,18 @@ def training(student):
     return student.provenance["record"]["training"]
 
 
+def spent(store):
+    (path,) = store.glob("unfinished/*/spent.json")
+    return json.loads(path.read_text())
+
+
+def assert_cost_is_of_both(provenance, before):
+    """What an interrupted process spent counts: stages that are not done again, and part of the one that goes on."""
+    seconds = provenance["seconds"]
+    assert {n: t for n, t in seconds.items() if t < before["seconds"].get(n, 0.0)} == {}
+    assert provenance["peak_memory_bytes"] >= before["peak_memory_bytes"] > 0
+
+
 @pytest.mark.parametrize("passes", [9, 21])
 def test_an_interrupted_fine_tune_goes_on(undisturbed, tmp_path, monkeypatch, passes):
     """In the first training, of nine steps of two passes, or in the second; validation takes one pass each time."""
@@ -54,14 +67,20 @@ def test_an_interrupted_fine_tune_goes_on(undisturbed, tmp_path, monkeypatch, pa
     store = Store(tmp_path)
     with pytest.raises(KeyboardInterrupt):
         make_student(make_recipe(OPTIONS), store=store)
-    assert list((tmp_path / "unfinished").iterdir())
+    before = spent(tmp_path)
+    assert set(before["seconds"]) == {"sensitivity", "extract", "validation", "finetune"}
+    before["peak_memory_bytes"] += 2**40
 
     def again(*_, **__):
         raise AssertionError("the extraction is kept")
 
     monkeypatch.setattr("pkt_eval.methods.seeking.parameter_sensitivity", again)
     first = len(done)
+    # As if the first process had been a large one.
+    next(tmp_path.glob("unfinished/*/spent.json")).write_text(json.dumps(before))
     student = make_student(make_recipe(OPTIONS), store=store)
+    assert_cost_is_of_both(student.provenance, before)
+    assert student.provenance["seconds"]["finetune"] > before["seconds"]["finetune"]
     assert student.weights_digest() == undisturbed.weights_digest()
     assert training(student)["tried"] == training(undisturbed)["tried"]
     # Nothing is left, and less was done than all over again: two trainings of 18 passes and 2 validations.
@@ -69,7 +88,8 @@ def test_an_interrupted_fine_tune_goes_on(undisturbed, tmp_path, monkeypatch, pa
     assert len(done) - first < 40
 
 
-def test_a_killed_fine_tune_goes_on(undisturbed, tmp_path):
+@pytest.mark.parametrize("seen", ["checkpoint-*", "checkpoint-*/whole"])
+def test_a_killed_fine_tune_goes_on(undisturbed, tmp_path, seen):
     script = f"""
         from pkt_eval import finetune
         from pkt_eval.recipe import make_recipe, make_student
@@ -80,16 +100,21 @@ def test_a_killed_fine_tune_goes_on(undisturbed, tmp_path):
     environment = {**os.environ, "PKT_EVAL_STORE": str(tmp_path)}
     run = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
-    while not list(tmp_path.glob("unfinished/*/rate-*/checkpoint-*")) and time.monotonic() < deadline:
+    while not list(tmp_path.glob(f"unfinished/*/rate-*/{seen}")) and time.monotonic() < deadline:
         time.sleep(0.01)
     run.send_signal(signal.SIGKILL)
     run.wait()
     assert list(tmp_path.glob("unfinished/*/rate-*")), "it was killed before it began"
     states = list(tmp_path.glob("unfinished/*/rate-*/checkpoint-*/trainer_state.json"))
     assert not states or json.loads(states[0].read_text())["global_step"] < 9
+    before = spent(tmp_path)
+    # A checkpoint is whole once the time that it took is on disk.
+    assert "finetune" in before["seconds"] or not list(tmp_path.glob("unfinished/*/rate-*/checkpoint-*/whole"))
     found = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert found.returncode == 0, found.stderr[-3000:]
     assert found.stdout.split()[-1] == undisturbed.weights_digest()
+    (manifest,) = tmp_path.glob("students/*/pkt_student.json")
+    assert_cost_is_of_both(json.loads(manifest.read_text())["provenance"], before)
 
 
 def test_an_interrupted_alignment_goes_on_after_its_last_step(tmp_path, monkeypatch):
@@ -118,8 +143,21 @@ def test_an_interrupted_alignment_goes_on_after_its_last_step(tmp_path, monkeypa
     store = Store(tmp_path / "broken")
     with pytest.raises(KeyboardInterrupt):
         make_student(make_recipe(options), store=store)
+    before = spent(tmp_path / "broken")
+    assert before["seconds"]["align"] > 0
     student = make_student(make_recipe(options), store=store)
+    assert_cost_is_of_both(student.provenance, before)
     assert len(taken) == 3 + 2, "two steps were kept"
     assert student.weights_digest() == whole.weights_digest()
     assert student.provenance["record"]["alignment"] == whole.provenance["record"]["alignment"]
     assert not list((tmp_path / "broken" / "unfinished").glob("*"))
+
+
+def test_a_damaged_account_is_said_and_begun_anew(tmp_path, caplog):
+    (tmp_path / "spent.json").write_text("")
+    progress = Progress(enabled=False)
+    progress.go_on(tmp_path)
+    assert "spent.json is damaged" in caplog.text
+    with progress.stage("extract"):
+        pass
+    assert json.loads((tmp_path / "spent.json").read_text())["seconds"] == progress.seconds
