@@ -35,7 +35,7 @@ class Progress:
     def go_on(self, folder: Path) -> None:
         """Add what interrupted processes spent on the same transfer, and keep account in this folder from now on.
 
-        A transfer that goes on costs what all of it took, what was lost with an interruption included.
+        A transfer that goes on costs what all of it took. What a killed process did after its last ``save`` is lost.
         """
         self._file = folder / "spent.json"
         try:
