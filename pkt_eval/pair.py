@@ -17,6 +17,7 @@ from typing import Any
 
 from pkt_eval import blocks
 from pkt_eval.errors import IncompatiblePairError, MissingDataError
+from pkt_eval.files import save_text
 
 log = logging.getLogger(__name__)
 
@@ -213,10 +214,7 @@ def file_digest(path: Path) -> str:
     if time.time() - stat.st_mtime < 2:
         # A write within the clock's granularity after this one would leave the same time: do not remember yet.
         return digest.hexdigest()
-    memo.parent.mkdir(parents=True, exist_ok=True)
-    temporary = memo.with_name(f"{memo.name}.{os.getpid()}")
-    temporary.write_text(digest.hexdigest())
-    temporary.replace(memo)
+    save_text(memo, digest.hexdigest())
     return digest.hexdigest()
 
 

@@ -2,13 +2,14 @@
 
 import json
 import logging
-import os
 import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from pkt_eval.files import save_text
 
 log = logging.getLogger(__name__)
 
@@ -23,7 +24,7 @@ class Progress:
     def __init__(self, enabled: bool = True) -> None:
         self.enabled = enabled
         self.seconds: dict[str, float] = {}
-        self._running: dict[str, float] = {}
+        self._running: dict[str, float] = {}  # stage → when it was last counted
         self._file: Path | None = None
         self._earlier_peak = 0
 
@@ -47,20 +48,15 @@ class Progress:
             return
         self._earlier_peak = spent["peak_memory_bytes"] or 0
         for name, seconds in spent["seconds"].items():
-            self.seconds[name] = round(self.seconds.get(name, 0.0) + seconds, 3)
+            self._add(name, seconds)
 
     def save(self) -> None:
         """Keep the account on disk, the running stages' part included: a killed process cannot."""
-        if not self._file:
-            return
-        now = time.perf_counter()
-        seconds = dict(self.seconds)
-        for name, start in self._running.items():
-            seconds[name] = round(seconds.get(name, 0.0) + now - start, 3)
-        self._file.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self._file.with_name(f"{self._file.name}.{os.getpid()}.tmp")
-        temporary.write_text(json.dumps({"seconds": seconds, "peak_memory_bytes": self.peak_memory_bytes}), "utf-8")
-        temporary.replace(self._file)
+        for name in self._running:
+            self._count(name)
+        if self._file:
+            spent = {"seconds": self.seconds, "peak_memory_bytes": self.peak_memory_bytes}
+            save_text(self._file, json.dumps(spent))
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -69,11 +65,19 @@ class Progress:
         try:
             yield
         finally:
-            took = time.perf_counter() - start
-            del self._running[name]
-            self.seconds[name] = round(self.seconds.get(name, 0.0) + took, 3)
-            log.info("%s took %.1f s", name, took)
+            self._count(name)
+            end = self._running.pop(name)
+            log.info("%s took %.1f s", name, end - start)
             self.save()
+
+    def _count(self, name: str) -> None:
+        """Add a running stage's time since it was last counted."""
+        now = time.perf_counter()
+        self._add(name, now - self._running[name])
+        self._running[name] = now
+
+    def _add(self, name: str, seconds: float) -> None:
+        self.seconds[name] = round(self.seconds.get(name, 0.0) + seconds, 3)
 
     def bar(self, items: Iterable[Any], desc: str, total: int | None = None) -> Iterable[Any]:
         """Iterate under a progress bar."""

@@ -1,7 +1,6 @@
 """One cell: a loaded student on a task, by lm-eval, into a folder that lm-eval's own tools read."""
 
 import json
-import os
 import random
 import shutil
 import time
@@ -12,6 +11,7 @@ from typing import Any
 
 from pkt_eval.data.lm_task import BenchmarkTask
 from pkt_eval.errors import StoreError
+from pkt_eval.files import save_text
 from pkt_eval.pair import file_digest
 from pkt_eval.suite.crew import Crew
 from pkt_eval.suite.estimate import remember
@@ -173,9 +173,7 @@ def _write(
         "identity": identity,
         "files": files,
     }
-    temporary = folder / f"{RECORD}.tmp"
-    temporary.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n", "utf-8")
-    os.replace(temporary, folder / RECORD)
+    save_text(folder / RECORD, json.dumps(record, indent=1, sort_keys=True) + "\n")
     return record
 
 

@@ -69,15 +69,15 @@ def test_an_interrupted_fine_tune_goes_on(undisturbed, tmp_path, monkeypatch, pa
         make_student(make_recipe(OPTIONS), store=store)
     before = spent(tmp_path)
     assert set(before["seconds"]) == {"sensitivity", "extract", "validation", "finetune"}
+    # As if the first process had been a large one.
     before["peak_memory_bytes"] += 2**40
+    next(tmp_path.glob("unfinished/*/spent.json")).write_text(json.dumps(before))
 
     def again(*_, **__):
         raise AssertionError("the extraction is kept")
 
     monkeypatch.setattr("pkt_eval.methods.seeking.parameter_sensitivity", again)
     first = len(done)
-    # As if the first process had been a large one.
-    next(tmp_path.glob("unfinished/*/spent.json")).write_text(json.dumps(before))
     student = make_student(make_recipe(OPTIONS), store=store)
     assert_cost_is_of_both(student.provenance, before)
     assert student.provenance["seconds"]["finetune"] > before["seconds"]["finetune"]
