@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.installed  ## vanilla, LoRA, PostPKT and teacher on the four nano benchmarks, as a table
-	$(BIN)/python -m pkt_eval.nano.demo
+	$(BIN)/python -m pkt_eval.demo
 
 test: $(VENV)/.installed  ## the fast tests; real data and models are used where they are found
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(PYTEST_ARGS)

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from pkt_eval import blocks
 from pkt_eval.locate import neuron_attribution
 from pkt_eval.locate.select import best, neuron_counts, value_scores
+from pkt_eval.models import blocks
 
 FOLDER = Path(os.environ.get("PKT_EVAL_MODELS", "/nonexistent")) / "smollm2"
 pytestmark = [

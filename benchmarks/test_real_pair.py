@@ -33,7 +33,7 @@ def words() -> dict:
 @pytest.fixture(scope="module")
 def folder(words, tmp_path_factory) -> Path:
     """The same student, saved and merged."""
-    from pkt_eval.recipe import make_recipe, make_student
+    from pkt_eval.transfer.recipe import make_recipe, make_student
 
     folder = tmp_path_factory.mktemp("student")
     make_student(make_recipe(words)).save(folder, merged=True)
@@ -100,8 +100,8 @@ EXTRACT = """
 import json, sys
 from pkt_eval.data.chat import ChatFormat
 from pkt_eval.methods.base import TransferData
-from pkt_eval.progress import Progress
-from pkt_eval.recipe import make_recipe, peak_memory
+from pkt_eval._util.progress import Progress
+from pkt_eval.transfer.recipe import make_recipe, peak_memory
 recipe = make_recipe(json.loads(sys.argv[1]))
 pair, progress = recipe.pair(), Progress()
 method = recipe.entry.configure({}, 0)

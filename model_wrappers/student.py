@@ -12,14 +12,15 @@ from typing import Any
 
 from lm_eval.models.huggingface import HFLM
 
-from pkt_eval.data.task_functions import JudgedAhead
-from pkt_eval.errors import ConfigError, end_lm_eval_in_one_line
+from pkt_eval._util.devices import default_device, native_dtype
+from pkt_eval.errors import ConfigError
+from pkt_eval.lm.excepthook import end_lm_eval_in_one_line
+from pkt_eval.lm.task_functions import JudgedAhead
 from pkt_eval.model_wrappers.generate import applies, shrinking, stop_sequences
-from pkt_eval.pair import ModelSource, native_dtype
-from pkt_eval.recipe import FIELDS, make_recipe, unknown_options
-from pkt_eval.student import Student, load_student, set_chat_template
-from pkt_eval.suite import ranks
-from pkt_eval.suite.place import default_device
+from pkt_eval.models.source import ModelSource
+from pkt_eval.models.student import Student, load_student, set_chat_template
+from pkt_eval.transfer import processes
+from pkt_eval.transfer.recipe import FIELDS, make_recipe, unknown_options
 
 log = logging.getLogger(__name__)
 end_lm_eval_in_one_line()
@@ -56,8 +57,8 @@ class PKTStudent(HFLM):
             base, extra = self._transferred(method, arguments, device)
         if hf.get("dtype", "auto") == "auto":
             hf["dtype"] = _evaluation_dtype(base, device, self.student.needs_float32)
-        if ranks.world() > 1:
-            ranks.join()
+        if processes.world() > 1:
+            processes.join()
         super().__init__(pretrained=base, **{**hf, **extra})
         if hasattr(self, "accelerator") and self.world_size == 1:
             # `hf` shares the work only among several GPUs of one machine; elsewhere everybody would do all of it.
@@ -96,7 +97,7 @@ class PKTStudent(HFLM):
         if wrong := unknown_options(arguments, [*FIELDS, *options, *_HF, "student"]):
             raise ConfigError(f"method={method}: " + "; ".join(f"{k}= {v}" for k, v in wrong.items()))
         recipe = make_recipe({**ours, "method": method})
-        self.student = ranks.student_of(recipe, device)
+        self.student = processes.student_of(recipe, device)
         passed = {"revision": recipe.revision, "trust_remote_code": recipe.trust_remote_code}
         return self.student.base, {**arguments, **(passed if self.student.base == recipe.pretrained else {})}
 

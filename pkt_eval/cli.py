@@ -13,16 +13,16 @@ from typing import Annotated
 
 import typer
 
+from pkt_eval._util.devices import default_device
 from pkt_eval.data.cli import app as data_app
 from pkt_eval.diagnose.command import diagnose
 from pkt_eval.doctor import doctor
 from pkt_eval.errors import ConfigError, PKTError
 from pkt_eval.methods.base import get_method, methods
-from pkt_eval.recipe import FIELDS, Recipe, make_recipe, make_student, unknown_options
 from pkt_eval.report.cli import report
-from pkt_eval.report.gate_cli import gate
+from pkt_eval.report.gate.cli import gate
 from pkt_eval.suite.cli import run
-from pkt_eval.suite.place import default_device
+from pkt_eval.transfer.recipe import FIELDS, Recipe, make_recipe, make_student, unknown_options
 
 app = typer.Typer(
     name="pkt-eval",

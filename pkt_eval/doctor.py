@@ -21,12 +21,12 @@ def doctor(
     from rich.console import Console
     from rich.table import Table
 
+    from pkt_eval._util.folders import store_root
     from pkt_eval.code.jail import LEVELS
     from pkt_eval.code.levels import choose, probe
     from pkt_eval.data.records import BENCHMARKS
     from pkt_eval.data.sources import DATA_ENV
-    from pkt_eval.pair import store_root
-    from pkt_eval.recipe import versions
+    from pkt_eval.transfer.recipe import versions
 
     console = Console()
     table = Table(box=None, title="Isolation of code answers", title_justify="left")

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pkt_eval.errors import ConfigError, PKTError, StoreError
-from pkt_eval.report.records import Record, read
+from pkt_eval.report.records.read import Record, read
 
 ModelArgs = str | Path | Mapping[str, Any]
 
@@ -92,8 +92,8 @@ def assert_not_worse(
         ConfigError: A margin is out of range, or there are several students on a side.
     """
     __tracebackhide__ = True
-    from pkt_eval.report import gate_show
-    from pkt_eval.report.gate import HOLDS, WORSE, gate
+    from pkt_eval.report.gate import show as gate_show
+    from pkt_eval.report.gate.check import HOLDS, WORSE, gate
 
     (new, more), (old, notes) = _records(candidate), _records(baseline)
     found = gate(old, new, margin, margins, alpha, [*notes, *more])
@@ -104,7 +104,7 @@ def assert_not_worse(
 
 
 def _records(side: Sequence[Record] | str | Path) -> tuple[Sequence[Record], list[str]]:
-    from pkt_eval.report.gate_students import load
+    from pkt_eval.report.gate.students import load
 
     return load(str(side)) if isinstance(side, str | Path) else (side, [])
 
@@ -125,7 +125,7 @@ def _evaluate(call: dict[str, Any], folder: Path) -> list[Record]:
     import lm_eval
     from lm_eval.loggers import EvaluationTracker
 
-    from pkt_eval.suite.place import default_device
+    from pkt_eval._util.devices import default_device
 
     tracker = EvaluationTracker(output_path=str(folder))
     # Intervals are the gate's own, so lm-eval need not resample; of itself it asks for CUDA even where there is none.

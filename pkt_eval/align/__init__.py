@@ -3,6 +3,6 @@
 from pkt_eval.align.hypernetwork import Hypernetwork
 from pkt_eval.align.inject import injected, located_edits
 from pkt_eval.align.loop import Checkpoint, align
-from pkt_eval.edits import LocatedEdit
+from pkt_eval.models.edits import LocatedEdit
 
 __all__ = ["Checkpoint", "Hypernetwork", "LocatedEdit", "align", "injected", "located_edits"]

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import nn
 
-from pkt_eval import blocks as families
+from pkt_eval.models import blocks as families
 
 INIT_STD = 1e-5  # float32 throughout: in float16 these weights underflow to zeros
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import torch
 
-from pkt_eval import blocks
-from pkt_eval.edits import LocatedEdit
 from pkt_eval.locate.select import AXIS, Located
+from pkt_eval.models import blocks
+from pkt_eval.models.edits import LocatedEdit
 
 
 @contextmanager

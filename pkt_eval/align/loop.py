@@ -10,14 +10,14 @@ from typing import Any
 
 import torch
 
+from pkt_eval._util.progress import Progress
+from pkt_eval.align.checkpoint import load_step, save_step
 from pkt_eval.align.hypernetwork import Hypernetwork
 from pkt_eval.align.inject import injected
-from pkt_eval.align.kept import load_step, save_step
 from pkt_eval.data.chat import collate
 from pkt_eval.errors import DataError
 from pkt_eval.locate.select import Located
-from pkt_eval.loss import supervised_loss
-from pkt_eval.progress import Progress
+from pkt_eval.tune.loss import supervised_loss
 
 Example = dict[str, list[int]]
 Deltas = dict[str, torch.Tensor]

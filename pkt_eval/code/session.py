@@ -43,7 +43,7 @@ class Session:
         """The verdict on a job; a failure of ours is retried once in new jails, and then reported as such."""
         for _ in range(2):
             try:
-                verdict = self._split(job) if job.verify == "split" else self._together(job)
+                verdict = self._split(job) if job.verify == "split" else self._inproc(job)
             except (JailError, OSError) as error:
                 verdict = self._verdict(job, "infrastructure", str(error))
             if verdict.status in ("infrastructure", "killed", "timeout", "output"):
@@ -81,7 +81,7 @@ class Session:
             status, message = _conclude(job.limits, ends["candidate"], ends["tester"], bytes(report.data))
             return self._verdict(job, status, message, ends["candidate"], output)
 
-    def _together(self, job: Job) -> Verdict:
+    def _inproc(self, job: Job) -> Verdict:
         self.candidate.start()
         with ExitStack() as stack:
             output, report = stack.enter_context(_Pipe(job.limits.output_bytes)), stack.enter_context(_Pipe(CHUNK))
@@ -89,7 +89,7 @@ class Session:
             self.candidate.order(
                 {
                     "do": "run",
-                    "role": "together",
+                    "role": "inproc",
                     "token": token,
                     "candidate": job.candidate,
                     "context": job.context,

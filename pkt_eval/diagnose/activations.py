@@ -12,9 +12,9 @@ from typing import Any
 
 import torch
 
-from pkt_eval import blocks
+from pkt_eval._util.progress import Progress
 from pkt_eval.errors import DataError
-from pkt_eval.progress import Progress
+from pkt_eval.models import blocks
 
 #: What is looked at: the outputs of four blocks, and of the whole layer, which is the residual stream behind it.
 KINDS = ("up", "down", "v", "o", "residual")

@@ -15,19 +15,20 @@ from typing import Annotated, Any
 import torch
 import typer
 
+from pkt_eval._util.devices import default_device
+from pkt_eval._util.progress import Progress
 from pkt_eval.data.chat import ChatFormat
 from pkt_eval.data.splits import Splits, build_splits, canonical_task
+from pkt_eval.data.transfer_data import TransferData
 from pkt_eval.diagnose import activations, cka, overlap, parametric, report
 from pkt_eval.diagnose.stitching import stitch
 from pkt_eval.errors import ConfigError, PrerequisiteError
 from pkt_eval.locate.select import neuron_counts
-from pkt_eval.methods.base import TransferData
 from pkt_eval.methods.laten import attribution_samples
-from pkt_eval.pair import ModelPair, ModelSource
-from pkt_eval.progress import Progress
-from pkt_eval.recipe import make_recipe, versions
-from pkt_eval.student import Student, load_student
-from pkt_eval.suite.place import default_device
+from pkt_eval.models.pair import ModelPair
+from pkt_eval.models.source import ModelSource
+from pkt_eval.models.student import Student, load_student
+from pkt_eval.transfer.recipe import make_recipe, versions
 
 log = logging.getLogger(__name__)
 

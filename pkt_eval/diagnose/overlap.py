@@ -12,12 +12,12 @@ from typing import Any
 
 import torch
 
-from pkt_eval.blocks import Dims
+from pkt_eval._util.progress import Progress
 from pkt_eval.locate import NeuronScores
 from pkt_eval.locate.attribution import attribute
 from pkt_eval.locate.memo import remembered
 from pkt_eval.locate.select import Counts, best, value_scores
-from pkt_eval.progress import Progress
+from pkt_eval.models.blocks import Dims
 
 #: Neurons: rows of up and columns of down; columns of o; rows of v.
 NEURONS = ("ffn", "attention", "value")

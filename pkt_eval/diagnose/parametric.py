@@ -1,8 +1,8 @@
 """What a transfer did to the weights, and how that lies to what was there.
 
 A fine-tuned student that started from a product ``B₀A₀`` computes ``(W − B₀A₀) + BA``; its edit is kept as
-``[B, −B₀]·[A; A₀]`` (``pkt_eval.finetune``), so that one file holds the start as well as the end. Everything here is
-computed from the factors: no product ``BA`` of a weight's size is ever formed. Products of factors are in float64,
+``[B, −B₀]·[A; A₀]`` (``pkt_eval.tune.training``), so that one file holds the start as well as the end. Everything here
+is computed from the factors: no product ``BA`` of a weight's size is ever formed. Products of factors are in float64,
 those with a weight in float32.
 """
 
@@ -11,12 +11,12 @@ from dataclasses import dataclass
 
 import torch
 
-from pkt_eval import blocks
-from pkt_eval.edits import Edit, LocatedEdit
+from pkt_eval._util.progress import Progress
 from pkt_eval.errors import ConfigError
 from pkt_eval.extract.svd import truncated_svd
-from pkt_eval.progress import Progress
-from pkt_eval.student import Student
+from pkt_eval.models import blocks
+from pkt_eval.models.edits import Edit, LocatedEdit
+from pkt_eval.models.student import Student
 
 #: Quantity → what it is, in the words of the report. NaN where an edit has no such thing: LaTen has no start, and
 #: LoRA's is zero.

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import torch
 
+from pkt_eval._util.progress import Progress
 from pkt_eval.errors import DataError
-from pkt_eval.progress import Progress
 
 # Ridges that are tried, in units of the features' mean eigenvalue, largest first: of equals the safer one is taken.
 _RIDGES = torch.logspace(3, -6, 37, dtype=torch.float64)

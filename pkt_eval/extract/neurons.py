@@ -4,8 +4,8 @@ from typing import Any
 
 import torch
 
-from pkt_eval import blocks
 from pkt_eval.locate.select import AXIS, Located
+from pkt_eval.models import blocks
 
 
 @torch.no_grad()

@@ -24,10 +24,10 @@ from typing import Any, Literal
 
 import torch
 
-from pkt_eval import blocks
 from pkt_eval.errors import ConfigError, DataError
 from pkt_eval.locate.reading import Attribution, Reading, norm_gain, read
 from pkt_eval.locate.select import Counts, channels_of_values, near_cut, neuron_counts, value_scores
+from pkt_eval.models import blocks
 
 Scoring = Literal["full", "fast"]
 

@@ -10,12 +10,13 @@ import json
 import logging
 from collections.abc import Callable
 from functools import cache
-from pathlib import Path
 from typing import Any
 
-from pkt_eval.files import save_tensors
+from pkt_eval._util import sources
+from pkt_eval._util.digests import combine_digests
+from pkt_eval._util.files import save_tensors
+from pkt_eval._util.folders import store_root
 from pkt_eval.locate.attribution import NeuronScores
-from pkt_eval.pair import combine_digests, store_root
 
 log = logging.getLogger(__name__)
 
@@ -56,8 +57,7 @@ def _digest(tensors: dict[str, Any]) -> str:
 
 @cache
 def _software() -> dict[str, Any]:
-    files = sorted([*Path(__file__).parent.glob("*.py"), Path(__file__).parents[1] / "blocks.py"])
     return {
         "versions": {p: importlib.metadata.version(p) for p in ("torch", "transformers")},
-        "code": {f.name: hashlib.sha256(f.read_bytes()).hexdigest() for f in files},
+        "code": sources.digest(sources.LOCATION),
     }

@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 import torch
 
-from pkt_eval import blocks
 from pkt_eval.errors import ConfigError, DataError
+from pkt_eval.models import blocks
 
 Attribution = Literal["exact", "published"]
 

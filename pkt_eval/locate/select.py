@@ -9,8 +9,8 @@ from fractions import Fraction
 
 import torch
 
-from pkt_eval.blocks import Dims
 from pkt_eval.errors import ConfigError
+from pkt_eval.models.blocks import Dims
 
 #: Blocks that LaTen can edit → the axis along which their neurons lie.
 AXIS = {"up": "rows", "down": "columns", "v": "rows", "o": "columns"}

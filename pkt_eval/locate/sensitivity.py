@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 
-from pkt_eval import blocks
 from pkt_eval.errors import ConfigError, DataError
-from pkt_eval.loss import supervised_loss
+from pkt_eval.models import blocks
+from pkt_eval.tune.loss import supervised_loss
 
 
 def parameter_sensitivity(

@@ -18,55 +18,18 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
-from pkt_eval.data.chat import ChatFormat
-from pkt_eval.data.splits import Splits
+from pkt_eval._util.options import MethodConfig
+from pkt_eval._util.progress import Progress
+from pkt_eval.data.transfer_data import TransferData
 from pkt_eval.errors import ConfigError
-from pkt_eval.pair import ModelPair
-from pkt_eval.progress import Progress
-from pkt_eval.student import Student
+from pkt_eval.models.pair import ModelPair
+from pkt_eval.models.student import Student
 
 log = logging.getLogger(__name__)
 
 Paradigm = Literal["PostPKT", "PrePKT", "baseline", "control"]
-
-
-@dataclass(frozen=True)
-class TransferData:
-    """What a method may learn from.
-
-    Attributes:
-        splits: extract, align, train and validation records of the task that is transferred.
-        chat: The text format of the records.
-        loss_on: ``"answer"`` or ``"all"`` tokens.
-        max_length: Longest example, in tokens.
-        other: Task name → its splits, for controls that look at another task.
-    """
-
-    splits: Splits
-    chat: ChatFormat
-    loss_on: Literal["answer", "all"]
-    max_length: int
-    other: Callable[[str], Splits]
-
-    def examples(self, tokenizer: Any, split: str, *, task: str | None = None) -> list[dict[str, list[int]]]:
-        """The encoded records of a split: ``input_ids`` and ``labels``, ``T`` ids each."""
-        splits = self.other(task) if task else self.splits
-        return self.chat.encode_all(tokenizer, splits[split], loss_on=self.loss_on, max_length=self.max_length)
-
-
-class MethodConfig(BaseModel):
-    """Base of every ``Config``: frozen, and an unknown option is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-
-def plus_separated(value: Any) -> Any:
-    """``"up+down"`` → ``("up", "down")``, for options with several values: in ``--model_args`` the comma is taken."""
-    if isinstance(value, str):
-        return tuple(value.split("+"))
-    return (value,) if isinstance(value, int | float) else value
 
 
 class TransferMethod(ABC):

@@ -12,19 +12,22 @@ from typing import Annotated, Any, Literal
 import torch
 from pydantic import BeforeValidator, Field, model_validator
 
-from pkt_eval import blocks
+from pkt_eval._util.options import MethodConfig, plus_separated
+from pkt_eval._util.progress import Progress
 from pkt_eval.align import Checkpoint, align, injected, located_edits
 from pkt_eval.align.loop import Deltas, Example, mean_loss
 from pkt_eval.data.records import kind
+from pkt_eval.data.transfer_data import TransferData
 from pkt_eval.errors import ConfigError, DataError
 from pkt_eval.extract.neurons import neuron_vectors
 from pkt_eval.locate.attribution import attribute
 from pkt_eval.locate.memo import remembered
 from pkt_eval.locate.select import AXIS, Counts, Located, best, best_layers, neuron_counts, value_scores
-from pkt_eval.methods.base import MethodConfig, TransferData, TransferMethod, plus_separated, register
-from pkt_eval.pair import ModelPair, ModelSource
-from pkt_eval.progress import Progress
-from pkt_eval.student import Student
+from pkt_eval.methods.base import TransferMethod, register
+from pkt_eval.models import blocks
+from pkt_eval.models.pair import ModelPair
+from pkt_eval.models.source import ModelSource
+from pkt_eval.models.student import Student
 
 log = logging.getLogger(__name__)
 

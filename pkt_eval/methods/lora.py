@@ -1,20 +1,22 @@
 """LoRA (arXiv 2106.09685) and PiSSA (arXiv 2404.02948): fine-tuning without a teacher.
 
 They differ in the start alone. PiSSA's is exact in any dtype here, since the base is never rounded to ``W − BA``
-(see ``pkt_eval.finetune``).
+(see ``pkt_eval.tune.training``).
 """
 
 import math
 
 import torch
 
-from pkt_eval import blocks
+from pkt_eval._util.progress import Progress
+from pkt_eval.data.transfer_data import TransferData
 from pkt_eval.extract.svd import truncated_svd
-from pkt_eval.finetune import Factors, FinetuneConfig, finetune
-from pkt_eval.methods.base import TransferData, TransferMethod, register
-from pkt_eval.pair import ModelPair
-from pkt_eval.progress import Progress
-from pkt_eval.student import Student
+from pkt_eval.methods.base import TransferMethod, register
+from pkt_eval.models import blocks
+from pkt_eval.models.pair import ModelPair
+from pkt_eval.models.student import Student
+from pkt_eval.tune.config import FinetuneConfig
+from pkt_eval.tune.training import Factors, finetune
 
 
 def random_start(out: int, into: int, rank: int, generator: torch.Generator) -> Factors:

@@ -13,18 +13,20 @@ from typing import Any
 import torch
 from safetensors import safe_open
 
-from pkt_eval import blocks
+from pkt_eval._util.files import save_tensors
+from pkt_eval._util.progress import Progress
 from pkt_eval.data.chat import collate
 from pkt_eval.data.splits import canonical_task
+from pkt_eval.data.transfer_data import TransferData
 from pkt_eval.errors import ConfigError
 from pkt_eval.extract import densest_block, truncated_svd
-from pkt_eval.files import save_tensors
-from pkt_eval.finetune import Factors, FinetuneConfig, finetune
 from pkt_eval.locate import parameter_sensitivity, select_layers
-from pkt_eval.methods.base import TransferData, TransferMethod, register
-from pkt_eval.pair import ModelPair
-from pkt_eval.progress import Progress
-from pkt_eval.student import Student
+from pkt_eval.methods.base import TransferMethod, register
+from pkt_eval.models import blocks
+from pkt_eval.models.pair import ModelPair
+from pkt_eval.models.student import Student
+from pkt_eval.tune.config import FinetuneConfig
+from pkt_eval.tune.training import Factors, finetune
 
 _PAPER = "arXiv 2310.11451"
 

@@ -1,9 +1,10 @@
 """The two ends of the scale: the student's base as it is, and the teacher."""
 
-from pkt_eval.methods.base import TransferData, TransferMethod, register
-from pkt_eval.pair import ModelPair
-from pkt_eval.progress import Progress
-from pkt_eval.student import Student
+from pkt_eval._util.progress import Progress
+from pkt_eval.data.transfer_data import TransferData
+from pkt_eval.methods.base import TransferMethod, register
+from pkt_eval.models.pair import ModelPair
+from pkt_eval.models.student import Student
 
 
 @register("vanilla", title="Student base, unchanged", reference="–", paradigm="baseline", model="student")

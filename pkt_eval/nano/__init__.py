@@ -26,5 +26,5 @@ def model_path(role: str) -> str:
         raise MissingDataError(f"no nano model {role!r}; there are {', '.join(ROLES)}")
     folder = Path(__file__).parent / "weights" / role
     if not (folder / "model.safetensors").is_file():
-        raise MissingDataError(f"{folder} holds no weights; make them with: python -m pkt_eval.nano.train")
+        raise MissingDataError(f"{folder} holds no weights; make them with: python -m pkt_eval.nano_training.train")
     return str(folder)

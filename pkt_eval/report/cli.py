@@ -35,11 +35,13 @@ def report(
     """
     from rich.console import Console
 
-    from pkt_eval.report import diagnoses, latex, markdown, records, spreadsheet, terminal
-    from pkt_eval.report.assemble import leaderboard
-    from pkt_eval.report.flips import flips
-    from pkt_eval.report.keep import keep
-    from pkt_eval.report.page import page
+    from pkt_eval.report.board import diagnoses
+    from pkt_eval.report.board.assemble import leaderboard
+    from pkt_eval.report.board.flips import flips
+    from pkt_eval.report.records import read as records
+    from pkt_eval.report.records.keep import keep
+    from pkt_eval.report.render import latex, markdown, spreadsheet, terminal
+    from pkt_eval.report.render.page import page
 
     if out.exists() and not out.is_dir():
         raise ConfigError(f"--out {out} is a file: name a folder")

@@ -38,15 +38,15 @@ def run(
     out = out or suite.with_suffix("")
     if out == suite:
         raise ConfigError(f"{suite} has no ending to take off: name the folder of the results with --out")
-    from pkt_eval.suite import ranks
-    from pkt_eval.suite.quiet import quiet
+    from pkt_eval._util.quiet import quiet
     from pkt_eval.suite.run import Run
     from pkt_eval.suite.show import Display, table
+    from pkt_eval.transfer import processes
 
-    if ranks.world() > 1 and checked.engine == "ray":
+    if processes.world() > 1 and checked.engine == "ray":
         raise ConfigError("engine: ray starts its own processes: run it without accelerate launch")
-    if ranks.rank():
-        from pkt_eval.suite.crew import follow
+    if processes.rank():
+        from pkt_eval.suite.workers import follow
 
         quiet(logging.ERROR)  # rank 0 says it
         if not dry_run:
@@ -73,15 +73,15 @@ def run(
 def _show_plan(planned: "Run", console: Console) -> None:
     from rich.table import Table
 
-    from pkt_eval.store import Store
-    from pkt_eval.student import MANIFEST
+    from pkt_eval.models.student import MANIFEST
     from pkt_eval.suite.estimate import estimate
     from pkt_eval.suite.plan import learners
+    from pkt_eval.transfer.store import Store
 
     shown = Table(box=None)
     for column in ("cell", "", "student", "base"):
         shown.add_column(column, overflow="fold")
-    planned.look(planned.cells)
+    planned.mark_finished(planned.cells)
     left = planned.board.waiting(planned.cells)
     students, there = learners(planned.cells), {}
     for cell in left:

@@ -11,12 +11,13 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from pkt_eval.pair import ModelSource, store_root
-from pkt_eval.recipe import Recipe
-from pkt_eval.store import Store
-from pkt_eval.student import MANIFEST
+from pkt_eval._util.folders import store_root
+from pkt_eval.models.source import ModelSource
+from pkt_eval.models.student import MANIFEST
 from pkt_eval.suite.plan import Cell, Learner
 from pkt_eval.suite.schema import Suite
+from pkt_eval.transfer.recipe import Recipe
+from pkt_eval.transfer.store import Store
 
 
 def remember(task: str, base: str, device: str, counts: dict[str, dict[str, int]], seconds: float) -> None:

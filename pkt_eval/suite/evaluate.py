@@ -9,13 +9,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from pkt_eval.data.lm_task import BenchmarkTask
+from pkt_eval._util.digests import file_digest
+from pkt_eval._util.files import save_text
 from pkt_eval.errors import StoreError
-from pkt_eval.files import save_text
-from pkt_eval.pair import file_digest
-from pkt_eval.suite.crew import Crew
+from pkt_eval.lm.tasks import BenchmarkTask
 from pkt_eval.suite.estimate import remember
 from pkt_eval.suite.journal import ORDER, Journal, JournalledLM
+from pkt_eval.suite.workers import Workers
 
 RECORD = "cell.json"
 SEEDS = {"random_seed": 0, "numpy_seed": 1234, "torch_seed": 1234, "fewshot_seed": 1234}
@@ -66,7 +66,7 @@ def finished(folder: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def evaluate_cell(
-    crew: Crew,
+    workers: Workers,
     task: str,
     folder: Path,
     identity: dict[str, Any],
@@ -80,7 +80,7 @@ def evaluate_cell(
     """Evaluate and write ``results_….json``, ``samples_….jsonl`` and, last, the cell's record.
 
     Args:
-        crew: The processes that have the student loaded.
+        workers: The processes that have the student loaded.
         task: An lm-eval task or group.
         folder: The cell's; a journal in it under the same identity is gone on with.
         identity: Everything that decides a sample.
@@ -102,7 +102,7 @@ def evaluate_cell(
     from lm_eval.loggers import EvaluationTracker
     from lm_eval.loggers.utils import add_tokenizer_info
 
-    start, lm = time.time(), crew.lm
+    start, lm = time.time(), workers.lm
     random.seed(SEEDS["random_seed"])
     numpy.random.seed(SEEDS["numpy_seed"])
     torch.manual_seed(SEEDS["torch_seed"])
@@ -119,7 +119,7 @@ def evaluate_cell(
             fewshot_as_multiturn=False,
         )
         results = lm_eval.evaluate(
-            lm=JournalledLM(lm, journal, batch_size, advance, crew.answer, crew.size),
+            lm=JournalledLM(lm, journal, batch_size, advance, workers.answer, workers.size),
             task_dict=load_task(task),
             limit=limit,
             apply_chat_template=chat,

@@ -2,17 +2,16 @@
 
 import importlib.metadata
 from collections.abc import Sequence
-from functools import cache
-from pathlib import Path
 from typing import Any
 
+from pkt_eval._util import sources
+from pkt_eval._util.devices import default_device
+from pkt_eval._util.digests import combine_digests
 from pkt_eval.data.records import kind
 from pkt_eval.data.sources import SPLITS, has_split, load_rows
-from pkt_eval.pair import combine_digests, file_digest
-from pkt_eval.recipe import fingerprint, versions
-from pkt_eval.suite.place import default_device
 from pkt_eval.suite.plan import Cell
 from pkt_eval.suite.schema import Suite
+from pkt_eval.transfer.recipe import fingerprint, versions
 
 
 class Identities:
@@ -53,7 +52,7 @@ class Identities:
                 "chat": self.suite.chat,
                 "device": self.device.split(":")[0],
                 "versions": versions() | {"lm_eval": importlib.metadata.version("lm_eval")},
-                "scoring": scoring_digest(),
+                "scoring": sources.digest(sources.SCORING),
             }
         return self._found[cell.name]
 
@@ -70,24 +69,3 @@ class Identities:
             splits = [s for s in SPLITS[kind(benchmark)] if has_split(benchmark, s)]
             self._rows[benchmark] = combine_digests({s: load_rows(benchmark, s) for s in splits})
         return self._rows[benchmark]
-
-
-@cache
-def scoring_digest() -> str:
-    """sha256 over our sources that decide what is asked, answered and scored: tasks, wording, generation, judging."""
-    from importlib.util import find_spec
-
-    import pkt_eval
-
-    root = Path(pkt_eval.__file__).parent
-    tasks, wrappers = (
-        Path(find_spec(f"pkt_eval.{name}").submodule_search_locations[0]) for name in ("tasks", "model_wrappers")
-    )
-    files = {
-        f"{folder}/{f.relative_to(root / folder)}": f
-        for folder in ("code", "data")
-        for f in (root / folder).rglob("*.py")
-    }
-    files |= {f"tasks/{f.relative_to(tasks)}": f for f in tasks.rglob("*.yaml")}
-    files["model_wrappers/generate.py"] = wrappers / "generate.py"
-    return combine_digests({name: file_digest(path) for name, path in sorted(files.items())})

@@ -5,17 +5,17 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from pkt_eval.pair import release_memory
-from pkt_eval.progress import Progress
-from pkt_eval.store import Store
-from pkt_eval.student import MANIFEST
-from pkt_eval.suite.crew import Crew
+from pkt_eval._util.devices import release_memory
+from pkt_eval._util.progress import Progress
+from pkt_eval.models.student import MANIFEST
 from pkt_eval.suite.evaluate import evaluate_cell
 from pkt_eval.suite.identity import Identities
 from pkt_eval.suite.plan import Cell, Learner, learners
-from pkt_eval.suite.ranks import student_of
 from pkt_eval.suite.schema import Suite
-from pkt_eval.suite.status import Board
+from pkt_eval.suite.state import Board
+from pkt_eval.suite.workers import Workers
+from pkt_eval.transfer.processes import student_of
+from pkt_eval.transfer.store import Store
 
 
 class Local:
@@ -30,7 +30,7 @@ class Local:
 
     def __init__(self, suite: Suite, out: Path, identities: Identities, board: Board) -> None:
         self.suite, self.out, self.identities, self.board = suite, out, identities, board
-        self.crew = Crew()
+        self.workers = Workers()
 
     def run(self, left: Sequence[Cell]) -> None:
         """Do cells that are waiting."""
@@ -42,7 +42,7 @@ class Local:
             bases.setdefault(cell.learner.base, []).append(cell)
         for base, of_base in bases.items():
             self._evaluate(base, of_base)
-        self.crew.dismiss()  # after an error it is the launcher that ends the others
+        self.workers.dismiss()  # after an error it is the launcher that ends the others
 
     def _transfer(self, student: Learner, of: list[Cell]) -> None:
         if student.benchmark is None or (Store().path(self.identities.student(of[0])) / MANIFEST).exists():
@@ -61,7 +61,7 @@ class Local:
         self.board.set(of, "loading")
         recipe = of[0].learner.recipe
         try:
-            self.crew.load(
+            self.workers.load(
                 {
                     "pretrained": base,
                     "revision": recipe.revision if base == recipe.pretrained else "main",
@@ -79,20 +79,20 @@ class Local:
         for student in learners(of):
             mine = [cell for cell in of if cell.learner == student]
             try:
-                self.crew.become(student.recipe, self.identities.device)
+                self.workers.become(student.recipe, self.identities.device)
             except Exception as error:
                 self.board.fail(mine, error)
                 continue
             for cell in mine:
                 self._cell(cell)
-        self.crew.unload()
+        self.workers.unload()
 
     def _cell(self, cell: Cell) -> None:
         self.board.set([cell], "running")
         try:
             with self._timed([cell]):
                 record = evaluate_cell(
-                    self.crew,
+                    self.workers,
                     cell.task,
                     self.out / cell.name,
                     self.identities[cell],

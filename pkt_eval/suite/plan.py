@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from pkt_eval.methods.base import get_method
-from pkt_eval.recipe import FIELDS, Recipe, make_recipe
 from pkt_eval.suite.schema import Entry, Suite
+from pkt_eval.transfer.recipe import FIELDS, Recipe, make_recipe
 
 
 @dataclass(frozen=True)

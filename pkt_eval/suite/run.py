@@ -12,7 +12,7 @@ from pkt_eval.suite.identity import Identities
 from pkt_eval.suite.local import Local
 from pkt_eval.suite.plan import Cell, cells
 from pkt_eval.suite.schema import Suite
-from pkt_eval.suite.status import Board, Statuses
+from pkt_eval.suite.state import Board, Statuses
 
 
 class Run:
@@ -40,17 +40,17 @@ class Run:
         """
         with _alone(self.out):
             (self.out / "suite.json").write_text(self.suite.model_dump_json(indent=1) + "\n", "utf-8")
-            self.look(self.cells)
+            self.mark_finished(self.cells)
             left = self.board.waiting(self.cells)
             if self.suite.engine == "ray":
-                from pkt_eval.suite.on_ray import OnRay
+                from pkt_eval.suite.ray import OnRay
 
                 OnRay(self.suite, self.out, self.identities, self.board).run(left)
             else:
                 Local(self.suite, self.out, self.identities, self.board).run(left)
         return self.board.statuses
 
-    def look(self, of: list[Cell]) -> None:
+    def mark_finished(self, of: list[Cell]) -> None:
         """Keep the cells that are finished already; what cannot even be named has failed."""
         for cell in of:
             try:

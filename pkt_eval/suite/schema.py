@@ -20,7 +20,7 @@ from pkt_eval.data.records import kind
 from pkt_eval.data.splits import canonical_task
 from pkt_eval.errors import ConfigError, MissingDataError
 from pkt_eval.methods.base import get_method
-from pkt_eval.recipe import FIELDS
+from pkt_eval.transfer.recipe import FIELDS
 
 EXAMPLE = """\
 # pkt-eval run suite.yaml: every method × benchmark × seed, scored by lm-eval, journalled and resumable.

@@ -7,9 +7,9 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from pkt_eval.report.headline import headline
+from pkt_eval.report.records.primary_metric import primary_metric
 from pkt_eval.suite.plan import Cell
-from pkt_eval.suite.status import Status, Statuses
+from pkt_eval.suite.state import Status, Statuses
 
 _ENDED = ("done", "kept", "failed")
 
@@ -93,7 +93,7 @@ def score(record: dict[str, Any] | None, task: str | None = None) -> float | Non
         return None
     name = task if task in record["scores"] else next(iter(record["scores"]))
     values = record["scores"][name]
-    return values.get(headline(name, values))
+    return values.get(primary_metric(name, values))
 
 
 def score_text(record: dict[str, Any] | None) -> str:

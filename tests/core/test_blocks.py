@@ -3,8 +3,8 @@
 import pytest
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from pkt_eval import blocks
 from pkt_eval.errors import ConfigError, IncompatiblePairError
+from pkt_eval.models import blocks
 
 
 @pytest.mark.parametrize("family", blocks.FAMILIES)

@@ -4,10 +4,10 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from pkt_eval import blocks
 from pkt_eval.data.chat import collate
-from pkt_eval.finetune import StepSampler
-from pkt_eval.loss import supervised_loss
+from pkt_eval.models import blocks
+from pkt_eval.tune.loss import supervised_loss
+from pkt_eval.tune.training import StepSampler
 
 
 @pytest.mark.parametrize("family", blocks.FAMILIES)

@@ -5,13 +5,13 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from pkt_eval import blocks
-from pkt_eval.finetune import FinetuneConfig
+from pkt_eval._util.progress import Progress
 from pkt_eval.methods.base import get_method, methods
 from pkt_eval.methods.lora import principal_start
 from pkt_eval.methods.seeking import next_task
-from pkt_eval.progress import Progress
-from pkt_eval.recipe import make_recipe, make_student
+from pkt_eval.models import blocks
+from pkt_eval.transfer.recipe import make_recipe, make_student
+from pkt_eval.tune.config import FinetuneConfig
 
 QUIET = Progress(enabled=False)
 TRAINED = [m.name for m in methods().values() if issubclass(m.cls.Config, FinetuneConfig)]

@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 
 from pkt_eval import nano
+from pkt_eval._util import sources
+from pkt_eval._util.digests import file_digest
 from pkt_eval.errors import ConfigError, IncompatiblePairError, MissingDataError
 from pkt_eval.methods.base import methods
-from pkt_eval.pair import ModelSource, file_digest
-from pkt_eval.recipe import _identity, make_recipe, make_student, transfer_sources, unknown_options
+from pkt_eval.models.source import ModelSource
+from pkt_eval.transfer.recipe import _identity, make_recipe, make_student, unknown_options
 
 
 def fingerprint_of(**arguments) -> dict:
@@ -178,6 +180,6 @@ def test_every_source_that_a_transfer_imports_counts_in_the_fingerprint():
         "print(*(m.__file__ for n, m in sys.modules.items() if n.startswith('pkt_eval.') and m.__file__))"
     )
     imported = set(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.split())
-    counted = {str(f) for f in transfer_sources()}
+    counted = {str(f) for f in sources.files(sources.TRANSFER).values()}
     assert len(imported) > 20
-    assert {Path(f).name for f in imported - counted} <= {"plugin.py", "progress.py"}
+    assert {Path(f).name for f in imported - counted} <= {"plugin.py", "progress.py", "__init__.py"}

@@ -10,11 +10,11 @@ import time
 
 import pytest
 
-from pkt_eval import finetune
+from pkt_eval._util.progress import Progress
 from pkt_eval.align import loop
-from pkt_eval.progress import Progress
-from pkt_eval.recipe import make_recipe, make_student
-from pkt_eval.store import Store
+from pkt_eval.transfer.recipe import make_recipe, make_student
+from pkt_eval.transfer.store import Store
+from pkt_eval.tune import training
 
 # Three steps an epoch, so that the interruption is in the second.
 OPTIONS = {
@@ -35,7 +35,7 @@ def undisturbed(tmp_path_factory):
     return make_student(make_recipe(OPTIONS), store=Store(tmp_path_factory.mktemp("undisturbed")))
 
 
-def training(student):
+def training_of(student):
     return student.provenance["record"]["training"]
 
 
@@ -54,8 +54,8 @@ def assert_cost_is_of_both(provenance, before):
 @pytest.mark.parametrize("passes", [9, 21])
 def test_an_interrupted_fine_tune_goes_on(undisturbed, tmp_path, monkeypatch, passes):
     """In the first training, of nine steps of two passes, or in the second; validation takes one pass each time."""
-    monkeypatch.setattr(finetune, "_CHECKPOINT_SECONDS", 0.0)
-    loss, done = finetune.supervised_loss, []
+    monkeypatch.setattr(training, "_CHECKPOINT_SECONDS", 0.0)
+    loss, done = training.supervised_loss, []
 
     def counted(model, batch):
         done.append(1)
@@ -63,7 +63,7 @@ def test_an_interrupted_fine_tune_goes_on(undisturbed, tmp_path, monkeypatch, pa
             raise KeyboardInterrupt
         return loss(model, batch)
 
-    monkeypatch.setattr(finetune, "supervised_loss", counted)
+    monkeypatch.setattr(training, "supervised_loss", counted)
     store = Store(tmp_path)
     with pytest.raises(KeyboardInterrupt):
         make_student(make_recipe(OPTIONS), store=store)
@@ -82,7 +82,7 @@ def test_an_interrupted_fine_tune_goes_on(undisturbed, tmp_path, monkeypatch, pa
     assert_cost_is_of_both(student.provenance, before)
     assert student.provenance["seconds"]["finetune"] > before["seconds"]["finetune"]
     assert student.weights_digest() == undisturbed.weights_digest()
-    assert training(student)["tried"] == training(undisturbed)["tried"]
+    assert training_of(student)["tried"] == training_of(undisturbed)["tried"]
     # Nothing is left, and less was done than all over again: two trainings of 18 passes and 2 validations.
     assert not list((tmp_path / "unfinished").iterdir())
     assert len(done) - first < 40
@@ -91,9 +91,9 @@ def test_an_interrupted_fine_tune_goes_on(undisturbed, tmp_path, monkeypatch, pa
 @pytest.mark.parametrize("seen", ["checkpoint-*", "checkpoint-*/whole"])
 def test_a_killed_fine_tune_goes_on(undisturbed, tmp_path, seen):
     script = f"""
-        from pkt_eval import finetune
-        from pkt_eval.recipe import make_recipe, make_student
-        finetune._CHECKPOINT_SECONDS = 0.0
+        from pkt_eval.tune import training
+        from pkt_eval.transfer.recipe import make_recipe, make_student
+        training._CHECKPOINT_SECONDS = 0.0
         print(make_student(make_recipe({OPTIONS!r})).weights_digest())
     """
     command = [sys.executable, "-c", textwrap.dedent(script)]

@@ -4,10 +4,10 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from pkt_eval import blocks
 from pkt_eval.data.chat import collate
 from pkt_eval.errors import ConfigError, DataError
 from pkt_eval.locate import parameter_sensitivity, select_layers
+from pkt_eval.models import blocks
 
 MODULES = ("up", "down", "v", "o")
 

@@ -7,10 +7,10 @@ import sys
 import pytest
 import torch
 
-from pkt_eval.edits import LowRankEdit
 from pkt_eval.errors import StoreError
-from pkt_eval.store import Store
-from pkt_eval.student import Student
+from pkt_eval.models.edits import LowRankEdit
+from pkt_eval.models.student import Student
+from pkt_eval.transfer.store import Store
 
 EDIT = LowRankEdit("model.layers.0.mlp.up_proj.weight", torch.ones(4, 2), torch.ones(2, 3))
 
@@ -70,8 +70,8 @@ def test_an_unwritable_store_says_what_to_set(tmp_path):
 CHILD = """
 import sys, time
 from pathlib import Path
-from pkt_eval.store import Store
-from pkt_eval.student import Student
+from pkt_eval.transfer.store import Store
+from pkt_eval.models.student import Student
 def build():
     with open(Path(sys.argv[1]) / "built", "a") as f:
         f.write("x")

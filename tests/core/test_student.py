@@ -7,10 +7,10 @@ import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from pkt_eval import blocks
-from pkt_eval.edits import LowRankEdit
 from pkt_eval.errors import ConfigError, MissingDataError, StoreError
-from pkt_eval.student import MANIFEST, Student, load_student
+from pkt_eval.models import blocks
+from pkt_eval.models.edits import LowRankEdit
+from pkt_eval.models.student import MANIFEST, Student, load_student
 
 
 @torch.no_grad()

@@ -7,10 +7,10 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from pkt_eval import nano
+from pkt_eval._util.progress import Progress
 from pkt_eval.diagnose.activations import KINDS, draw_tokens, keep_residual, on_disk, stream
 from pkt_eval.diagnose.cka import centred_gram, cka, hsic, linear_cka, measure, own_matrices, pair_matrices
 from pkt_eval.errors import DataError
-from pkt_eval.progress import Progress
 
 
 def features(n: int, d: int, seed: int, dtype=torch.float64) -> torch.Tensor:

@@ -13,13 +13,13 @@ from typer.testing import CliRunner
 pytest.importorskip("matplotlib")
 
 from pkt_eval import nano
+from pkt_eval._util.progress import Progress
 from pkt_eval.diagnose.activations import KINDS
 from pkt_eval.diagnose.command import diagnose
 from pkt_eval.diagnose.report import markdown
 from pkt_eval.errors import ConfigError
-from pkt_eval.progress import Progress
-from pkt_eval.recipe import make_recipe, make_student
-from pkt_eval.store import Store
+from pkt_eval.transfer.recipe import make_recipe, make_student
+from pkt_eval.transfer.store import Store
 
 TASKS = ("nano_gsm8k", "nano_mbpp")
 

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from pkt_eval.blocks import Dims
 from pkt_eval.diagnose.overlap import expected_jaccard, jaccard, overlaps
 from pkt_eval.locate import NeuronScores
 from pkt_eval.locate.select import neuron_counts
+from pkt_eval.models.blocks import Dims
 
 DIMS = Dims(layers=2, hidden=8, ffn=40, heads=4, kv_heads=2, head_dim=5, vocab=50)
 KEEP = neuron_counts(DIMS, 0.1)

@@ -7,13 +7,13 @@ import pytest
 import scipy.linalg
 import torch
 
+from pkt_eval._util.progress import Progress
 from pkt_eval.diagnose.parametric import LowRank, examine, labels, principal_angles, start_and_final
-from pkt_eval.edits import LocatedEdit, LowRankEdit
 from pkt_eval.errors import ConfigError
 from pkt_eval.extract import truncated_svd
 from pkt_eval.methods.lora import principal_start
-from pkt_eval.progress import Progress
-from pkt_eval.student import Student
+from pkt_eval.models.edits import LocatedEdit, LowRankEdit
+from pkt_eval.models.student import Student
 
 NAME = "model.layers.1.mlp.up_proj.weight"
 

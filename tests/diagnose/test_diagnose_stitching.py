@@ -3,9 +3,9 @@
 import pytest
 import torch
 
+from pkt_eval._util.progress import Progress
 from pkt_eval.diagnose.stitching import _RIDGES, stitch
 from pkt_eval.errors import DataError
-from pkt_eval.progress import Progress
 
 QUIET = Progress(False)
 

@@ -7,12 +7,11 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from pkt_eval import blocks
+from pkt_eval._util.progress import Progress
 from pkt_eval.align import Hypernetwork, LocatedEdit, align, injected, located_edits
 from pkt_eval.align import loop as room
 from pkt_eval.errors import ConfigError, DataError
 from pkt_eval.extract.neurons import neuron_vectors
-from pkt_eval.finetune import validation_loss
 from pkt_eval.locate.select import (
     AXIS,
     Located,
@@ -23,7 +22,8 @@ from pkt_eval.locate.select import (
     neuron_counts,
     value_scores,
 )
-from pkt_eval.progress import Progress
+from pkt_eval.models import blocks
+from pkt_eval.tune.training import validation_loss
 
 MODULES = ("up", "down", "v", "o")
 QUIET = Progress(enabled=False)

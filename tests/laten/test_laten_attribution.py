@@ -5,12 +5,12 @@ import torch
 from torch import nn
 from transformers import AutoModelForCausalLM
 
-from pkt_eval import blocks
 from pkt_eval.errors import ConfigError, DataError
 from pkt_eval.locate import attribution as room
 from pkt_eval.locate import neuron_attribution
 from pkt_eval.locate.attribution import attribute, representatives
 from pkt_eval.locate.select import Counts, best, neuron_counts
+from pkt_eval.models import blocks
 
 IDS, TARGET = torch.tensor([5, 17, 3, 99, 42, 8, 8, 120, 61]), 33
 

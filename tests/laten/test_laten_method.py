@@ -8,18 +8,21 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from pkt_eval import blocks, nano
+from pkt_eval import nano
+from pkt_eval._util import sources
+from pkt_eval._util.progress import Progress
 from pkt_eval.data.chat import ChatFormat
 from pkt_eval.data.splits import Splits
+from pkt_eval.data.transfer_data import TransferData
 from pkt_eval.errors import ConfigError, DataError, StoreError
 from pkt_eval.locate import neuron_attribution
 from pkt_eval.locate.select import best, best_layers, neuron_counts, value_scores
-from pkt_eval.methods.base import TransferData, methods
+from pkt_eval.methods.base import methods
 from pkt_eval.methods.laten import attribution_samples, examples
 from pkt_eval.model_wrappers.student import PKTPrePKT
-from pkt_eval.progress import Progress
-from pkt_eval.recipe import code_digest, make_recipe, make_student
-from pkt_eval.student import load_student
+from pkt_eval.models import blocks
+from pkt_eval.models.student import load_student
+from pkt_eval.transfer.recipe import make_recipe, make_student
 
 FAMILY = [m.name for m in methods().values() if m.cls.__name__ == "LaTen"]
 WORDS = dict(
@@ -247,7 +250,7 @@ def test_an_interrupted_transfer_goes_on_behind_the_locating_and_its_controls_sh
 def test_teacher_and_student_are_never_in_memory_together(tiny, monkeypatch):
     from contextlib import contextmanager
 
-    from pkt_eval.pair import ModelSource
+    from pkt_eval.models.source import ModelSource
 
     plain, opened, seen = ModelSource.open, [], []
 
@@ -306,7 +309,7 @@ def test_align_counts_in_the_digest_of_the_code(monkeypatch):
 
     read, seen = Path.read_bytes, []
     monkeypatch.setattr(Path, "read_bytes", lambda self: seen.append(self.parent.name + "/" + self.name) or read(self))
-    code_digest.__wrapped__()
+    sources.digest.__wrapped__(sources.TRANSFER)
     assert {"align/loop.py", "locate/attribution.py", "extract/neurons.py", "methods/laten.py"} <= set(seen)
 
 

@@ -14,11 +14,11 @@ from pkt_eval.data.records import to_chat, user_turn
 from pkt_eval.errors import MissingDataError
 from pkt_eval.nano import ROLES, model_path
 from pkt_eval.nano.benchmarks import rows
-from pkt_eval.nano.card import Training, card, two_proportions
-from pkt_eval.nano.score import score
-from pkt_eval.nano.tokenizer import chat_prompt
-from pkt_eval.nano.train import RECIPES, RECORD
 from pkt_eval.nano.world import WORLD
+from pkt_eval.nano_training.card import Training, card, two_proportions
+from pkt_eval.nano_training.score import score
+from pkt_eval.nano_training.tokenizer import chat_prompt
+from pkt_eval.nano_training.train import RECIPES, RECORD
 
 WEIGHTS = Path(model_path("teacher")).parent
 

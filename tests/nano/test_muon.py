@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from pkt_eval.nano.muon import Muon, orthogonalise
+from pkt_eval.nano_training.muon import Muon, orthogonalise
 
 
 @pytest.mark.parametrize("shape", [(16, 48), (48, 16), (32, 32)])

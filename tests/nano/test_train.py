@@ -8,8 +8,9 @@ import torch
 from tqdm import tqdm
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
 
-from pkt_eval.nano import ROLES, corpus, models, score, tokenizer, train
-from pkt_eval.nano.card import two_proportions
+from pkt_eval.nano import ROLES
+from pkt_eval.nano_training import corpus, models, score, tokenizer, train
+from pkt_eval.nano_training.card import two_proportions
 
 
 @pytest.fixture(scope="module")

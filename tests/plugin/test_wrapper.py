@@ -17,7 +17,7 @@ from pkt_eval.cli import app
 from pkt_eval.code.pool import Pool
 from pkt_eval.errors import ConfigError
 from pkt_eval.model_wrappers.student import PKTLoRA, PKTPostPKT, PKTStudent, PKTVanilla
-from pkt_eval.recipe import make_recipe, make_student
+from pkt_eval.transfer.recipe import make_recipe, make_student
 
 CPU = dict(device="cpu", batch_size=8)
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from pkt_eval.progress import Progress
-from pkt_eval.recipe import make_recipe, make_student
+from pkt_eval._util.progress import Progress
+from pkt_eval.transfer.recipe import make_recipe, make_student
 
 MODELS = Path(os.environ.get("PKT_EVAL_MODELS", "/nonexistent"))
 TEACHER, STUDENT = (str(MODELS / name) for name in ("qwen-1.5b", "qwen-0.5b"))

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from pkt_eval.errors import ConfigError
-from pkt_eval.report.gate import HOLDS, REFUSED, UNDECIDED, WORSE, Gate, gate
-from pkt_eval.report.gate_power import POWER
-from pkt_eval.report.gate_show import sentence, text
-from pkt_eval.report.records import Record
-from pkt_eval.report.samples import Item
+from pkt_eval.report.gate.check import HOLDS, REFUSED, UNDECIDED, WORSE, Gate, gate
+from pkt_eval.report.gate.power import POWER
+from pkt_eval.report.gate.show import sentence, text
+from pkt_eval.report.records.items import Item
+from pkt_eval.report.records.read import Record
+from pkt_eval.report.records.students import Model, Student
 from pkt_eval.report.stats import non_inferiority, non_inferiority_power
-from pkt_eval.report.students import Model, Student
 
 _FILES = count()
 

@@ -10,9 +10,9 @@ from typer.testing import CliRunner
 
 from pkt_eval.cli import app
 from pkt_eval.errors import ConfigError, MissingDataError
-from pkt_eval.report import gate_show
-from pkt_eval.report.gate_cli import tolerances
-from pkt_eval.report.gate_students import load
+from pkt_eval.report.gate import show as gate_show
+from pkt_eval.report.gate.cli import tolerances
+from pkt_eval.report.gate.students import load
 
 RIGHT = [i % 2 for i in range(200)]
 WRONG = [0] * 100 + RIGHT[100:]

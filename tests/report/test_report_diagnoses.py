@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from pkt_eval.cli import app
 from pkt_eval.errors import DataError
-from pkt_eval.report.diagnoses import find
+from pkt_eval.report.board.diagnoses import find
 
 
 @pytest.fixture

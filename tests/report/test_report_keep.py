@@ -7,8 +7,8 @@ import json
 import pytest
 
 from pkt_eval.errors import ConfigError, DataError
-from pkt_eval.report.keep import ITEMS, keep
-from pkt_eval.report.records import read
+from pkt_eval.report.records.keep import ITEMS, keep
+from pkt_eval.report.records.read import read
 
 
 def said(record):

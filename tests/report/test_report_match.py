@@ -2,8 +2,8 @@
 
 import pytest
 
-from pkt_eval.report.match import NotComparableError, align, pair
-from pkt_eval.report.records import read
+from pkt_eval.report.records.match import NotComparableError, align, pair
+from pkt_eval.report.records.read import read
 
 
 def one(made, folder, scores, **settings):

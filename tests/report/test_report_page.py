@@ -10,9 +10,9 @@ from browser import Browser, missing
 from typer.testing import CliRunner
 
 from pkt_eval.cli import app
-from pkt_eval.report.forest import forest
-from pkt_eval.report.leaderboard import Leaderboard
-from pkt_eval.report.page import embedded
+from pkt_eval.report.board.leaderboard import Leaderboard
+from pkt_eval.report.render.forest import forest
+from pkt_eval.report.render.page import embedded
 
 HOSTILE = '</script><script>window.hit=1</script><img src=x onerror="window.hit=2">${7*7}{{7*7}}\u2028 <!--'
 N = 100
@@ -113,8 +113,8 @@ def test_the_forest_stands_where_the_numbers_say(folder):
 
 
 def _board(folder) -> Leaderboard:
-    from pkt_eval.report.assemble import leaderboard
-    from pkt_eval.report.records import read
+    from pkt_eval.report.board.assemble import leaderboard
+    from pkt_eval.report.records.read import read
 
     records, notes = read([folder.parent / "in"])
     return leaderboard(records, folder, notes)

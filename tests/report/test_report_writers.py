@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from pkt_eval.cli import app, main
-from pkt_eval.report import wording
+from pkt_eval.report.render import wording
 
 ODD = "/models/=a|b_c & 50% [x](y) <img src=x onerror=alert(1)>\\"
 

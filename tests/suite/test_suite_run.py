@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from pkt_eval import finetune
 from pkt_eval.errors import ConfigError
 from pkt_eval.suite.estimate import estimate, evaluation, transfer
 from pkt_eval.suite.plan import learners
 from pkt_eval.suite.run import Run
 from pkt_eval.suite.schema import Suite
+from pkt_eval.tune import training
 
 SUITE = {
     "benchmarks": ["nano_mmlu", "nano_gsm8k"],
@@ -34,7 +34,7 @@ KILLS = 20
 def go(out: Path, store: Path) -> None:
     """Run the suite; in a process of its own, whose environment and modules may be changed."""
     os.environ["PKT_EVAL_STORE"] = str(store)
-    finetune._CHECKPOINT_SECONDS = 0.0
+    training._CHECKPOINT_SECONDS = 0.0
     Run(Suite(**SUITE), out).run()
 
 

@@ -20,10 +20,10 @@ import sys
 import time
 
 import candidate as candidate_module
+import inproc
 import landlock
 import seccomp
 import tester as tester_module
-import together
 
 # What answers import most: each is then there at no cost.
 PRELOADED = (
@@ -58,7 +58,7 @@ def main() -> None:
     LIBC.prctl(4, ctypes.c_ulong(0), 0, 0, 0)  # PR_SET_DUMPABLE: nobody attaches or reads its memory
     here = os.path.dirname(os.path.abspath(__file__))
     sys.path[:] = [p for p in sys.path if os.path.abspath(p or ".") != here]
-    for name in ("candidate", "tester", "together", "plain", "seccomp", "landlock"):
+    for name in ("candidate", "tester", "inproc", "plain", "seccomp", "landlock"):
         sys.modules.pop(name, None)  # not for a program to import
     if setup["seccomp"]:
         seccomp.install(seccomp.outer(files=setup["landlock"] is None))
@@ -276,11 +276,11 @@ def _tester(order: dict, channel: int, report: int) -> None:
     os.write(report, json.dumps([status, message[: candidate_module.MESSAGE_CHARACTERS]]).encode())
 
 
-def _together(order: dict, channel: int) -> None:
-    together.run(channel, order["token"], order["candidate"], order["context"], order["tests"])
+def _inproc(order: dict, channel: int) -> None:
+    inproc.run(channel, order["token"], order["candidate"], order["context"], order["tests"])
 
 
-_WORK = {"candidate": _candidate, "tester": _tester, "together": _together}
+_WORK = {"candidate": _candidate, "tester": _tester, "inproc": _inproc}
 
 if __name__ == "__main__":
     main()

@@ -1,0 +1,1 @@
+"""Small helpers that know nothing of transfers: files, digests, folders, devices, progress, options."""

@@ -1,0 +1,56 @@
+"""Our own sources by what they decide: a change in them makes stale what was kept under another digest.
+
+The one place where that is declared. Places on disk decide nothing: files are named by their path in the package.
+"""
+
+from collections.abc import Iterable
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+from pkt_eval._util.digests import combine_digests, file_digest
+
+#: What decides a student, besides its method's own module.
+TRANSFER = (
+    "errors.py",
+    "_util/options.py",
+    "_util/devices.py",
+    "_util/digests.py",
+    "_util/files.py",
+    "_util/folders.py",
+    "models",
+    "data",
+    "tune",
+    "locate",
+    "extract",
+    "align",
+    "methods",
+    "transfer/recipe.py",
+    "_util/sources.py",
+)
+#: What decides where a teacher's neurons are found.
+LOCATION = ("locate", "models/blocks.py")
+#: What decides what is asked, answered and scored.
+SCORING = ("code", "data", "lm", "tasks", "model_wrappers/generate.py")
+
+
+def files(rooms: Iterable[str]) -> dict[str, Path]:
+    """Path in the package → file, of every Python and YAML file in some rooms or files."""
+    found = {}
+    for room in rooms:
+        first, _, rest = room.partition("/")
+        # Two rooms lie beside the package in the repository.
+        spec = find_spec(f"pkt_eval.{first}") if not first.endswith(".py") else find_spec("pkt_eval")
+        assert spec is not None and spec.submodule_search_locations is not None
+        folder = Path(next(iter(spec.submodule_search_locations)))
+        path = folder / (rest or ("" if not first.endswith(".py") else first))
+        within = [path] if path.is_file() else sorted(f for f in path.rglob("*") if f.suffix in (".py", ".yaml"))
+        for file in within:
+            found[room if path.is_file() else f"{room}/{file.relative_to(path).as_posix()}"] = file
+    return found
+
+
+@cache
+def digest(rooms: tuple[str, ...]) -> str:
+    """sha256 over the names and contents of the files of some rooms."""
+    return combine_digests({name: file_digest(path) for name, path in sorted(files(rooms).items())})

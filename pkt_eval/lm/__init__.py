@@ -1,0 +1,1 @@
+"""Everything that touches lm-eval: tasks, task functions, its excepthook."""

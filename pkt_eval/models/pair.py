@@ -1,0 +1,76 @@
+"""ModelPair: the teacher and the student's base, opened lazily and never together unless a method says so."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from pkt_eval._util.devices import native_dtype
+from pkt_eval.errors import IncompatiblePairError
+from pkt_eval.models import blocks
+from pkt_eval.models.source import ModelSource
+
+
+class ModelPair:
+    """A teacher and the base of its student.
+
+    Args:
+        teacher: Source of the teacher, or None for methods that need none.
+        student: Source of the student's base.
+        device: Where transfers compute.
+        dtype: ``"auto"`` (see ``native_dtype``) or a torch dtype's name.
+    """
+
+    def __init__(
+        self, teacher: ModelSource | None, student: ModelSource, *, device: str = "cpu", dtype: str = "auto"
+    ) -> None:
+        self.teacher = teacher
+        self.student = student
+        self.device = device
+        self._dtype = dtype
+
+    def dtype(self, source: ModelSource) -> Any:
+        """The ``torch.dtype`` in which a transfer computes with this model."""
+        import torch
+
+        if self._dtype != "auto":
+            return getattr(torch, self._dtype)
+        stored = getattr(source.config, "dtype", None) or torch.float32
+        # Gradients underflow in fp16 on every device, so an fp16 checkpoint is transferred in fp32.
+        return native_dtype(torch.float32 if stored == torch.float16 else stored, self.device)
+
+    @contextmanager
+    def open_teacher(self) -> Iterator[Any]:
+        """The teacher's model for the body of a ``with``."""
+        with self.teacher.open(self.dtype(self.teacher), self.device) as model:
+            yield model
+
+    @contextmanager
+    def open_student(self) -> Iterator[Any]:
+        """The student's base for the body of a ``with``."""
+        with self.student.open(self.dtype(self.student), self.device) as model:
+            yield model
+
+    def check(self) -> None:
+        """Check that blocks can go from this teacher to this student.
+
+        Raises:
+            IncompatiblePairError: Unknown family, unlike tokenizers, or a teacher smaller than the student. The message
+                names both sides and what to do.
+        """
+        names = dict(teacher_name=str(self.teacher), student_name=str(self.student))
+        for role, source in (("teacher", self.teacher), ("student", self.student)):
+            try:
+                _ = source.dims
+            except IncompatiblePairError as error:
+                raise IncompatiblePairError(
+                    f"{error} ({role} of the pair teacher={self.teacher}, student={self.student})"
+                ) from None
+        blocks.check_fits(self.teacher.dims, self.student.dims, **names)
+        theirs, ours = (s.tokenizer.get_vocab() for s in (self.teacher, self.student))
+        if theirs != ours:
+            unlike = sorted(t for t in theirs.keys() | ours.keys() if theirs.get(t) != ours.get(t))
+            raise IncompatiblePairError(
+                f"teacher {self.teacher} and student {self.student} have different tokenizers ({len(theirs)} and "
+                f"{len(ours)} tokens, {len(unlike)} unlike, e.g. {unlike[0]!r}). Blocks mean the same only over one "
+                "vocabulary: choose a pair from one family."
+            )

@@ -1,0 +1,1 @@
+"""How the nano family was made. Nothing here is needed to use it."""

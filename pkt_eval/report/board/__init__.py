@@ -1,0 +1,1 @@
+"""The leaderboard: what is compared with what, as plain data."""

@@ -1,0 +1,284 @@
+"""From records to a leaderboard: the numbers of each cell, the correction over all of them, and what cannot be told."""
+
+import os
+import re
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from statistics import fmean
+
+from pkt_eval.report.board import compare
+from pkt_eval.report.board.leaderboard import ALPHA, Cell, Difference, Group, Leaderboard, Row, Source
+from pkt_eval.report.board.notes import Notes
+from pkt_eval.report.board.sections import Entry, Section, belongs, sections
+from pkt_eval.report.records.match import NotComparableError, not_comparable
+from pkt_eval.report.records.read import Record, join
+from pkt_eval.report.stats import benjamini_hochberg
+
+KINDS = ("mmlu", "gsm8k", "humaneval", "mbpp")
+"""Benchmarks are shown in this order, others after them."""
+_NOT_SHOWN = ("student", "teacher", "record")
+"""Of the provenance: places on somebody's disk, and the long minutes of a transfer; the record has them."""
+
+
+def leaderboard(records: Sequence[Record], out: Path, notes: Iterable[str] = ()) -> Leaderboard:
+    """All students of the records, compared.
+
+    Args:
+        records: As `records.read` gives them; the tasks of a group are joined here.
+        out: Folder of the leaderboard, which paths are relative to.
+        notes: Of the reading, which are passed on.
+    """
+    joined = sorted(join(records), key=lambda r: (r.benchmark, r.student.label, r.student.seed or 0, r.date, r.results))
+    making = _Assembly(out)
+    for note in notes:
+        making.notes.add(note)
+    groups = [making.group(section) for section in making.sections(joined)]
+    _correct(groups)
+    making.blank_gaps()
+    _name_rows(groups)
+    return Leaderboard(groups, making.notes.said())
+
+
+class _Assembly:
+    def __init__(self, out: Path) -> None:
+        self.out, self.notes = out, Notes()
+        self.gaps: list[tuple[Cell, Entry, str]] = []
+
+    def sections(self, records: Sequence[Record]) -> list[Section]:
+        """Pairs with their students; foreign models where they belong, or by themselves."""
+        column = _columns(records)
+        found = sections(record.student for record in records)
+        others = Section(None, None)
+        for record in records:
+            for section in [s for s in found if belongs(record.student, s, len(found) == 1)] or [others]:
+                section.enter(record, column(record))
+        if others.entries:
+            self.notes.add(
+                "Other models: it is not known which pair a model belongs to that was not made here, so it is compared "
+                "with none; with records of a single pair it would be"
+            )
+        return [*found, *([others] if others.entries else [])]
+
+    def group(self, section: Section) -> Group:
+        """A section with its numbers."""
+        section.split_crossed()
+        for entry in section.entries:
+            for column, records in entry.records.items():
+                entry.records[column] = self._one_a_seed(entry.label, records)
+        section.sort()
+        columns = sorted({c for entry in section.entries for c in entry.records}, key=_column_place)
+        names = [model.name if model else None for model in (section.teacher, section.base)]
+        for entry in section.entries:
+            entry.row = _row(entry)
+            for column in columns:
+                if column in entry.records:
+                    entry.row.cells[column] = self._cell(section, entry, column)
+        group = Group(*names, columns, [entry.row for entry in section.entries])
+        self._say_what_is_missing(section, group)
+        return group
+
+    def blank_gaps(self) -> None:
+        """No gap where the teacher's lead is not significant in the table as a whole."""
+        for cell, teacher, column in self.gaps:
+            lead = teacher.row.cells[column].vanilla
+            if not (lead and lead.significant):
+                cell.gap = None
+
+    def _one_a_seed(self, label: str, records: list[Record]) -> list[Record]:
+        """The newest record of each seed, as far as they answer one question."""
+        newest: dict[int | None, Record] = {}
+        for record in sorted(records, key=lambda r: r.date):
+            if older := newest.get(record.student.seed):
+                self.notes.add(
+                    f"{label} on {record.task}: {record.results.name} counts, the older {older.results.name}, made "
+                    "from other data, does not",
+                    record.task,
+                )
+            newest[record.student.seed] = record
+        kept: list[Record] = []
+        for _, record in sorted(newest.items(), key=lambda pair: (pair[0] is not None, pair[0])):
+            reason = not_comparable(kept[0], record) if kept and record.items and kept[0].items else ""
+            if reason:
+                self.notes.add(f"Seed {record.student.seed} is left out: {reason}", record.task)
+            else:
+                kept.append(record)
+        return kept
+
+    def _cell(self, section: Section, entry: Entry, column: str) -> Cell:
+        records = entry.records[column]
+        score, low, high, spread = compare.score_interval(records)
+        count = max(record.count for record in records)
+        cell = Cell(score, low, high, spread, count, [self._source(r) for r in records], budget=_budget(records))
+        for record in records:
+            if record.reason:
+                self.notes.add(f"{record.student.label} on {record.task}: {record.reason}", record.task)
+        vanilla, teacher = section.vanilla(entry, column), section.teacher_of(entry, column)
+        base = vanilla.records[column] if vanilla else []
+        if vanilla and vanilla is not entry:
+            cell.vanilla = self._difference(records, base, vanilla.label)
+        if entry not in (vanilla, teacher) and entry.student.method != "lora":
+            if lora := section.lora(entry, column):
+                cell.lora = self._difference(records, lora.records[column], lora.label)
+                self._say_unequal_data(entry, lora, column)
+        try:
+            if vanilla and teacher and entry not in (vanilla, teacher):
+                cell.gap = compare.gap(records, base, teacher.records[column])
+                self.gaps.append((cell, teacher, column))
+            cell.subjects = compare.subjects(records, base)
+            if 1 < len(cell.subjects) < compare.MIN_CLUSTERS:
+                self.notes.add(
+                    f"{column} has {len(cell.subjects)} subjects, too few to resample them whole: its intervals and "
+                    "tests are over items, and about these subjects",
+                    column,
+                )
+        except NotComparableError as error:
+            self._refused(error, records[0].task)
+        return cell
+
+    def _difference(self, a: list[Record], b: list[Record], against: str) -> Difference | None:
+        try:
+            found, notes = compare.difference(a, b, against)
+        except NotComparableError as error:
+            self._refused(error, a[0].task)
+            return None
+        for note in notes:
+            self.notes.add(f"On {a[0].task}, {note}", a[0].task)
+        return found
+
+    def _refused(self, error: NotComparableError, task: str) -> None:
+        self.notes.add(f"Not compared: {error}", task)
+
+    def _say_unequal_data(self, entry: Entry, lora: Entry, column: str) -> None:
+        """A student that was fine-tuned on other records than its LoRA was is no fair match; say so."""
+
+        def train(record: Record) -> object:
+            found = record.student.provenance or {}
+            # A student that was not fine-tuned has the split and saw none of it.
+            finetuned = (found.get("record") or {}).get("training")
+            return (found.get("split_digests") or {}).get("train") if finetuned else None
+
+        theirs = {record.student.seed: record for record in lora.records[column]}
+        for record in entry.records[column]:
+            other = theirs.get(record.student.seed)
+            if other and train(record) and train(record) != train(other):
+                sizes = [r.student.budget.samples.get("train") for r in (record, other)]
+                self.notes.add(
+                    f"On {record.task}, {entry.label} is compared with {lora.label} though its split of training "
+                    f"records is another ({sizes[0]} and {sizes[1]} records)",
+                    record.task,
+                )
+
+    def _say_what_is_missing(self, section: Section, group: Group) -> None:
+        if section.base is None:
+            return
+
+        def missing(role: Callable[[Entry, str], Entry | None], needed: Callable[[Entry], bool]) -> str:
+            def lacks(column: str) -> bool:
+                return any(column in e.records and needed(e) and not role(e, column) for e in section.entries)
+
+            return ", ".join(filter(lacks, group.benchmarks))
+
+        blank = "left blank there"
+        if columns := missing(section.vanilla, lambda e: True):
+            self.notes.add(f"{group.title} has no vanilla student on {columns}: differences to it are {blank}")
+        if columns := missing(
+            section.lora, lambda e: e.student.method != "lora" and e.student.transfer_task is not None
+        ):
+            self.notes.add(f"{group.title} has no LoRA for {columns}: differences to it are {blank}")
+        if columns := missing(section.teacher_of, lambda e: True) if section.teacher else "":
+            self.notes.add(f"{group.title} has no teacher on {columns}: the gap is {blank}")
+
+    def _source(self, record: Record) -> Source:
+        made = {k: v for k, v in (record.student.provenance or {}).items() if k not in _NOT_SHOWN}
+        low, high = compare.wilson(record)[1:]
+        return Source(
+            task=record.task,
+            results=relative(record.results, self.out),
+            samples=[relative(path, self.out) for path in record.samples],
+            seed=record.student.seed,
+            score=record.score,
+            low=low,
+            high=high,
+            count=record.count,
+            others=record.others,
+            conditions={
+                "metric": f"{record.metric},{record.filter}",
+                "task version": record.version,
+                "examples in the prompt": record.fewshot,
+                "chat template": record.template,
+                "dtype": record.dtype,
+                "batch size": record.batch_size,
+                "limit": record.limit,
+            },
+            provenance=made,
+        )
+
+
+def _row(entry: Entry) -> Row:
+    student, made = entry.student, entry.student.provenance or {}
+    paradigm = student.paradigm or "foreign"
+    return Row("", entry.label, student.method, paradigm, made.get("title", ""), made.get("reference", ""))
+
+
+def relative(path: Path, out: Path) -> str:
+    """A path as seen from the leaderboard's folder, with slashes."""
+    try:
+        return Path(os.path.relpath(path.resolve(), out.resolve())).as_posix()
+    except ValueError:  # another drive
+        return path.resolve().as_posix()
+
+
+def _columns(records: Sequence[Record]) -> Callable[[Record], str]:
+    """The column of a record: its benchmark, with the number of examples where a benchmark was asked with several."""
+    shots: dict[str, set[int | None]] = {}
+    for record in records:
+        shots.setdefault(record.benchmark, set()).add(record.fewshot)
+
+    def column(record: Record) -> str:
+        several = len(shots[record.benchmark]) > 1
+        return f"{record.benchmark} ({record.fewshot}-shot)" if several else record.benchmark
+
+    return column
+
+
+def _column_place(column: str) -> tuple:
+    return next((i for i, kind in enumerate(KINDS) if kind in column), len(KINDS)), column
+
+
+def _budget(records: Sequence[Record]) -> dict[str, float]:
+    parts: dict[str, list[float]] = {}
+    for budget in (record.student.budget for record in records):
+        values = {
+            "learnt_records": budget.records,
+            "steps": budget.steps,
+            "seconds": budget.seconds,
+            "peak_bytes": budget.peak_bytes,
+        }
+        for name, value in values.items():
+            if value is not None:
+                parts.setdefault(name, []).append(value)
+    return {name: fmean(values) for name, values in parts.items()}
+
+
+def _correct(groups: list[Group]) -> None:
+    """Benjamini–Hochberg over every comparison of the table."""
+    tested = [d for g in groups for row in g.rows for cell in row.cells.values() for d in cell.differences()]
+    if not tested:
+        return
+    for difference, adjusted in zip(tested, benjamini_hochberg([d.p for d in tested]), strict=True):
+        difference.adjusted = float(adjusted)
+        difference.significant = bool(adjusted <= ALPHA)
+
+
+def _name_rows(groups: list[Group]) -> None:
+    """Ids for links: the same for the same students, and each once."""
+    taken: set[str] = set()
+    for group in groups:
+        for row in group.rows:
+            plain = re.sub(r"[^a-z0-9]+", "-", f"{group.title} {row.label}".lower()).strip("-")
+            number, name = 1, plain
+            while name in taken:
+                number += 1
+                name = f"{plain}-{number}"
+            taken.add(name)
+            row.id = name

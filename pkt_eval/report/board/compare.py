@@ -1,0 +1,148 @@
+"""The numbers of a cell, from its records: score, differences, gap. Which statistic answers what, and when."""
+
+from collections.abc import Sequence
+from statistics import fmean
+
+import numpy as np
+
+from pkt_eval.report.board.leaderboard import LEVEL, POWER, Difference, Subject
+from pkt_eval.report.records.match import Aligned, align
+from pkt_eval.report.records.read import Record
+from pkt_eval.report.stats import (
+    Estimate,
+    aggregate_seeds,
+    gap_recovered,
+    minimum_detectable_difference,
+    paired_score_interval,
+    seed_difference,
+    wilson_interval_of_scores,
+)
+from pkt_eval.report.stats.wilson import wilson_interval
+
+MIN_CLUSTERS = 20
+"""With fewer, subjects are not resampled whole: a test over a handful of them can show nothing (five: p >= 0.06), and
+an interval over them is too narrow. Conclusions are then about the documents of these very subjects."""
+FEW = 10
+"""Below as many discordant documents the bootstrap, which knows nothing but what it sees, is too sure of itself."""
+
+
+def score_interval(records: Sequence[Record]) -> tuple[float, float | None, float | None, float | None]:
+    """Score of a student over its seeds: value, both ends of the interval, and the spread between seeds.
+
+    One seed: Wilson's interval, over documents. More: `aggregate_seeds`, over seeds and documents. Without items, and
+    with more than one seed, there is no interval.
+    """
+    if len(records) == 1:
+        return *wilson(records[0]), None
+    if not all(record.items for record in records):
+        scores = [record.score for record in records]
+        return fmean(scores), None, None, float(np.std(scores, ddof=1))
+    found = aggregate_seeds(align(records).scores, level=LEVEL)
+    return found.value, found.low, found.high, found.spread
+
+
+def wilson(record: Record) -> Estimate:
+    """The interval of one record: of its items, or of as many right-or-wrong ones where only the score is known."""
+    if record.items:
+        return wilson_interval_of_scores([item.score for item in record.items.values()], level=LEVEL)
+    found = wilson_interval(round(record.score * record.count), record.count, level=LEVEL)
+    return Estimate(record.score, found.low, found.high)
+
+
+def difference(a: Sequence[Record], b: Sequence[Record], against: str) -> tuple[Difference, tuple[str, ...]]:
+    """``a - b``, two students with a record for each seed, on the documents that all records have.
+
+    The adjusted p-value is that of this comparison alone until the table is complete.
+
+    Returns:
+        The difference, and notes of the matching.
+
+    Raises:
+        NotComparableError: See `match.align`.
+    """
+    both = align([*a, *b])
+    x, y = both.scores[: len(a)], both.scores[len(a) :]
+    seeds = [[record.student.seed for record in side] for side in (a, b)]
+    same_seeds = seeds[0] == seeds[1] and None not in seeds[0]
+    clusters = enough_clusters(both)
+    found = seed_difference(x, y, same_seeds, clusters, level=LEVEL)
+    # With the same seeds the s-th student meets the s-th; else each meets each.
+    gaps = x - y if same_seeds else (x[:, None] - y[None]).reshape(-1, x.shape[1])
+    won, lost = won_and_lost(gaps)
+    low, high = found.low, found.high
+    if floor := few(gaps):
+        low, high = min(low, floor.low), max(high, floor.high)
+    detectable = minimum_detectable_difference(len(both.keys), float(np.abs(gaps).mean()), POWER)
+    result = Difference(
+        against=against,
+        value=found.value,
+        low=low,
+        high=high,
+        p=found.p,
+        adjusted=found.p,
+        significant=False,
+        count=len(both.keys),
+        won=won,
+        lost=lost,
+        detectable=detectable if np.isfinite(detectable) else None,
+        clusters=None if clusters is None else len(set(clusters)),
+        seeds=found.seeds,
+    )
+    return result, both.notes
+
+
+def gap(student: Sequence[Record], vanilla: Sequence[Record], teacher: Sequence[Record]) -> Estimate | None:
+    """Share of the teacher's lead that arrived, each student's documents averaged over its seeds.
+
+    Where hardly a document differs from vanilla, the interval is not narrower than the gain's by `few`, over the lead.
+
+    Raises:
+        NotComparableError: See `match.align`.
+    """
+    all_three = align([*student, *vanilla, *teacher])
+    ends = np.cumsum([len(student), len(vanilla)])
+    ours, base, theirs = (part.mean(axis=0) for part in np.split(all_three.scores, ends))
+    found = gap_recovered(ours, base, theirs, clusters=enough_clusters(all_three), level=LEVEL)
+    floor = few((ours - base)[None])
+    if found is None or floor is None:
+        return found
+    lead = (theirs - base).mean()
+    return Estimate(found.value, min(found.low, floor.low / lead), max(found.high, floor.high / lead))
+
+
+def few(gaps: np.ndarray) -> Estimate | None:
+    """An interval of the mean of ``gaps (S, N)`` that has a width, if fewer than `FEW` documents differ; else None."""
+    if np.count_nonzero((gaps != 0).any(axis=0)) >= FEW:
+        return None
+    won, lost = won_and_lost(gaps)
+    return paired_score_interval(round(won), round(lost), gaps.shape[1], level=LEVEL)
+
+
+def won_and_lost(gaps: np.ndarray) -> tuple[float, float]:
+    """Documents gained and lost in ``gaps (S, N)``, a mean over rows."""
+    won, lost = (float(np.clip(sign * gaps, 0, None).sum(axis=1).mean()) for sign in (1, -1))
+    return won, lost
+
+
+def subjects(records: Sequence[Record], vanilla: Sequence[Record]) -> dict[str, Subject]:
+    """Scores of each subject, and the differences to vanilla where there is one to compare with.
+
+    Raises:
+        NotComparableError: See `match.align`.
+    """
+    both = align([*records, *vanilla])
+    if both.clusters is None:
+        return {}
+    ours, theirs = both.scores[: len(records)].mean(axis=0), both.scores[len(records) :]
+    found = {}
+    for name in sorted(set(both.clusters)):
+        here = both.clusters == name
+        change = float((ours - theirs.mean(axis=0))[here].mean()) if len(theirs) else None
+        found[str(name)] = Subject(int(here.sum()), float(ours[here].mean()), change)
+    return found
+
+
+def enough_clusters(aligned: Aligned) -> np.ndarray | None:
+    """The clusters to resample, or None: see `MIN_CLUSTERS`."""
+    enough = aligned.clusters is not None and len(set(aligned.clusters)) >= MIN_CLUSTERS
+    return aligned.clusters if enough else None

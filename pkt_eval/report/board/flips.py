@@ -1,0 +1,93 @@
+"""The items that a transfer won and lost, with both answers, to be read."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pkt_eval.report.board.assemble import relative
+from pkt_eval.report.board.leaderboard import Cell, Group, Leaderboard, Source
+from pkt_eval.report.records.items import Item
+from pkt_eval.report.records.read import Record, join
+
+MOST = 50
+"""Items won, and items lost, of a student on a benchmark that a page holds; the samples files have all."""
+LONGEST = {"prompt": 3000, "target": 1500, "answer": 1500}
+"""Characters that are shown of a text; of a prompt its end, where the question is."""
+
+
+@dataclass
+class Flips:
+    """What a page holds of the items on which a student and vanilla differ.
+
+    Attributes:
+        texts: Prompts and targets, each once.
+        cells: Row id → benchmark → ``seed``, counts ``won`` and ``lost``, and ``items``.
+    """
+
+    texts: list[str] = field(default_factory=list)
+    cells: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
+
+
+def flips(board: Leaderboard, records: Iterable[Record], out: Path) -> Flips:
+    """The items on which the first seed of each student and vanilla differ, by their place in the benchmark.
+
+    Args:
+        board: Made of ``records``.
+        records: As `records.read` gives them.
+        out: The leaderboard's folder.
+    """
+    found, places = Flips(), {}
+    by_source = {(relative(r.results, out), r.task): r for r in join(list(records))}
+
+    def text(value: str) -> int:
+        if value not in places:
+            places[value] = len(found.texts)
+            found.texts.append(value)
+        return places[value]
+
+    def record(source: Source) -> Record:
+        return by_source[source.results, source.task]
+
+    for group, row, benchmark, cell in board.cells():
+        vanilla = _vanilla(group, cell, benchmark)
+        if vanilla is None:
+            continue
+        ours, theirs = record(cell.sources[0]), record(vanilla.sources[0])
+        pairs = [(item, theirs.items[key]) for key, item in ours.items.items() if key in theirs.items]
+        won = [(a, b) for a, b in pairs if a.score > b.score]
+        lost = [(a, b) for a, b in pairs if a.score < b.score]
+        items = [_shown(a, b, text) for a, b in [*won[:MOST], *lost[:MOST]]]
+        seed = cell.sources[0].seed
+        here = {"seed": seed, "of": len(cell.sources), "won": len(won), "lost": len(lost), "count": len(pairs)}
+        found.cells.setdefault(row.id, {})[benchmark] = here | {"items": items}
+    return found
+
+
+def _vanilla(group: Group, cell: Cell, benchmark: str) -> Cell | None:
+    if cell.vanilla is None:
+        return None
+    return next(row.cells[benchmark] for row in group.rows if row.label == cell.vanilla.against)
+
+
+def _shown(ours: Item, theirs: Item, text: Any) -> dict[str, Any]:
+    shown = {
+        "doc": ours.doc_id,
+        "won": ours.score > theirs.score,
+        "prompt": text(cut(ours.prompt, "prompt")),
+        "target": text(cut(ours.target, "target")),
+        "before": cut(theirs.answer, "answer"),
+        "after": cut(ours.answer, "answer"),
+        "cluster": ours.cluster or "",
+    }
+    verdicts = {"before_verdict": theirs.verdict, "after_verdict": ours.verdict}
+    return shown | {name: cut(value, "answer") for name, value in verdicts.items() if value}
+
+
+def cut(value: str, kind: str) -> str:
+    """A text no longer than a page shows it; what is left out is said."""
+    most = LONGEST[kind]
+    if len(value) <= most:
+        return value
+    said = f"[{len(value) - most:,} characters left out]"
+    return f"{said}\n{value[-most:]}" if kind == "prompt" else f"{value[:most]}\n{said}"

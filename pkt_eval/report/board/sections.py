@@ -1,0 +1,141 @@
+"""Who is compared with whom: students in groups of one teacher → student pair, and the baselines among them."""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from pkt_eval.report.board.leaderboard import Row
+from pkt_eval.report.records.read import Record
+from pkt_eval.report.records.students import Model, Student
+
+_PARADIGMS = ("baseline", "PostPKT", "PrePKT", "control", "")
+_ENDS = {"vanilla": -1, "teacher": len(_PARADIGMS)}
+
+
+@dataclass(eq=False)
+class Entry:
+    """A row in the making: its records, by column and seed."""
+
+    label: str
+    student: Student
+    records: dict[str, list[Record]] = field(default_factory=dict)
+    row: Row | None = None
+
+
+@dataclass(eq=False)
+class Section:
+    """A group in the making. With neither model it holds the students of which no pair is known."""
+
+    teacher: Model | None
+    base: Model | None
+    entries: list[Entry] = field(default_factory=list)
+
+    def vanilla(self, entry: Entry, column: str) -> Entry | None:
+        """The unchanged student: ours, or else a foreign run of the very model."""
+        return self._untouched("vanilla", self.base, entry, column)
+
+    def teacher_of(self, entry: Entry, column: str) -> Entry | None:
+        """The teacher: ours, or else a foreign run of the very model."""
+        return self._untouched("teacher", self.teacher, entry, column)
+
+    def lora(self, entry: Entry, column: str) -> Entry | None:
+        """LoRA for the same task; for a student of which no task is known, LoRA for the benchmark itself."""
+        tasks = {record.student.transfer_task for record in entry.records[column]} - {None}
+
+        def fits(record: Record) -> bool:
+            return record.student.transfer_task in tasks if tasks else is_own(record)
+
+        loras = [e for e in self._with(column) if e.student.method == "lora" and all(map(fits, e.records[column]))]
+        return _closest(entry, loras)
+
+    def enter(self, record: Record, column: str) -> None:
+        """Add a record to its row."""
+        student, label = record.student, record.student.label
+        if student.transfer_task and not is_own(record):
+            label = f"{label} ← {student.transfer_task}"
+        self._entry(label, student).records.setdefault(column, []).append(record)
+
+    def split_crossed(self) -> None:
+        """Where students are scored on other benchmarks too, each row is of one transferred task, and says which."""
+        crossed = {entry.label.partition(" ← ")[0] for entry in self.entries if " ← " in entry.label}
+        for entry in [e for e in self.entries if e.label in crossed]:
+            self.entries.remove(entry)
+            for column, records in entry.records.items():
+                for record in records:
+                    label = f"{entry.label} ← {record.student.transfer_task}"
+                    self._entry(label, record.student).records.setdefault(column, []).append(record)
+
+    def sort(self) -> None:
+        """Vanilla first, the teacher last, in between by paradigm and name."""
+        self.entries.sort(key=_place)
+
+    def _untouched(self, method: str, model: Model | None, entry: Entry, column: str) -> Entry | None:
+        here = self._with(column)
+        ours = [e for e in here if e.student.method == method]
+        foreign = [e for e in here if e.student.method is None and model and e.student.base.source == model.source]
+        return _closest(entry, ours or foreign)
+
+    def _with(self, column: str) -> list[Entry]:
+        return [entry for entry in self.entries if column in entry.records]
+
+    def _entry(self, label: str, student: Student) -> Entry:
+        found = next((entry for entry in self.entries if entry.label == label), None)
+        if found is None:
+            self.entries.append(found := Entry(label, student))
+        return found
+
+
+def sections(students: Iterable[Student]) -> list[Section]:
+    """The pairs among students of ours, by name, and a student whose teacher nobody used on its own."""
+    found: list[Section] = []
+    ours = [student for student in students if student.method]
+    for student in ours:
+        if student.teacher and not any(_is_of(student, section) for section in found):
+            found.append(Section(student.teacher, student.base))
+    for student in ours:
+        if not any(section.base.same(student.base) for section in found):
+            found.append(Section(None, student.base))
+    return sorted(found, key=lambda s: (s.base.name, s.teacher.name if s.teacher else "", s.base.digest or ""))
+
+
+def belongs(student: Student, section: Section, alone: bool) -> bool:
+    """Whether a student is compared in a section.
+
+    Args:
+        student: Ours: of that base, with that teacher or with none. Foreign: one of the two models, or, where there is
+            but one pair, any.
+        section: With a base.
+        alone: There is but one.
+    """
+    if student.method:
+        return _is_of(student, section)
+    return alone or student.base.source in [model.source for model in (section.base, section.teacher) if model]
+
+
+def is_own(record: Record) -> bool:
+    """Whether the student was transferred for the benchmark that it is scored on."""
+    plain = re.sub(r"(_chat|_cot|_instruct)$", "", record.benchmark.removeprefix("pkt_"))
+    return plain == record.student.transfer_task
+
+
+def _is_of(student: Student, section: Section) -> bool:
+    used = student.teacher
+    return section.base.same(student.base) and (
+        used is None or (section.teacher is not None and section.teacher.same(used))
+    )
+
+
+def _closest(entry: Entry, candidates: Sequence[Entry]) -> Entry | None:
+    """The candidate that shares most options with a student; itself, if it is one."""
+
+    def shared(other: Entry) -> tuple[bool, int]:
+        options = other.student.options
+        return other is entry, sum(options.get(key) == value for key, value in entry.student.options.items())
+
+    return max(candidates, key=shared, default=None)
+
+
+def _place(entry: Entry) -> tuple[int, str]:
+    paradigm = entry.student.paradigm
+    default = _PARADIGMS.index(paradigm) if paradigm in _PARADIGMS else _PARADIGMS.index("")
+    return _ENDS.get(entry.student.method, default), entry.label

@@ -1,0 +1,108 @@
+"""``pkt-eval gate``: from two folders of records to an exit code."""
+
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pkt_eval.errors import ConfigError, PKTError, StoreError
+
+FOLDER = (
+    "Folder of a suite, of a part of it, or of lm_eval's --output_path (with --log_samples); FOLDER::STUDENT where it "
+    "holds several, e.g. suite::lora or suite::lora/seed1."
+)
+
+
+def gate(
+    baseline: Annotated[str, typer.Option(metavar="FOLDER", help=f"What must be kept up with. {FOLDER}")],
+    candidate: Annotated[str, typer.Option(metavar="FOLDER", help="What is tested. As --baseline.")],
+    tolerance: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="SHARE",
+            help="Loss in score that is tolerated; default: 0.02, two points. NAME=SHARE is for one benchmark, e.g. "
+            "gsm8k=0.03. May be given several times.",
+        ),
+    ] = None,
+    alpha: Annotated[float, typer.Option(help="Chance of either wrong claim.")] = 0.05,
+    junit: Annotated[Path | None, typer.Option(metavar="FILE", help="Write JUnit XML.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the numbers as JSON.")] = None,
+) -> None:
+    """Is a candidate no more than a tolerance worse than its baseline, on every benchmark?
+
+    \b
+      pkt-eval gate --baseline suite::vanilla --candidate suite::lora
+      pkt-eval gate --baseline main/ --candidate branch/ --tolerance 0.03 --tolerance gsm8k=0.05 --junit gate.xml
+
+    Compares the same documents pair by pair; reads records only, no model.
+
+    \b
+    Exit code 0: holds. On every benchmark a loss of the tolerance is excluded.
+              1: worse. On some benchmark a loss beyond the tolerance is shown. A smaller
+                 loss fails no gate, however significant it is.
+              2: cannot tell. Too few items to show either, and it says how many are
+                 needed; or no comparison: other prompts, template, version or settings,
+                 a benchmark or samples missing; or a folder that cannot be read.
+
+    Each claim is false with a chance of alpha at most. Two runs with the same answers hold from 133 items on for the
+    default tolerance, from 88 for 0.03, from 52 for 0.05.
+    """
+    try:
+        code = _gate(baseline, candidate, tolerance or [], alpha, junit, json_file)
+    except PKTError:
+        raise
+    except Exception:
+        # Python's own exit code for it is 1, which would say "worse".
+        logging.exception("pkt-eval gate has failed itself")
+        code = 2
+    raise typer.Exit(code)
+
+
+def _gate(
+    baseline: str, candidate: str, words: Sequence[str], alpha: float, junit: Path | None, json_file: Path | None
+) -> int:
+    from rich.console import Console
+
+    from pkt_eval.report.gate import show as gate_show
+    from pkt_eval.report.gate.check import TOLERANCE
+    from pkt_eval.report.gate.check import gate as test
+    from pkt_eval.report.gate.students import load
+
+    own = tolerances(words)
+    (old, notes), (new, more) = load(baseline), load(candidate)
+    found = test(old, new, own.pop("", TOLERANCE), own, alpha, list(dict.fromkeys([*notes, *more])))
+    for path, text in ((junit, gate_show.to_junit), (json_file, gate_show.to_json)):
+        if path:
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(text(found), "utf-8")
+            except OSError as error:
+                raise StoreError(f"cannot write {path}: {error}") from error
+    # A file or a pipe has no width: the table gets what it needs.
+    gate_show.show(found, Console() if sys.stdout.isatty() else Console(width=160))
+    return found.exit_code
+
+
+def tolerances(words: Sequence[str]) -> dict[str, float]:
+    """Benchmark → tolerance; "" → that of all others.
+
+    Args:
+        words: ``0.02`` or ``gsm8k=0.03``.
+
+    Raises:
+        ConfigError: A word is neither, or something is given twice.
+    """
+    found: dict[str, float] = {}
+    for word in words:
+        name, _, value = word.rpartition("=")
+        try:
+            number = float(value)
+        except ValueError:
+            raise ConfigError(f"--tolerance {word!r} is neither a share, such as 0.02, nor NAME=SHARE") from None
+        if name in found:
+            raise ConfigError(f"--tolerance is given twice for {name or 'all benchmarks'}")
+        found[name] = number
+    return found

@@ -1,0 +1,1 @@
+"""The records of a comparison: lm-eval's results and samples, read, matched and kept."""

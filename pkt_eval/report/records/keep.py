@@ -1,0 +1,130 @@
+"""Records small enough to be committed: what a leaderboard reads of results and samples, and nothing else.
+
+A results JSON stays one, less what describes the machine; the answers of all its tasks become one compressed file
+beside it, and what was asked, the same for many students, one in ``items/``. ``records.read`` reads them, and makes the
+same leaderboard of them.
+"""
+
+import gzip
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from pkt_eval.errors import ConfigError, StoreError
+from pkt_eval.report.records.items import samples_of
+from pkt_eval.report.records.read import Record
+from pkt_eval.report.records.students import short_name
+
+_KEPT = (
+    *("results", "configs", "config", "versions", "n-shot", "n-samples", "group_subtasks", "higher_is_better"),
+    *("date", "chat_template_sha", "task_hashes", "lm_eval_version", "transformers_version"),
+)
+"""Of a results JSON."""
+ITEMS = "items"
+"""Folder of what was asked, beside those of the records."""
+_SAMPLE = ("doc_id", "target", "filter", "doc_hash", "prompt_hash", "target_hash")
+"""Of a sample, besides what was asked and answered."""
+
+
+def keep(records: Sequence[Record], out: Path) -> None:
+    """Write records anew, small: a folder for each results file, laid out as they were.
+
+    Args:
+        records: As ``records.read`` gives them.
+        out: Folder to write; what an earlier call wrote there is replaced.
+
+    Raises:
+        ConfigError: The records lie in that folder.
+        StoreError: It cannot be written.
+    """
+    by_results: dict[Path, list[Record]] = {}
+    for record in records:
+        by_results.setdefault(record.results.resolve(), []).append(record)
+    if any(path.is_relative_to(out.resolve()) for path in by_results):
+        raise ConfigError(f"{out} holds the records that are read: they are kept already")
+    root = Path(os.path.commonpath([path.parent for path in by_results]))
+    try:
+        for stale in [*out.rglob("results_*.json"), *out.rglob("samples_*.jsonl.gz"), *(out / ITEMS).glob("*.gz")]:
+            stale.unlink()
+        for path, group in by_results.items():
+            _write(out / path.parent.relative_to(root), path, group, out / ITEMS)
+    except OSError as error:
+        raise StoreError(f"cannot write {out}: {error}") from error
+
+
+def _write(folder: Path, results: Path, group: list[Record], items: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    items.mkdir(parents=True, exist_ok=True)
+    content = _nameless(json.loads(results.read_text("utf-8")))
+    # lm-eval writes a function as what Python calls it, its address included.
+    text = re.sub(r" at 0x[0-9a-f]+>", ">", json.dumps(content, indent=1, ensure_ascii=False))
+    (folder / results.name).write_text(text + "\n", "utf-8")
+    samples = [sample for record in group for sample in _samples(record)]
+    if samples:
+        asked = _lines(item for item, _ in samples)
+        of = items / f"{hashlib.sha256(asked).hexdigest()[:16]}.jsonl.gz"
+        answers = _lines([{"items": Path(os.path.relpath(of, folder)).as_posix()}, *(answer for _, answer in samples)])
+        # No name and no time in the header: the same samples are the same bytes.
+        if not of.exists():  # no student before was asked the same
+            of.write_bytes(gzip.compress(asked, mtime=0))
+        name = f"samples_{results.stem.removeprefix('results_')}.jsonl.gz"
+        (folder / name).write_bytes(gzip.compress(answers, mtime=0))
+
+
+def _lines(values: Iterable[dict[str, Any]]) -> bytes:
+    return "".join(json.dumps(value, ensure_ascii=False) + "\n" for value in values).encode()
+
+
+def _nameless(content: dict[str, Any]) -> dict[str, Any]:
+    """The results without places on somebody's disk."""
+    kept = {key: content[key] for key in _KEPT if key in content}
+    config = dict(kept["config"])
+    made, arguments = config.get("pkt"), config.get("model_args")
+    if isinstance(made, dict):
+        config["pkt"] = made | {key: short_name(made[key]) for key in ("student", "teacher") if made.get(key)}
+    if isinstance(arguments, dict) and "pretrained" in arguments:
+        config["model_args"] = arguments | {"pretrained": short_name(str(arguments["pretrained"]))}
+    configs = {
+        task: {k: v for k, v in settings.items() if k not in ("dataset_kwargs", "metadata")}
+        for task, settings in kept["configs"].items()
+    }
+    return kept | {"config": config, "configs": configs}
+
+
+def _samples(record: Record) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """Each item's question and answer: the primary metric's filter, with what ``samples.read_items`` looks at."""
+    for path in record.samples:
+        for _, sample in samples_of(path, record.task, record.filter):
+            subject = sample["doc"].get("subject") if isinstance(sample["doc"], dict) else None
+            item = {"task": record.task} | {key: sample[key] for key in _SAMPLE}
+            item |= {"doc": {"subject": subject} if subject else {}, "arguments": _asked(sample["arguments"])}
+            answer = {
+                "resps": [sample["resps"][0][:1]],
+                "filtered_resps": [_verdict(answer) for answer in sample["filtered_resps"]],
+                record.metric: sample[record.metric],
+            }
+            yield item, answer
+
+
+def _asked(arguments: dict[str, Any]) -> dict[str, Any]:
+    """The prompt once, and the choices."""
+    return {
+        name: {k: v for k, v in request.items() if (k == "arg_1" and isinstance(v, str)) or (k == "arg_0" and not i)}
+        for i, (name, request) in enumerate(arguments.items())
+    }
+
+
+def _verdict(answer: Any) -> Any:
+    """A code answer's verdict without the program and its output; any other answer as it is."""
+    first = answer[0] if isinstance(answer, list) and answer else None
+    if not isinstance(first, str) or not first.startswith("{"):
+        return answer
+    try:
+        verdict = json.loads(first)
+    except ValueError:
+        return answer
+    return [json.dumps({k: verdict[k] for k in ("passed", "status", "message") if k in verdict})]

@@ -1,0 +1,71 @@
+"""Several processes of one run, as `accelerate launch` or torchrun start them: ranks 0, 1, … of ``WORLD_SIZE``.
+
+A transfer is one process's work, in which transformers' Trainer must not find the others: it would wait for them to
+train with it. So it is made in a child process that knows of no ranks, and the store's lock lets the others wait.
+"""
+
+import logging
+import os
+from datetime import timedelta
+
+from pkt_eval._util.progress import Progress
+from pkt_eval._util.quiet import quiet
+from pkt_eval.models.student import MANIFEST, Student
+from pkt_eval.transfer.recipe import Recipe, fingerprint, make_student
+from pkt_eval.transfer.store import Store
+
+_LAUNCHERS = ("ACCELERATE_", "TORCHELASTIC_", "MASTER_", "GROUP_", "ROLE_")
+_RANK = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE")
+
+
+def world() -> int:
+    """How many processes there are."""
+    return int(os.environ.get("WORLD_SIZE", 1))
+
+
+def rank() -> int:
+    """Which of them this is; 0 leads."""
+    return int(os.environ.get("RANK", 0))
+
+
+def join() -> None:
+    """Find the other processes. On a CPU accelerate would overlook them, unless it is told that a CPU is meant."""
+    import torch
+    from accelerate import PartialState
+
+    # Others may wait for a long transfer: lm-eval's own limit.
+    PartialState(cpu=not torch.cuda.is_available(), timeout=timedelta(weeks=52))
+
+
+def student_of(recipe: Recipe, device: str, progress: Progress | None = None) -> Student:
+    """``make_student`` for a process that may be one of several.
+
+    Args:
+        recipe: As from ``make_recipe``.
+        device: Where the transfer computes.
+        progress: Default: bars on stderr.
+    """
+    kept = "data" not in recipe.entry.uses or (Store().path(fingerprint(recipe, device)) / MANIFEST).exists()
+    if world() > 1 and not kept:
+        from concurrent.futures import ProcessPoolExecutor
+        from multiprocessing import get_context
+
+        shown = progress is None or progress.enabled
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=_forget_ranks) as child:
+            level = logging.getLogger("pkt_eval").getEffectiveLevel()
+            child.submit(_make, recipe, device, shown and rank() == 0, level).result()
+    return make_student(recipe, device=device, progress=progress)
+
+
+def _forget_ranks() -> None:
+    for name in [n for n in os.environ if n in _RANK or n.startswith(_LAUNCHERS)]:
+        del os.environ[name]
+
+
+def _make(recipe: Recipe, device: str, shown: bool, level: int) -> None:
+    if not shown:
+        quiet()
+    log = logging.getLogger("pkt_eval")  # whichever process makes the student says so
+    log.addHandler(logging.StreamHandler())
+    log.setLevel(level)
+    make_student(recipe, device=device, progress=Progress(enabled=shown))

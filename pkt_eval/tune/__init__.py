@@ -1,0 +1,1 @@
+"""Fine-tuning: the loss, the options and the one training loop."""

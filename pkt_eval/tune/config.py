@@ -1,0 +1,38 @@
+"""The options of every method that fine-tunes."""
+
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from pkt_eval._util.options import MethodConfig, plus_separated
+from pkt_eval.models import blocks
+
+
+class FinetuneConfig(MethodConfig):
+    """Options of every method that fine-tunes a LoRA; the defaults are the published protocol."""
+
+    modules: Annotated[tuple[str, ...], BeforeValidator(plus_separated)] = ("up", "down", "v", "o")
+    """Blocks that are trained, joined by +: out of up, gate, down, q, k, v, o."""
+    rank: int = Field(16, gt=0)
+    """Rank r of the product."""
+    alpha: float = Field(16.0, gt=0)
+    """The product is scaled by alpha/r."""
+    learning_rate: Annotated[tuple[float, ...], BeforeValidator(plus_separated)] = ()
+    """Peak rate; default 3e-4 (HumanEval 3e-5). Of several, joined by +, the validation split chooses."""
+    epochs: float | None = Field(None, ge=0)
+    """Passes over the train split; default 5 (HumanEval 3)."""
+    max_steps: int = Field(-1, ge=-1)
+    """Optimizer steps at most; overrides epochs where positive, and 0 means no training at all."""
+    train_batch_size: int = Field(64, gt=0)
+    """Examples an optimizer step."""
+    micro_batch_size: int | None = Field(None, gt=0)
+    """Examples a forward pass, of which a step accumulates several; default 2 on a CPU, 8 elsewhere."""
+    warmup_ratio: float = Field(0.0, ge=0, lt=1)
+    """Share of the steps with a rising rate; after it the rate falls linearly to zero."""
+
+    @model_validator(mode="after")
+    def _names(self) -> "FinetuneConfig":
+        blocks.check_blocks(self.modules)
+        if any(rate <= 0 for rate in self.learning_rate):
+            raise ValueError("a learning rate is positive")
+        return self
