@@ -33,7 +33,8 @@ def words() -> dict:
 @pytest.fixture(scope="module")
 def folder(words, tmp_path_factory) -> Path:
     """The same student, saved and merged."""
-    from pkt_eval.transfer.recipe import make_recipe, make_student
+    from pkt_eval.transfer.recipe import make_recipe
+    from pkt_eval.transfer.transfer import make_student
 
     folder = tmp_path_factory.mktemp("student")
     make_student(make_recipe(words)).save(folder, merged=True)

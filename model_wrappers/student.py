@@ -6,26 +6,30 @@ working.
 """
 
 import hashlib
-import inspect
 import logging
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from lm_eval.models.huggingface import HFLM
 
 from pkt_eval._util.devices import default_device, native_dtype
-from pkt_eval.errors import ConfigError
+from pkt_eval.errors import ConfigError, MissingDataError
 from pkt_eval.lm.excepthook import end_lm_eval_in_one_line
 from pkt_eval.lm.task_functions import JudgedAhead
+from pkt_eval.model_wrappers import hf_arguments
 from pkt_eval.model_wrappers.generate import applies, shrinking, stop_sequences
-from pkt_eval.models.source import ModelSource
-from pkt_eval.models.student import Student, load_student, set_chat_template
+from pkt_eval.models.beside import Beside
+from pkt_eval.models.source import CheckedLoading, ModelSource
+from pkt_eval.models.student import LOST, Student, load_student, set_chat_template
 from pkt_eval.transfer import processes
-from pkt_eval.transfer.recipe import FIELDS, make_recipe, unknown_options
+from pkt_eval.transfer.arguments import split_arguments
+from pkt_eval.transfer.recipe import FIELDS, make_recipe
+from pkt_eval.transfer.transfer import Transfer
 
 log = logging.getLogger(__name__)
 end_lm_eval_in_one_line()
 
-_HF = frozenset(inspect.signature(HFLM.__init__).parameters) - {"self", "kwargs"}
 # Tasks worded as in the transfer data, which are asked in the chat format.
 _CHAT_TASKS = ("pkt_mmlu_chat", "pkt_gsm8k_chat", "pkt_humaneval_chat", "pkt_mbpp_chat", "nano_")
 
@@ -49,39 +53,48 @@ class PKTStudent(HFLM):
         _share_log()
         self._chat_applied = False
         self._warned = False
-        hf = {k: arguments.pop(k) for k in list(arguments) if k in _HF and k not in FIELDS}
+        self._beside: Beside | None = None
+        hf = {k: arguments.pop(k) for k in list(arguments) if k in hf_arguments.NAMES and k not in FIELDS}
         device = _device(hf.get("device"))
-        if student:
-            base, extra = self._saved(student, method, arguments)
+        if student is not None:
+            extra = self._saved(str(student), method, arguments)
         else:
-            base, extra = self._transferred(method, arguments, device)
+            extra = self._transferred(method, arguments, device)
         if hf.get("dtype", "auto") == "auto":
-            hf["dtype"] = _evaluation_dtype(base, device, self.student.needs_float32)
+            hf["dtype"] = _evaluation_dtype(self.source, device)
+        self.telling = hf_arguments.telling({**hf, **extra})
         if processes.world() > 1:
             processes.join()
-        super().__init__(pretrained=base, **{**hf, **extra})
+        super().__init__(pretrained=self.source.path, **self.source.arguments, **{**hf, **extra})
         if hasattr(self, "accelerator") and self.world_size == 1:
             # `hf` shares the work only among several GPUs of one machine; elsewhere everybody would do all of it.
             self._rank, self._world_size = self.accelerator.process_index, self.accelerator.num_processes
 
-    def _saved(self, folder: str, method: str | None, arguments: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-        """A saved student: its merged checkpoint as the base, and nothing to edit."""
-        from dataclasses import replace
-        from pathlib import Path
-
+    def _saved(self, folder: str, method: str | None, arguments: dict[str, Any]) -> dict[str, Any]:
+        """A saved student, on the base that it was made for or, where that is not here, as its merged checkpoint."""
         if taken := sorted({*arguments} & {*FIELDS} | ({"method"} if method or self.METHOD else set())):
             raise ConfigError(
                 f"student={folder} is finished: {', '.join(taken)} cannot be changed. Leave it out, or transfer anew."
             )
-        saved = load_student(folder)
-        merged = Path(folder) / "merged"
-        if not merged.is_dir():
-            raise ConfigError(f"{folder} has no merged checkpoint; `pkt-eval transfer … --out DIR` writes one")
-        self.student = replace(saved, edits=())
-        return str(merged), arguments
+        self.student = load_student(folder)
+        self.source = self.student.base
+        made = self.student.provenance
+        try:
+            if made and made.method != "teacher" and self.source.transfer_digest != made.student_digest:
+                raise MissingDataError(f"the model {self.source} is another one than this student was made for")
+        except MissingDataError as error:
+            merged = Path(folder) / "merged"
+            if not merged.is_dir():
+                raise MissingDataError(
+                    f"student={folder}: {error} A merged checkpoint would do instead: `pkt-eval transfer … --out DIR` "
+                    "writes one"
+                ) from error
+            log.warning("%s The merged checkpoint %s is evaluated instead", error, merged)
+            self.student, self.source = replace(self.student, edits=()), ModelSource(str(merged))
+        return arguments
 
-    def _transferred(self, method: str | None, arguments: dict[str, Any], device: str) -> tuple[str, dict[str, Any]]:
-        """Make the student, or take it from the store; returns its base and what is left for ``hf``."""
+    def _transferred(self, method: str | None, arguments: dict[str, Any], device: str) -> dict[str, Any]:
+        """Make the student, or take it from the store; returns what is left for ``hf``."""
         if self.METHOD and method and method != self.METHOD:
             raise ConfigError(f"this model is method={self.METHOD}; for method={method} use --model pkt_student")
         method = method or self.METHOD
@@ -90,16 +103,10 @@ class PKTStudent(HFLM):
                 raise ConfigError("teacher= is given but method= is not; `pkt-eval methods` lists the methods")
             method = "vanilla"
             log.warning("no method= given: this is the vanilla student; `pkt-eval methods` lists the methods")
-        from pkt_eval.methods.base import get_method
-
-        options = get_method(method).options()
-        ours = {k: arguments.pop(k) for k in list(arguments) if k in FIELDS or k in options}
-        if wrong := unknown_options(arguments, [*FIELDS, *options, *_HF, "student"]):
-            raise ConfigError(f"method={method}: " + "; ".join(f"{k}= {v}" for k, v in wrong.items()))
-        recipe = make_recipe({**ours, "method": method})
-        self.student = processes.student_of(recipe, device)
-        passed = {"revision": recipe.revision, "trust_remote_code": recipe.trust_remote_code}
-        return self.student.base, {**arguments, **(passed if self.student.base == recipe.pretrained else {})}
+        ours, others = split_arguments({**arguments, "method": method}, also=[*hf_arguments.NAMES, "student"])
+        self.student = processes.student_of(Transfer(make_recipe(ours), device))
+        self.source = self.student.base
+        return others
 
     def _create_tokenizer(self, *args: Any, **kwargs: Any) -> None:
         super()._create_tokenizer(*args, **kwargs)
@@ -107,27 +114,36 @@ class PKTStudent(HFLM):
         set_chat_template(self.tokenizer, self.student.chat_template)
 
     def _create_model(self, *args: Any, **kwargs: Any) -> None:
-        super()._create_model(*args, **kwargs)
-        self.student.apply(self._model)
+        auto: Any = self.AUTO_MODEL_CLASS
+        self.AUTO_MODEL_CLASS = CheckedLoading(auto, self.source)
+        try:
+            super()._create_model(*args, **kwargs)
+        finally:
+            self.AUTO_MODEL_CLASS = auto
+        if self.student.edits:
+            offloaded = any(parameter.is_meta for parameter in self._model.parameters())
+            if offloaded or self.student.lost(self._model) > LOST:
+                self._beside = self.student.attach(self._model)
+            else:
+                self.student.apply(self._model)
 
     def become(self, student: Student) -> None:
-        """Evaluate another student of the same base, whose weights stay loaded.
+        """Evaluate another student of the same base, whose weights stay as they are.
 
         Args:
-            student: The other one; its base must be the folder or hub name that was loaded.
+            student: The other one; its base must be the model that was loaded, without edits.
 
         Raises:
-            ConfigError: It is for another base.
+            ConfigError: It is for another base, or the edits of the first student are in the weights.
         """
-        if student.base != self.pretrained:
-            raise ConfigError(f"the student is for {student.base}, but {self.pretrained} is loaded")
-        names = {edit.name for edit in self.student.edits}
-        if names:
-            parameters = dict(self._model.named_parameters())
-            for name, weight in ModelSource(student.base, revision=self.revision).weights(names):
-                parameters[name].data.copy_(weight)
+        if student.base != self.source:
+            raise ConfigError(f"the student is for {student.base}, but {self.source} is loaded")
+        if self._beside:
+            self._beside.remove()
+        elif self.student.edits:
+            raise ConfigError(f"the edits of the first student are in the weights of {self.source}: load it anew")
         self.student = student
-        student.apply(self._model)
+        self._beside = student.attach(self._model)
         self.tokenizer.chat_template = self._own_template
         set_chat_template(self.tokenizer, student.chat_template)
         self._warned = False
@@ -151,11 +167,12 @@ class PKTStudent(HFLM):
 
     def cache_key(self) -> str:
         """sha256 of everything on the model's side that decides an answer."""
-        config = self.student.provenance
+        made = self.student.provenance
         parts = [
-            config.get("fingerprint"),
-            config.get("weights_digest"),
-            ModelSource(self.pretrained).digest,
+            made.fingerprint if made else None,
+            made.weights_digest if made else self.student.weights_digest(),
+            self.source.digest,
+            hf_arguments.digest(self.telling),
             str(self.model.dtype),
             self.max_length,
             self.add_bos_token,
@@ -215,7 +232,10 @@ class PKTStudent(HFLM):
 
     def get_model_info(self) -> dict[str, Any]:
         """As ``hf``, and the provenance of the student, under ``pkt``: it ends up in ``config`` of the results JSON."""
-        return {**super().get_model_info(), "pkt": self.student.provenance}
+        info = super().get_model_info()
+        if self.telling:  # another model than its provenance says
+            info["pkt_hf"] = self.telling
+        return {**info, "pkt": self.student.provenance.to_json() if self.student.provenance else None}
 
 
 class PKTVanilla(PKTStudent):
@@ -259,18 +279,9 @@ def _device(asked: str | None) -> str:
     return str(asked or there) if there == "cuda" else there
 
 
-def _evaluation_dtype(base: str, device: str, needs_float32: bool) -> Any:
-    """The checkpoint's dtype, or float32 for edits that need it or on a CPU that is slow in it, which is said."""
-    import torch
-
-    stored = getattr(ModelSource(base).config, "dtype", None) or torch.float32
-    if needs_float32 and stored != torch.float32:
-        log.warning(
-            "this student's edits are too small for %s: evaluating in float32; give dtype=float32 to the students that "
-            "it is compared with, too",
-            _short(stored),
-        )
-        return torch.float32
+def _evaluation_dtype(source: ModelSource, device: str) -> Any:
+    """The checkpoint's dtype, or float32 on a CPU that is slow in it, which is said."""
+    stored = source.stored_dtype
     chosen = native_dtype(stored, device)
     if chosen != stored:
         log.warning("this CPU has no fast %s: evaluating in %s (choose with dtype=)", _short(stored), _short(chosen))

@@ -19,10 +19,13 @@ from pkt_eval.diagnose.command import diagnose
 from pkt_eval.doctor import doctor
 from pkt_eval.errors import ConfigError, PKTError
 from pkt_eval.methods.base import get_method, methods
+from pkt_eval.models.provenance import Provenance
 from pkt_eval.report.cli import report
 from pkt_eval.report.gate.cli import gate
 from pkt_eval.suite.cli import run
-from pkt_eval.transfer.recipe import FIELDS, Recipe, make_recipe, make_student, unknown_options
+from pkt_eval.transfer.arguments import split_arguments
+from pkt_eval.transfer.recipe import FIELDS, Recipe, make_recipe
+from pkt_eval.transfer.transfer import Transfer
 
 app = typer.Typer(
     name="pkt-eval",
@@ -71,12 +74,9 @@ def transfer(
         if not equals or not key:
             raise ConfigError(f"{word!r} is not of the form key=value, e.g. method=seeking")
         arguments[key] = value
-    options = get_method(arguments.get("method", "vanilla")).options()
-    others = [k for k in arguments if k not in FIELDS and k not in options]
-    if wrong := unknown_options(others, [*FIELDS, *options]):
-        raise ConfigError("; ".join(f"{k}= {v}" for k, v in wrong.items()))
-    recipe = make_recipe(arguments)
-    student = make_student(recipe, device=device or default_device())
+    ours, others = split_arguments(arguments, strict=True)
+    recipe = make_recipe(ours | others)  # which names what nobody takes
+    student = Transfer(recipe, device or default_device()).make()
     temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
     try:
         student.save(temporary, merged=True)
@@ -85,23 +85,24 @@ def transfer(
         temporary.rename(out)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    _show(student.provenance, out)
+    if student.provenance:
+        _show(student.provenance, out)
 
 
-def _show(provenance: dict, out: Path) -> None:
+def _show(made: Provenance, out: Path) -> None:
     from rich.console import Console
     from rich.table import Table
 
     table = Table(show_header=False, box=None)
     for key in ("method", "transfer_task", "fingerprint", "weights_digest", "split_sizes", "seconds"):
-        if provenance.get(key):
-            table.add_row(key, str(provenance[key]))
-    if training := provenance["record"].get("training"):
+        if value := getattr(made, key):
+            table.add_row(key, str(value))
+    if training := made.record.get("training"):
         before, after = next(
             t["validation_loss"] for t in training["tried"] if t["learning_rate"] == training["learning_rate"]
         )
         table.add_row("validation loss", f"{before:.4f} → {after:.4f} in {training['steps']} steps")
-    if alignment := provenance["record"].get("alignment"):
+    if alignment := made.record.get("alignment"):
         steps = alignment.get("steps")
         after = steps[alignment["chosen_step"] - 1]["validation_loss"] if steps else alignment["validation_loss"]
         chosen = f" at step {alignment['chosen_step']}" if steps else ""

@@ -26,7 +26,7 @@ def doctor(
     from pkt_eval.code.levels import choose, probe
     from pkt_eval.data.records import BENCHMARKS
     from pkt_eval.data.sources import DATA_ENV
-    from pkt_eval.transfer.recipe import versions
+    from pkt_eval.transfer.transfer import versions
 
     console = Console()
     table = Table(box=None, title="Isolation of code answers", title_justify="left")

@@ -28,7 +28,8 @@ from pkt_eval.methods.laten import attribution_samples
 from pkt_eval.models.pair import ModelPair
 from pkt_eval.models.source import ModelSource
 from pkt_eval.models.student import Student, load_student
-from pkt_eval.transfer.recipe import make_recipe, versions
+from pkt_eval.transfer.recipe import make_recipe
+from pkt_eval.transfer.transfer import Transfer, versions
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +69,7 @@ def diagnose(
         raise ConfigError("--teacher and --student go together; with neither, the nano family is looked at")
     named = {"teacher": teacher or None, "pretrained": student or None, "chat_format": chat_format}
     recipe = make_recipe(named)
-    pair = recipe.pair(device or default_device())
+    pair = Transfer(recipe, device or default_device()).pair
     pair.check()
     students = [load_student(folder) for folder in transferred or ()]
     names = parametric.labels(students)
@@ -100,15 +101,15 @@ def diagnose(
 
 def _check_transferred(name: str, student: Student, pair: ModelPair, chat_format: str) -> None:
     """A student must have edits of this pair's student; another text format is said."""
-    made_for = student.provenance.get("student_digest")
-    if made_for != pair.student.digest:
+    made = student.provenance
+    if made is None or made.student_digest != pair.student.transfer_digest:
         raise ConfigError(
             f"--transferred {name} was made for another student than --student {pair.student}: name its base, "
-            f"{student.provenance.get('student', student.base)}"
+            f"{made.student if made else student.base}"
         )
     if not student.edits:
         raise ConfigError(f"--transferred {name} has no edits, it is its base {student.base}: leave it out")
-    theirs = student.provenance.get("chat_format", chat_format)
+    theirs = made.chat_format or chat_format
     if theirs != chat_format:
         log.warning("%s was transferred with chat_format=%s; it is looked at with %s", name, theirs, chat_format)
 
@@ -155,10 +156,7 @@ class _Run:
             overlaps["teacher"] = self._overlap(model, pair.teacher, "teacher")
         found["teacher", "teacher"] = cka.own_matrices(teacher)
         weights = {}
-        # Located deltas round away in 16 bits; all students in one dtype, or before and after would differ by it too.
-        wide = any(s.needs_float32 for s in transferred.values())
-        dtype = torch.float32 if wide else pair.dtype(pair.student)
-        with pair.student.open(dtype, pair.device) as model:
+        with pair.open_student() as model:
             residual_student = self._residual(model, "student")
             student = self._represent(model, "student", against=grams, residual=residual_student)
             overlaps["student"] = self._overlap(model, pair.student, "student")
@@ -170,8 +168,8 @@ class _Run:
         found["teacher", "student"] = cka.pair_matrices(teacher, student)
         found["student", "student"] = cka.own_matrices(student)
         for name, made in transferred.items():
-            with pair.student.open(dtype, pair.device) as model:
-                made.apply(model)
+            with pair.open_student() as model:
+                made.attach(model)  # beside the weights: in 16 bits a merged edit is mostly rounded away
                 after = self._represent(model, name, against=grams)
             found["teacher", name] = cka.pair_matrices(teacher, after)
             found[name, name] = cka.own_matrices(after)
@@ -220,7 +218,7 @@ class _Run:
             "teacher": Path(pair.teacher.path).name,
             "student": Path(pair.student.path).name,
             "digests": {"teacher": pair.teacher.digest, "student": pair.student.digest},
-            "transferred": {name: s.provenance.get("fingerprint") for name, s in transferred.items()},
+            "transferred": {name: s.provenance and s.provenance.fingerprint for name, s in transferred.items()},
             "tasks": list(self.samples[0]),
             "tokens": self.tokens.tokens,
             "texts": sum(len(w.texts) for w in self.tokens.windows),

@@ -16,6 +16,7 @@ from pkt_eval.errors import ConfigError
 from pkt_eval.extract.svd import truncated_svd
 from pkt_eval.models import blocks
 from pkt_eval.models.edits import Edit, LocatedEdit
+from pkt_eval.models.provenance import Provenance
 from pkt_eval.models.student import Student
 
 #: Quantity → what it is, in the words of the report. NaN where an edit has no such thing: LaTen has no start, and
@@ -122,7 +123,8 @@ def examine(
     places = {blocks.weight_name(b, k): (k, b) for k in range(layers) for b in blocks.BLOCKS}
     edits = {places[e.name]: e for e in student.edits if e.name in places}
     names = tuple(b for b in blocks.BLOCKS if any(b == of for _, of in edits))
-    rank = (student.provenance.get("config") or {}).get("rank")
+    made = student.provenance
+    rank = (made.config or {}).get("rank") if made else None
     values = {q: torch.full((layers, len(names)), torch.nan, dtype=torch.float64) for q in QUANTITIES}
     spectra = {s: torch.full((layers, len(names), _SPECTRUM), torch.nan, dtype=torch.float64) for s in SPECTRA}
     for (layer, block), edit in progress.bar(edits.items(), desc):
@@ -185,13 +187,11 @@ def _cosine(dot: float, a: float, b: float) -> float:
 
 def labels(students: Sequence[Student]) -> list[str]:
     """A short name for each student: method and task, and the fingerprint where that is not enough."""
-    plain = [
-        "-".join(filter(None, (s.provenance.get("method", "student"), s.provenance.get("transfer_task"))))
-        for s in students
-    ]
+    made = [student.provenance or Provenance(method="student") for student in students]
+    plain = ["-".join(filter(None, (one.method, one.transfer_task))) for one in made]
     found = [
-        name if plain.count(name) == 1 else f"{name}-{s.provenance.get('fingerprint', '?')[:6]}"
-        for name, s in zip(plain, students, strict=True)
+        name if plain.count(name) == 1 else f"{name}-{(one.fingerprint or '?')[:6]}"
+        for name, one in zip(plain, made, strict=True)
     ]
     if len(set(found)) < len(found):
         raise ConfigError(f"--transferred names one student twice: {', '.join(found)}")

@@ -151,7 +151,7 @@ class LaTen(TransferMethod):
                 block: [round(n, 9) for n in d.float().flatten(1).norm(dim=1).tolist()] for block, d in deltas.items()
             }
             record["changed_share"] = _changed_share(model, edits, pair)
-        return Student(base=pair.student.path, edits=edits, provenance=record)
+        return Student(base=pair.student, edits=edits, record=record)
 
     def locate(
         self,

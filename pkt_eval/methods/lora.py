@@ -70,4 +70,4 @@ class LoRA(TransferMethod):
                         else:
                             start[name] = principal_start(weight, config.rank)
             edits, record = finetune(model, start, pair, data, config, self.seed, progress, self.work)
-        return Student(base=pair.student.path, edits=edits, provenance=record)
+        return Student(base=pair.student, edits=edits, record=record)

@@ -95,7 +95,7 @@ class Seeking(TransferMethod):
                 for name in progress.bar(self._modules(pair), f"{self.method.name}: extract"):
                     start[name] = truncated_svd(model.get_submodule(name).weight.detach(), self.config.rank)
             edits, trained = finetune(model, start, pair, data, self.config, self.seed, progress, self.work)
-        return Student(base=pair.student.path, edits=edits, provenance={**record, **trained})
+        return Student(base=pair.student, edits=edits, record={**record, **trained})
 
     def other_tasks(self, benchmark: str) -> tuple[str, ...]:
         """The wrong task, where one is looked at."""

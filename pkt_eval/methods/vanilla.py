@@ -14,4 +14,4 @@ class Untouched(TransferMethod):
 
     def transfer(self, pair: ModelPair, data: TransferData | None, progress: Progress) -> Student:
         """The student's base or the teacher, by the row."""
-        return Student(base=getattr(pair, self.method.row["model"]).path)
+        return Student(base=getattr(pair, self.method.row["model"]))

@@ -28,20 +28,32 @@ class ModelPair:
         self.device = device
         self._dtype = dtype
 
+    @property
+    def the_teacher(self) -> ModelSource:
+        """The teacher, for a method that has said that it uses one.
+
+        Raises:
+            IncompatiblePairError: There is none.
+        """
+        if self.teacher is None:
+            raise IncompatiblePairError(f"there is no teacher for {self.student}: add teacher=FOLDER_OR_HUB_NAME")
+        return self.teacher
+
     def dtype(self, source: ModelSource) -> Any:
         """The ``torch.dtype`` in which a transfer computes with this model."""
         import torch
 
         if self._dtype != "auto":
             return getattr(torch, self._dtype)
-        stored = getattr(source.config, "dtype", None) or torch.float32
+        stored = source.stored_dtype
         # Gradients underflow in fp16 on every device, so an fp16 checkpoint is transferred in fp32.
         return native_dtype(torch.float32 if stored == torch.float16 else stored, self.device)
 
     @contextmanager
     def open_teacher(self) -> Iterator[Any]:
         """The teacher's model for the body of a ``with``."""
-        with self.teacher.open(self.dtype(self.teacher), self.device) as model:
+        teacher = self.the_teacher
+        with teacher.open(self.dtype(teacher), self.device) as model:
             yield model
 
     @contextmanager
@@ -58,15 +70,16 @@ class ModelPair:
                 names both sides and what to do.
         """
         names = dict(teacher_name=str(self.teacher), student_name=str(self.student))
-        for role, source in (("teacher", self.teacher), ("student", self.student)):
+        teacher = self.the_teacher
+        for role, source in (("teacher", teacher), ("student", self.student)):
             try:
                 _ = source.dims
             except IncompatiblePairError as error:
                 raise IncompatiblePairError(
                     f"{error} ({role} of the pair teacher={self.teacher}, student={self.student})"
                 ) from None
-        blocks.check_fits(self.teacher.dims, self.student.dims, **names)
-        theirs, ours = (s.tokenizer.get_vocab() for s in (self.teacher, self.student))
+        blocks.check_fits(teacher.dims, self.student.dims, **names)
+        theirs, ours = (s.tokenizer.get_vocab() for s in (teacher, self.student))
         if theirs != ours:
             unlike = sorted(t for t in theirs.keys() | ours.keys() if theirs.get(t) != ours.get(t))
             raise IncompatiblePairError(

@@ -1,41 +1,81 @@
-"""ModelSource: the one way to open a model, on disk or on the hub."""
+"""ModelSource: the one way to open a model, on disk or on the hub.
 
-from collections.abc import Iterable, Iterator
+A path alone is not a model: the same hub name has revisions, and a folder may bring code of its own. So path, revision
+and trust travel together, into everything that opens, digests or records a model.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from pkt_eval._util.devices import release_memory
 from pkt_eval._util.digests import combine_digests, file_digest
-from pkt_eval.errors import MissingDataError
+from pkt_eval.errors import IncompatiblePairError, MissingDataError
 from pkt_eval.models import blocks
 
-_WEIGHTS = (".safetensors", ".safetensors.index.json")
+#: Files of a model's folder that loading does not read: what is not known to be harmless counts in a digest.
+_NOT_READ = tuple(
+    ".md .png .jpg .jpeg .svg .pdf .bin .pt .pth .pkl .ckpt .h5 .msgpack .onnx .gguf .lock .tmp .log".split()
+)
+_NAMES_NOT_READ = ("LICENSE", "LICENCE", "NOTICE", "USE_POLICY", "trainer_state.json", "training.json")
+#: Decides how an answer is generated, not what a transfer computes.
+_GENERATION = "generation_config.json"
+#: The chat templates of a model, besides the one that its tokenizer_config.json may hold.
+_TEMPLATES = ("chat_template.jinja", "chat_template.json", "additional_chat_templates/")
+_FROM_THE_HUB = ("*.json", "*.safetensors", "*.model", "*.jinja", "*.txt", "*.py", "*.tiktoken")
 
 
+@dataclass(frozen=True)
 class ModelSource:
     """One model on disk or on the hub: its configuration, tokenizer, weights and digest, each read when asked for.
 
-    Args:
+    Attributes:
         path: Folder or hub name.
         revision: Branch, tag or commit on the hub.
-        trust_remote_code: Passed to transformers; off unless asked for.
+        trust_remote_code: Whether code that comes with the model is run; off unless asked for.
     """
 
-    def __init__(self, path: str, *, revision: str = "main", trust_remote_code: bool = False) -> None:
-        self.path = str(path)
-        self.revision = revision
-        self.trust_remote_code = trust_remote_code
+    path: str
+    revision: str = "main"
+    trust_remote_code: bool = False
 
     def __str__(self) -> str:
         return self.path
 
-    def _load(self, auto_class: Any, **kwargs: Any) -> Any:
+    def __getstate__(self) -> dict[str, Any]:
+        """What another process needs: where the model is, and nothing that was read of it."""
+        return {"path": self.path, "revision": self.revision, "trust_remote_code": self.trust_remote_code}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """What every ``from_pretrained`` of transformers is given besides the path."""
+        return {"revision": self.revision, "trust_remote_code": self.trust_remote_code}
+
+    def to_json(self) -> dict[str, Any]:
+        """As it stands in a manifest."""
+        return self.__getstate__()
+
+    @classmethod
+    def from_json(cls, content: str | Mapping[str, Any]) -> "ModelSource":
+        """A source from a manifest; before version 2 it was the path alone."""
+        if isinstance(content, str):
+            return cls(content)
+        return cls(str(content["path"]), str(content["revision"]), bool(content["trust_remote_code"]))
+
+    def load(self, auto_class: Any, **kwargs: Any) -> Any:
+        """``auto_class.from_pretrained`` of this model.
+
+        Raises:
+            MissingDataError: It cannot be opened; says why in one line, and what to give.
+        """
         try:
-            return auto_class.from_pretrained(
-                self.path, revision=self.revision, trust_remote_code=self.trust_remote_code, **kwargs
-            )
+            return auto_class.from_pretrained(self.path, **self.arguments, **kwargs)
         except (OSError, ValueError) as error:
             first = next(iter(str(error).splitlines()), repr(error))
             raise MissingDataError(
@@ -48,57 +88,86 @@ class ModelSource:
         """The transformers configuration."""
         from transformers import AutoConfig
 
-        return self._load(AutoConfig)
+        return self.load(AutoConfig)
 
     @cached_property
     def dims(self) -> blocks.Dims:
         """The model's sizes."""
         return blocks.dims(self.config)
 
+    @property
+    def stored_dtype(self) -> Any:
+        """``torch.dtype`` of the checkpoint."""
+        import torch
+
+        return getattr(self.config, "dtype", None) or torch.float32
+
     @cached_property
     def tokenizer(self) -> Any:
         """A fresh tokenizer, with the chat template that the model ships."""
         from transformers import AutoTokenizer
 
-        return self._load(AutoTokenizer)
+        return self.load(AutoTokenizer)
 
     @cached_property
-    def files(self) -> list[Path]:
-        """The files that decide what the model computes: config, weights, tokenizer."""
-        folder = Path(self.path)
-        if not folder.is_dir():
-            from huggingface_hub import snapshot_download
+    def folder(self) -> Path:
+        """The model's folder; that of a hub's model is its snapshot, fetched where it is not there.
 
-            try:
-                folder = Path(
-                    snapshot_download(
-                        self.path,
-                        revision=self.revision,
-                        allow_patterns=["*.json", "*.safetensors", "*.model", "*.jinja", "*.txt"],
-                    )
-                )
-            except Exception as error:  # the hub's client raises a dozen unrelated types here
-                raise MissingDataError(
-                    f"cannot find the model {self.path!r}: it is no folder, and the hub does not give it "
-                    f"({type(error).__name__}). Give a folder, or check the name and the network."
-                ) from error
-        wanted = [
-            f
-            for f in folder.iterdir()
-            if f.name in ("config.json", "tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.json")
-            or f.name.endswith(_WEIGHTS)
-        ]
-        if not any(f.suffix == ".safetensors" for f in wanted):
+        Raises:
+            MissingDataError: There is no such folder, and the hub does not give the model.
+        """
+        if (folder := Path(self.path)).is_dir():
+            return folder
+        from huggingface_hub import snapshot_download
+
+        try:
+            return Path(snapshot_download(self.path, revision=self.revision, allow_patterns=list(_FROM_THE_HUB)))
+        except Exception as error:  # the hub's client raises a dozen unrelated types here
+            raise MissingDataError(
+                f"cannot find the model {self.path!r}: it is no folder, and the hub does not give it "
+                f"({type(error).__name__}). Give a folder, or check the name and the network."
+            ) from error
+
+    @cached_property
+    def files(self) -> dict[str, Path]:
+        """All files that loading reads, by name: configuration, weights, tokenizer, templates, code.
+
+        Raises:
+            MissingDataError: There are no safetensors weights.
+        """
+        within = [*self.folder.iterdir(), *(self.folder / "additional_chat_templates").glob("*.jinja")]
+        read = {
+            path.relative_to(self.folder).as_posix(): path
+            for path in within
+            if path.is_file()
+            and not path.name.startswith(".")
+            and not path.name.lower().endswith(_NOT_READ)
+            and not path.name.startswith(_NAMES_NOT_READ)
+        }
+        if not any(name.endswith(".safetensors") for name in read):
             raise MissingDataError(
                 f"{self.path}: no *.safetensors here. pkt_eval reads no pickles: convert the model by "
                 "AutoModelForCausalLM.from_pretrained(…).save_pretrained(…)."
             )
-        return sorted(wanted)
+        return dict(sorted(read.items()))
 
     @cached_property
     def digest(self) -> str:
-        """sha256 over names and contents of ``files``; large files are read once and remembered by size and mtime."""
-        return combine_digests({f.name: file_digest(f) for f in self.files})
+        """sha256 over names and contents of ``files``: of all that decides an answer of this model.
+
+        Large files are read once and remembered by size and mtime.
+        """
+        return combine_digests({name: file_digest(path) for name, path in self.files.items()})
+
+    @cached_property
+    def transfer_digest(self) -> str:
+        """sha256 over those of ``files`` that decide a transfer.
+
+        Its text is written by the template of the recipe, which counts as it was rendered; how answers are generated
+        decides none.
+        """
+        counted = {n: p for n, p in self.files.items() if n != _GENERATION and not n.startswith(_TEMPLATES)}
+        return combine_digests({name: file_digest(path) for name, path in counted.items()})
 
     def weights(self, names: Iterable[str]) -> Iterator[tuple[str, Any]]:
         """Parameters by name, as they are in the files.
@@ -109,7 +178,7 @@ class ModelSource:
         from safetensors import safe_open
 
         missing = set(names)
-        for path in self.files:
+        for path in self.files.values():
             if path.suffix == ".safetensors":
                 with safe_open(path, "pt") as file:
                     for name in sorted(missing & set(file.keys())):
@@ -118,12 +187,23 @@ class ModelSource:
         if missing:
             raise MissingDataError(f"{self.path} has no weights {', '.join(sorted(missing))}")
 
+    def model(self, dtype: Any) -> Any:
+        """The model itself, whole, on the CPU, in eval mode; see ``open``.
+
+        Args:
+            dtype: ``torch.dtype``, or ``"auto"`` for the checkpoint's own.
+
+        Raises:
+            MissingDataError: It cannot be opened, lacks a tensor, or has one too many; names it.
+        """
+        from transformers import AutoModelForCausalLM
+
+        return self.load(CheckedLoading(AutoModelForCausalLM, self), dtype=dtype).eval()
+
     @contextmanager
     def open(self, dtype: Any, device: str = "cpu") -> Iterator[Any]:
         """Load the model for the body of a ``with``, in eval mode, and free it afterwards."""
-        from transformers import AutoModelForCausalLM
-
-        model = self._load(AutoModelForCausalLM, dtype=dtype).to(device).eval()
+        model = self.model(dtype).to(device)
         try:
             yield model
         finally:
@@ -131,3 +211,55 @@ class ModelSource:
             model.to("meta")
             del model
             release_memory()
+
+
+class CheckedLoading:
+    """An auto class of transformers whose models are what their checkpoint says, or are refused.
+
+    transformers fills a missing tensor at random, drops one too many, and loads NaN: all of that would be scored.
+
+    Args:
+        auto_class: Such as ``AutoModelForCausalLM``.
+        source: Of the model, for messages.
+    """
+
+    def __init__(self, auto_class: Any, source: ModelSource) -> None:
+        self.auto_class, self.source = auto_class, source
+        self.__name__ = auto_class.__name__
+
+    def from_pretrained(self, *args: Any, **kwargs: Any) -> Any:
+        """As the auto class's.
+
+        Raises:
+            IncompatiblePairError: The weights are not those of the configuration, or are no numbers; names the tensors.
+        """
+        model, loaded = self.auto_class.from_pretrained(*args, output_loading_info=True, **kwargs)
+        for key, what in _WRONG.items():
+            if names := sorted(t[0] if isinstance(t, tuple | list) else str(t) for t in loaded.get(key) or ()):
+                self._refuse(what, names)
+        if names := [name for name, p in model.named_parameters() if not _finite(p)]:
+            self._refuse("has numbers that are none (NaN or infinite) in", names)
+        return model
+
+    def _refuse(self, what: str, names: list[str]) -> None:
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        raise IncompatiblePairError(
+            f"the model {self.source} {what} {', '.join(names[:3])}{more}. Get the checkpoint anew, or mend its "
+            "config.json."
+        )
+
+
+_WRONG = {
+    "missing_keys": "lacks tensors that its config.json asks for:",
+    "unexpected_keys": "has tensors that its config.json has no place for:",
+    "mismatched_keys": "has tensors of another shape than its config.json asks for:",
+}
+
+
+def _finite(parameter: Any) -> bool:
+    """Whether all are numbers, in one pass and without a copy: the extremes of a tensor with a NaN are NaN."""
+    import torch
+
+    if parameter.is_meta or not parameter.is_floating_point() or not parameter.numel():
+        return True
+    return bool(torch.isfinite(torch.stack(torch.aminmax(parameter.detach()))).all())

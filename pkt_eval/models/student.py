@@ -5,19 +5,26 @@ On disk a student is a folder of formats that people already have tools for:
     pkt_student.json   provenance, and the sha256 of every other file
     adapter/           a PEFT LoRA adapter on the unchanged base (where there is a low-rank edit)
     located/           a safetensors of (block, rows or columns, δ) (where there is a located edit)
+    dense/             a safetensors of δ (where there is a dense edit)
     merged/            an ordinary checkpoint with tokenizer and chat template (``pkt-eval transfer --out``)
 """
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pkt_eval._util.digests import combine_digests, file_digest
 from pkt_eval.errors import MissingDataError, StoreError
-from pkt_eval.models.edits import Edit, LocatedEdit, LowRankEdit
+from pkt_eval.models.beside import Beside
+from pkt_eval.models.edits import DenseEdit, Edit, LocatedEdit, LowRankEdit
+from pkt_eval.models.provenance import Provenance
+from pkt_eval.models.source import ModelSource
 
 MANIFEST = "pkt_student.json"
+LOST = 0.01
+"""Share of an edit (Frobenius) that may be lost by merging; beyond it edits act beside the weights."""
 
 
 @dataclass(frozen=True)
@@ -25,28 +32,52 @@ class Student:
     """What a transfer yields.
 
     Attributes:
-        base: Path or hub name of the model that is edited. It is the student's base, except for ``method=teacher``.
+        base: The model that is edited. It is the student's base, except for ``method=teacher``.
         edits: Weight edits, at most one a parameter.
-        chat_template: Jinja template of the format in which the transfer's data was written, or None for the base's
-        own. provenance: JSON-able record of what decided this student, and of what happened (losses, seconds, memory).
+        chat_template: Jinja template in which the transfer's data was written, or None for the base's own.
+        record: The method's own account of what happened: losses, steps, places; JSON-able.
+        provenance: What decided this student; None until a transfer has made it whole.
     """
 
-    base: str
+    base: ModelSource
     edits: tuple[Edit, ...] = ()
     chat_template: str | None = None
-    provenance: dict[str, Any] = field(default_factory=dict)
+    record: Mapping[str, Any] = field(default_factory=dict)
+    provenance: Provenance | None = None
 
-    @property
-    def needs_float32(self) -> bool:
-        """Whether the edits would round away in 16 bits: located deltas are far below what bfloat16 tells apart."""
-        return any(isinstance(edit, LocatedEdit) for edit in self.edits)
-
-    def apply(self, model: Any) -> None:
-        """Edit a loaded model's weights in place; ``device_map``, dtype and parallel layouts stay as they are.
+    def lost(self, model: Any) -> float:
+        """Share of the edits (Frobenius) that merging into a model's weights would round away.
 
         Raises:
             StoreError: The model lacks a parameter that is to be edited.
         """
+        lost = size = 0.0
+        for edit, parameter in self._places(model):
+            one, whole = edit.lost(parameter)
+            lost, size = lost + one, size + whole
+        return float((lost / size) ** 0.5) if size else 0.0
+
+    def apply(self, model: Any) -> None:
+        """Merge the edits into a loaded model's weights; ``device_map``, dtype and parallel layouts stay as they are.
+
+        Raises:
+            StoreError: The model lacks a parameter that is to be edited.
+        """
+        for edit, parameter in self._places(model):
+            edit.apply(parameter)
+
+    def attach(self, model: Any) -> Beside:
+        """Put the edits beside a loaded model's weights, which stay as they are.
+
+        Returns:
+            The edits in force; ``remove`` ends them.
+
+        Raises:
+            StoreError: The model lacks a parameter that is to be edited.
+        """
+        return Beside(model, self.edits)
+
+    def _places(self, model: Any) -> list[tuple[Edit, Any]]:
         parameters = dict(model.named_parameters())
         for edit in self.edits:
             if edit.name not in parameters:
@@ -56,7 +87,7 @@ class Student:
                     f"{edit.name} is offloaded and cannot be edited in place: write the merged student by "
                     "`pkt-eval transfer … --out DIR`, and evaluate it as student=DIR"
                 )
-            edit.apply(parameters[edit.name])
+        return [(edit, parameters[edit.name]) for edit in self.edits]
 
     def weights_digest(self) -> str:
         """sha256 of the edits' names and values: two students with equal digests are the same model."""
@@ -74,28 +105,31 @@ class Student:
 
         Args:
             folder: Where to.
-            merged: Also write the whole edited checkpoint, loading the base for it.
+            merged: Also write the whole edited checkpoint, loading the base for it: in the base's own dtype, or in
+                float32 where that one would lose over a hundredth of the edits.
         """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         if low_rank := [e for e in self.edits if isinstance(e, LowRankEdit)]:
             _save_adapter(self.base, low_rank, folder / "adapter")
-        if located := [e for e in self.edits if isinstance(e, LocatedEdit)]:
-            _save_located(located, folder / "located")
-        if merged:
-            _save_merged(self, folder / "merged")
-        files = sorted(f for f in folder.rglob("*") if f.is_file() and f.name != MANIFEST)
-        manifest = {
-            "base": self.base,
+        for kind, room in ((LocatedEdit, "located"), (DenseEdit, "dense")):
+            if edits := [e for e in self.edits if isinstance(e, kind)]:
+                _save_tensors(edits, folder / room)
+        manifest: dict[str, Any] = {
+            "base": self.base.to_json(),
             "chat_template": self.chat_template,
-            "provenance": self.provenance,
-            "files": {f.relative_to(folder).as_posix(): file_digest(f) for f in files},
+            "provenance": self.provenance.to_json() if self.provenance else None,
+            "record": None if self.provenance else dict(self.record),
         }
+        if merged:
+            manifest["merged"] = _save_merged(self, folder / "merged")
+        files = sorted(f for f in folder.rglob("*") if f.is_file() and f.name != MANIFEST)
+        manifest["files"] = {f.relative_to(folder).as_posix(): file_digest(f) for f in files}
         (folder / MANIFEST).write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n")
 
 
 def load_student(folder: Path | str) -> Student:
-    """Read a saved student back, checking every file against its sha256.
+    """Read a saved student back, checking every file against its sha256. Files that are not listed are not read.
 
     Raises:
         MissingDataError: There is no student in the folder.
@@ -108,11 +142,17 @@ def load_student(folder: Path | str) -> Student:
         if not path.is_file() or file_digest(path) != digest:
             raise StoreError(f"{path} is {'altered or truncated' if path.is_file() else 'missing'}")
     edits: tuple[Edit, ...] = ()
-    if (folder / "adapter").is_dir():
-        edits += _load_adapter(folder / "adapter")
-    if (folder / "located").is_dir():
-        edits += _load_located(folder / "located")
-    return Student(manifest["base"], edits, manifest["chat_template"], manifest["provenance"])
+    for name, load in _READERS.items():
+        if name in manifest["files"]:
+            edits += load(folder / name)
+    provenance = Provenance.from_json(manifest["provenance"]) if manifest["provenance"] is not None else None
+    return Student(
+        ModelSource.from_json(manifest["base"]),
+        edits,
+        manifest["chat_template"],
+        provenance.record if provenance else manifest.get("record") or {},
+        provenance,
+    )
 
 
 def read_manifest(folder: Path | str) -> dict[str, Any]:
@@ -133,7 +173,7 @@ def read_manifest(folder: Path | str) -> dict[str, Any]:
     return manifest
 
 
-def _save_adapter(base: str, edits: list[LowRankEdit], folder: Path) -> None:
+def _save_adapter(base: ModelSource, edits: list[LowRankEdit], folder: Path) -> None:
     from peft import LoraConfig
     from safetensors.torch import save_file
 
@@ -149,7 +189,8 @@ def _save_adapter(base: str, edits: list[LowRankEdit], folder: Path) -> None:
         lora_dropout=0.0,
         bias="none",
         task_type="CAUSAL_LM",
-        base_model_name_or_path=base,
+        base_model_name_or_path=base.path,
+        revision=base.revision,
         inference_mode=True,
     )
     folder.mkdir(parents=True, exist_ok=True)
@@ -162,10 +203,10 @@ def _save_adapter(base: str, edits: list[LowRankEdit], folder: Path) -> None:
     save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
 
 
-def _load_adapter(folder: Path) -> tuple[LowRankEdit, ...]:
+def _load_adapter(path: Path) -> tuple[LowRankEdit, ...]:
     from safetensors.torch import load_file
 
-    tensors = load_file(folder / "adapter_model.safetensors")
+    tensors = load_file(path)
     modules = sorted(k.removesuffix(".lora_A.weight") for k in tensors if k.endswith(".lora_A.weight"))
     return tuple(
         LowRankEdit(
@@ -177,7 +218,7 @@ def _load_adapter(folder: Path) -> tuple[LowRankEdit, ...]:
     )
 
 
-def _save_located(edits: list[LocatedEdit], folder: Path) -> None:
+def _save_tensors(edits: Sequence[Edit], folder: Path) -> None:
     from safetensors.torch import save_file
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -185,25 +226,44 @@ def _save_located(edits: list[LocatedEdit], folder: Path) -> None:
     save_file(tensors, folder / "edits.safetensors", metadata={"format": "pt"})
 
 
-def _load_located(folder: Path) -> tuple[LocatedEdit, ...]:
+def _load_located(path: Path) -> tuple[LocatedEdit, ...]:
     from safetensors.torch import load_file
 
-    tensors = load_file(folder / "edits.safetensors")
+    tensors = load_file(path)
     places = sorted(key for key in tensors if not key.endswith(".delta"))
     named = [(key, *key.rsplit(".", 1)) for key in places]
     return tuple(LocatedEdit(name, axis, tensors[key], tensors[f"{name}.delta"]) for key, name, axis in named)
 
 
-def _save_merged(student: Student, folder: Path) -> None:
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+def _load_dense(path: Path) -> tuple[DenseEdit, ...]:
+    from safetensors.torch import load_file
 
-    dtype = "float32" if student.needs_float32 else "auto"
-    model = AutoModelForCausalLM.from_pretrained(student.base, dtype=dtype)
+    return tuple(DenseEdit(key.removesuffix(".dense"), delta) for key, delta in sorted(load_file(path).items()))
+
+
+_READERS = {
+    "adapter/adapter_model.safetensors": _load_adapter,
+    "located/edits.safetensors": _load_located,
+    "dense/edits.safetensors": _load_dense,
+}
+
+
+def _save_merged(student: Student, folder: Path) -> dict[str, Any]:
+    """Write the merged checkpoint; returns its dtype and how much of the edits it holds."""
+    import torch
+
+    model = student.base.model("auto")
+    lost = student.lost(model)
+    if lost > LOST and model.dtype != torch.float32:
+        model = student.base.model(torch.float32)
+        lost = student.lost(model)
     student.apply(model)
     model.save_pretrained(folder)
-    tokenizer = AutoTokenizer.from_pretrained(student.base)
+    tokenizer = student.base.tokenizer
     set_chat_template(tokenizer, student.chat_template)
     tokenizer.save_pretrained(folder)
+    # A share below what float32 tells apart would differ from processor to processor.
+    return {"dtype": str(model.dtype).removeprefix("torch."), "edit_held": round(1 - lost, 6)}
 
 
 def set_chat_template(tokenizer: Any, template: str | None) -> None:

@@ -91,7 +91,7 @@ def _show_plan(planned: "Run", console: Console) -> None:
     for cell in planned.cells:
         status = planned.board[cell]
         state = {"kept": "finished", "failed": status.reason}.get(status.state, "to do")
-        shown.add_row(cell.name, state, there.get(cell.learner.name, ""), cell.learner.base)
+        shown.add_row(cell.name, state, there.get(cell.learner.name, ""), str(cell.learner.base))
     console.print(shown)
     to_make = [student for student in learners(left) if there[student.name] == "to make"]
     bases = len({s.base for s in students})

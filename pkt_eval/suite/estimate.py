@@ -18,14 +18,15 @@ from pkt_eval.suite.plan import Cell, Learner
 from pkt_eval.suite.schema import Suite
 from pkt_eval.transfer.recipe import Recipe
 from pkt_eval.transfer.store import Store
+from pkt_eval.transfer.transfer import Transfer
 
 
-def remember(task: str, base: str, device: str, counts: dict[str, dict[str, int]], seconds: float) -> None:
+def remember(task: str, base: ModelSource, device: str, counts: dict[str, dict[str, int]], seconds: float) -> None:
     """Keep what a cell took; a store that cannot be written is no reason for a cell to fail.
 
     Args:
         task: Of the cell.
-        base: Folder or hub name.
+        base: Of the student.
         device: Where it was evaluated.
         counts: lm-eval's ``n-samples``: for each task of a group, ``original`` and ``effective`` items.
         seconds: From the first request to the last file.
@@ -52,18 +53,10 @@ def evaluation(cell: Cell, device: str, limit: int | None) -> float | None:
 
 def transfer(recipe: Recipe, device: str) -> float | None:
     """Seconds of the slowest stored transfer that differs in nothing but seed and versions; None if there is none."""
-    pair, entry = recipe.pair(device), recipe.entry
-    splits = recipe.task_splits(recipe.transfer_task)
-    like: dict[str, Any] = {
-        "method": recipe.method,
-        "transfer_task": splits.benchmark,
-        "student_digest": pair.student.digest,
-        "config": entry.configure(recipe.options, recipe.seed).config.model_dump(mode="json"),
-        "split_sizes": splits.sizes,
-        "device": device.split(":")[0],
-    }
-    if "teacher" in entry.uses:
-        like["teacher_digest"] = pair.teacher.digest
+    wanted = Transfer(recipe, device)
+    alike = ("method", "transfer_task", "student_digest", "teacher_digest", "config", "device")
+    like = {name: wanted.identity[name] for name in alike if name in wanted.identity}
+    like["split_sizes"] = wanted.splits.sizes if wanted.splits else None
     found = []
     for path in (Store().root / "students").glob(f"*/{MANIFEST}"):
         try:
@@ -101,9 +94,9 @@ def estimate(suite: Suite, cells: Sequence[Cell], to_make: Sequence[Learner], de
     return said or "Nothing is left to do"
 
 
-def _key(task: str, base: str, device: str) -> dict[str, str]:
+def _key(task: str, base: ModelSource, device: str) -> dict[str, str]:
     kind = device.split(":")[0]
-    return {"task": task, "base": ModelSource(base).digest, "device": kind, "machine": platform.node()}
+    return {"task": task, "base": base.digest, "device": kind, "machine": platform.node()}
 
 
 def _times() -> Path:

@@ -142,7 +142,7 @@ def evaluate_cell(
     add_tokenizer_info(results, lm)
     record = _write(folder, tracker, results, identity, time.time() - start)
     if anew:  # else it took less than it takes
-        remember(task, lm.pretrained, str(lm.device), results["n-samples"], record["seconds"])
+        remember(task, lm.source, str(lm.device), results["n-samples"], record["seconds"])
     return record
 
 

@@ -11,7 +11,7 @@ from pkt_eval.data.records import kind
 from pkt_eval.data.sources import SPLITS, has_split, load_rows
 from pkt_eval.suite.plan import Cell
 from pkt_eval.suite.schema import Suite
-from pkt_eval.transfer.recipe import fingerprint, versions
+from pkt_eval.transfer.transfer import Transfer, versions
 
 
 class Identities:
@@ -32,9 +32,7 @@ class Identities:
             self.device = "cuda" if suite.ray.num_gpus else "cpu"
         else:
             self.device = suite.device or default_device()
-        self.dtype: str = suite.dtype
-        if suite.dtype == "auto" and any(cell.learner.recipe.entry.cls.needs_float32 for cell in cells):
-            self.dtype = "float32"
+        self.dtype = suite.dtype
         self._rows: dict[str, str] = {}
         self._students: dict[str, str] = {}
         self._found: dict[str, dict[str, Any]] = {}
@@ -60,7 +58,7 @@ class Identities:
         """Fingerprint of the cell's student."""
         learner = cell.learner
         if learner.name not in self._students:
-            self._students[learner.name] = fingerprint(learner.recipe, self.device)
+            self._students[learner.name] = Transfer(learner.recipe, self.device).fingerprint
         return self._students[learner.name]
 
     def _rows_of(self, benchmark: str) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pkt_eval._util.devices import release_memory
 from pkt_eval._util.progress import Progress
+from pkt_eval.models.source import ModelSource
 from pkt_eval.models.student import MANIFEST
 from pkt_eval.suite.evaluate import evaluate_cell
 from pkt_eval.suite.identity import Identities
@@ -16,6 +17,7 @@ from pkt_eval.suite.state import Board
 from pkt_eval.suite.workers import Workers
 from pkt_eval.transfer.processes import student_of
 from pkt_eval.transfer.store import Store
+from pkt_eval.transfer.transfer import Transfer
 
 
 class Local:
@@ -37,7 +39,7 @@ class Local:
         # First all transfers: no two big models are ever in memory at once.
         for student in learners(left):
             self._transfer(student, [cell for cell in left if cell.learner == student])
-        bases: dict[str, list[Cell]] = {}
+        bases: dict[ModelSource, list[Cell]] = {}
         for cell in self.board.waiting(left):
             bases.setdefault(cell.learner.base, []).append(cell)
         for base, of_base in bases.items():
@@ -50,22 +52,21 @@ class Local:
         with self._timed(of):
             self.board.set(of, "transfer")
             try:
-                student_of(student.recipe, self.identities.device, Progress(enabled=False))
+                student_of(Transfer(student.recipe, self.identities.device), Progress(enabled=False))
                 self.board.set(of, "waiting")
             except Exception as error:
                 self.board.fail(of, error)
             release_memory()
 
-    def _evaluate(self, base: str, of: list[Cell]) -> None:
+    def _evaluate(self, base: ModelSource, of: list[Cell]) -> None:
         """The cells of one base, which is loaded once."""
         self.board.set(of, "loading")
         recipe = of[0].learner.recipe
         try:
             self.workers.load(
                 {
-                    "pretrained": base,
-                    "revision": recipe.revision if base == recipe.pretrained else "main",
-                    "trust_remote_code": recipe.trust_remote_code,
+                    "pretrained": base.path,
+                    **base.arguments,
                     "chat_format": recipe.chat_format,
                     "batch_size": max(map(self.suite.batch, self.suite.benchmarks)),  # a cell's own may be smaller
                     "device": self.identities.device,

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pkt_eval.methods.base import get_method
+from pkt_eval.models.source import ModelSource
 from pkt_eval.suite.schema import Entry, Suite
 from pkt_eval.transfer.recipe import FIELDS, Recipe, make_recipe
 
@@ -27,9 +28,9 @@ class Learner:
     recipe: Recipe
 
     @property
-    def base(self) -> str:
+    def base(self) -> ModelSource:
         """The model that its edits are for."""
-        return self.recipe.teacher if self.recipe.method == "teacher" else self.recipe.pretrained
+        return self.recipe.base_source
 
 
 @dataclass(frozen=True)

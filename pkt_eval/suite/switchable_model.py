@@ -8,6 +8,7 @@ from pkt_eval._util.progress import Progress
 from pkt_eval.errors import ConfigError
 from pkt_eval.transfer.processes import student_of
 from pkt_eval.transfer.recipe import Recipe
+from pkt_eval.transfer.transfer import Transfer
 
 
 class SwitchableModel:
@@ -38,7 +39,7 @@ class SwitchableModel:
         """
         if self.lm is None:
             raise ConfigError("load the base of the student first")
-        self.lm.become(student_of(recipe, device, Progress(enabled=False)))
+        self.lm.become(student_of(Transfer(recipe, device), Progress(enabled=False)))
 
     def answer(self, kind: str, batch: list[Any]) -> list[Any]:
         """Answers to a batch of lm-eval's requests, of one kind (the name of the model's method)."""

@@ -10,9 +10,9 @@ from datetime import timedelta
 
 from pkt_eval._util.progress import Progress
 from pkt_eval._util.quiet import quiet
-from pkt_eval.models.student import MANIFEST, Student
-from pkt_eval.transfer.recipe import Recipe, fingerprint, make_student
-from pkt_eval.transfer.store import Store
+from pkt_eval.models.student import Student
+from pkt_eval.transfer.recipe import Recipe
+from pkt_eval.transfer.transfer import Transfer
 
 _LAUNCHERS = ("ACCELERATE_", "TORCHELASTIC_", "MASTER_", "GROUP_", "ROLE_")
 _RANK = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE")
@@ -37,24 +37,22 @@ def join() -> None:
     PartialState(cpu=not torch.cuda.is_available(), timeout=timedelta(weeks=52))
 
 
-def student_of(recipe: Recipe, device: str, progress: Progress | None = None) -> Student:
-    """``make_student`` for a process that may be one of several.
+def student_of(transfer: Transfer, progress: Progress | None = None) -> Student:
+    """``Transfer.make`` for a process that may be one of several.
 
     Args:
-        recipe: As from ``make_recipe``.
-        device: Where the transfer computes.
+        transfer: Of the student.
         progress: Default: bars on stderr.
     """
-    kept = "data" not in recipe.entry.uses or (Store().path(fingerprint(recipe, device)) / MANIFEST).exists()
-    if world() > 1 and not kept:
+    if world() > 1 and not transfer.done:
         from concurrent.futures import ProcessPoolExecutor
         from multiprocessing import get_context
 
         shown = progress is None or progress.enabled
         with ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=_forget_ranks) as child:
             level = logging.getLogger("pkt_eval").getEffectiveLevel()
-            child.submit(_make, recipe, device, shown and rank() == 0, level).result()
-    return make_student(recipe, device=device, progress=progress)
+            child.submit(_make, transfer.recipe, transfer.device, shown and rank() == 0, level).result()
+    return transfer.make(progress)
 
 
 def _forget_ranks() -> None:
@@ -68,4 +66,4 @@ def _make(recipe: Recipe, device: str, shown: bool, level: int) -> None:
     log = logging.getLogger("pkt_eval")  # whichever process makes the student says so
     log.addHandler(logging.StreamHandler())
     log.setLevel(level)
-    make_student(recipe, device=device, progress=Progress(enabled=shown))
+    Transfer(recipe, device).make(Progress(enabled=shown))

@@ -10,7 +10,8 @@ from pkt_eval.methods.base import get_method, methods
 from pkt_eval.methods.lora import principal_start
 from pkt_eval.methods.seeking import next_task
 from pkt_eval.models import blocks
-from pkt_eval.transfer.recipe import make_recipe, make_student
+from pkt_eval.transfer.recipe import make_recipe
+from pkt_eval.transfer.transfer import make_student
 from pkt_eval.tune.config import FinetuneConfig
 
 QUIET = Progress(enabled=False)
@@ -37,7 +38,7 @@ def test_a_student_starts_as_vanilla_and_moves_when_trained(method, tiny, small)
     torch.testing.assert_close(logits(base, untrained), logits(base), rtol=0, atol=1e-4)
     trained = student_of(**words)
     assert (logits(base, trained) - logits(base)).abs().max() > 1e-4
-    before, after = trained.provenance["record"]["training"]["tried"][0]["validation_loss"]
+    before, after = trained.provenance.record["training"]["tried"][0]["validation_loss"]
     assert after != before
 
 
@@ -69,7 +70,7 @@ def test_the_same_seed_gives_the_same_student_and_another_seed_another(method, t
     for run, seed in enumerate((0, 0, 1)):
         monkeypatch.setenv("PKT_EVAL_STORE", str(tmp_path / str(run)))
         student = student_of(teacher=teacher, pretrained=base, method=method, seed=seed, **small)
-        digests.append((student.provenance["fingerprint"], student.provenance["weights_digest"]))
+        digests.append((student.provenance.fingerprint, student.provenance.weights_digest))
     assert digests[0] == digests[1]
     assert digests[0][0] != digests[2][0] and digests[0][1] != digests[2][1]
 
@@ -83,7 +84,7 @@ def test_teacher_equal_to_student_and_full_rank_recover_the_block(tiny, small):
     for edit in student.edits:
         frozen = -(edit.B[:, 32:] @ edit.A[32:])  # the start that was subtracted
         torch.testing.assert_close(-frozen, -model.get_parameter(edit.name).detach(), rtol=0, atol=1e-5)
-    record = student.provenance["record"]["blocks"]
+    record = student.provenance.record["blocks"]
     assert record["teacher_layers"] == [0, 1, 2]
     assert set(map(tuple, record["layer_row_column"].values())) == {(0, 0, 0), (1, 0, 0), (2, 0, 0)}
 
@@ -92,7 +93,7 @@ def test_seeking_takes_the_block_it_records(tiny, small):
     teacher, base = tiny("qwen2")
     student = student_of(teacher=teacher, pretrained=base, method="seeking", **{**small, "max_steps": 0})
     theirs = AutoModelForCausalLM.from_pretrained(teacher, dtype=torch.float32)
-    places = student.provenance["record"]["blocks"]["layer_row_column"]
+    places = student.provenance.record["blocks"]["layer_row_column"]
     for edit in student.edits:
         layer, row, column = places[edit.name]
         block = next(b for b in blocks.BLOCKS if f"{b}_proj" in edit.name)
@@ -115,7 +116,7 @@ def test_self_takes_the_students_own_block_and_random_takes_it_from_elsewhere(ti
         torch.testing.assert_close(edit.B[:, :4] @ edit.A[:4], (U[:, :4] * S[:4]) @ Vh[:4], rtol=0, atol=2e-4)
     words = dict(teacher=teacher, pretrained=base, **{**small, "max_steps": 0})
     random, sought = (
-        student_of(method=m, **words).provenance["record"]["blocks"]["layer_row_column"]
+        student_of(method=m, **words).provenance.record["blocks"]["layer_row_column"]
         for m in ("seeking_random", "seeking")
     )
     assert random.keys() == sought.keys() and random != sought
@@ -136,13 +137,13 @@ def test_pissa_starts_where_pefts_own_does(tiny):
 def test_several_learning_rates_and_validation_chooses(tiny, small):
     _, base = tiny()
     words = {**small, "learning_rate": "1e-6+1e-2"}
-    training = student_of(pretrained=base, method="lora", **words).provenance["record"]["training"]
+    training = student_of(pretrained=base, method="lora", **words).provenance.record["training"]
     best = min(training["tried"], key=lambda t: t["validation_loss"][1])
     assert [t["learning_rate"] for t in training["tried"]] == [1e-6, 1e-2]
     assert training["learning_rate"] == best["learning_rate"]
     single = student_of(pretrained=base, method="lora", **{**small, "learning_rate": training["learning_rate"]})
     both = student_of(pretrained=base, method="lora", **words)
-    assert single.provenance["weights_digest"] == both.provenance["weights_digest"]
+    assert single.provenance.weights_digest == both.provenance.weights_digest
 
 
 def test_one_optimizer_step_of_lora_is_adamws(tiny, small):
@@ -158,7 +159,7 @@ def test_vanilla_and_teacher_edit_nothing(tiny):
     teacher, base = tiny()
     vanilla = student_of(teacher=teacher, pretrained=base, method="vanilla")
     itself = student_of(teacher=teacher, pretrained=base, method="teacher")
-    assert (vanilla.base, itself.base) == (base, teacher)
+    assert (vanilla.base.path, itself.base.path) == (base, teacher)
     assert not vanilla.edits and not itself.edits
 
 

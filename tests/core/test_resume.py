@@ -12,8 +12,10 @@ import pytest
 
 from pkt_eval._util.progress import Progress
 from pkt_eval.align import loop
-from pkt_eval.transfer.recipe import make_recipe, make_student
+from pkt_eval.models.provenance import Provenance
+from pkt_eval.transfer.recipe import make_recipe
 from pkt_eval.transfer.store import Store
+from pkt_eval.transfer.transfer import make_student
 from pkt_eval.tune import training
 
 # Three steps an epoch, so that the interruption is in the second.
@@ -36,7 +38,7 @@ def undisturbed(tmp_path_factory):
 
 
 def training_of(student):
-    return student.provenance["record"]["training"]
+    return student.provenance.record["training"]
 
 
 def spent(store):
@@ -46,9 +48,9 @@ def spent(store):
 
 def assert_cost_is_of_both(provenance, before):
     """What an interrupted process spent counts: stages that are not done again, and part of the one that goes on."""
-    seconds = provenance["seconds"]
+    seconds = provenance.seconds
     assert {n: t for n, t in seconds.items() if t < before["seconds"].get(n, 0.0)} == {}
-    assert provenance["peak_memory_bytes"] >= before["peak_memory_bytes"] > 0
+    assert provenance.peak_memory_bytes >= before["peak_memory_bytes"] > 0
 
 
 @pytest.mark.parametrize("passes", [9, 21])
@@ -80,7 +82,7 @@ def test_an_interrupted_fine_tune_goes_on(undisturbed, tmp_path, monkeypatch, pa
     first = len(done)
     student = make_student(make_recipe(OPTIONS), store=store)
     assert_cost_is_of_both(student.provenance, before)
-    assert student.provenance["seconds"]["finetune"] > before["seconds"]["finetune"]
+    assert student.provenance.seconds["finetune"] > before["seconds"]["finetune"]
     assert student.weights_digest() == undisturbed.weights_digest()
     assert training_of(student)["tried"] == training_of(undisturbed)["tried"]
     # Nothing is left, and less was done than all over again: two trainings of 18 passes and 2 validations.
@@ -114,7 +116,7 @@ def test_a_killed_fine_tune_goes_on(undisturbed, tmp_path, seen):
     assert found.returncode == 0, found.stderr[-3000:]
     assert found.stdout.split()[-1] == undisturbed.weights_digest()
     (manifest,) = tmp_path.glob("students/*/pkt_student.json")
-    assert_cost_is_of_both(json.loads(manifest.read_text())["provenance"], before)
+    assert_cost_is_of_both(Provenance.from_json(json.loads(manifest.read_text())["provenance"]), before)
 
 
 def test_an_interrupted_alignment_goes_on_after_its_last_step(tmp_path, monkeypatch):
@@ -149,7 +151,7 @@ def test_an_interrupted_alignment_goes_on_after_its_last_step(tmp_path, monkeypa
     assert_cost_is_of_both(student.provenance, before)
     assert len(taken) == 3 + 2, "two steps were kept"
     assert student.weights_digest() == whole.weights_digest()
-    assert student.provenance["record"]["alignment"] == whole.provenance["record"]["alignment"]
+    assert student.provenance.record["alignment"] == whole.provenance.record["alignment"]
     assert not list((tmp_path / "broken" / "unfinished").glob("*"))
 
 

@@ -9,6 +9,7 @@ import torch
 
 from pkt_eval.errors import StoreError
 from pkt_eval.models.edits import LowRankEdit
+from pkt_eval.models.source import ModelSource
 from pkt_eval.models.student import Student
 from pkt_eval.transfer.store import Store
 
@@ -23,7 +24,7 @@ class Builder:
 
     def __call__(self) -> Student:
         self.times += 1
-        return Student("base", (EDIT,), None, {"built": self.times})
+        return Student(ModelSource("base"), (EDIT,), record={"built": self.times})
 
 
 def test_a_student_is_built_once_and_then_loaded(tmp_path):
@@ -31,7 +32,7 @@ def test_a_student_is_built_once_and_then_loaded(tmp_path):
     first, second = (store.get_or_build("f" * 64, build) for _ in range(2))
     assert build.times == 1
     assert first.weights_digest() == second.weights_digest()
-    assert store.get_or_build("e" * 64, build).provenance == {"built": 2}
+    assert store.get_or_build("e" * 64, build).record == {"built": 2}
 
 
 @pytest.mark.parametrize("harm", [lambda b: b[:-3], lambda b: b[:-1] + bytes([b[-1] ^ 1]), lambda b: b""])
@@ -71,13 +72,14 @@ CHILD = """
 import sys, time
 from pathlib import Path
 from pkt_eval.transfer.store import Store
+from pkt_eval.models.source import ModelSource
 from pkt_eval.models.student import Student
 def build():
     with open(Path(sys.argv[1]) / "built", "a") as f:
         f.write("x")
     time.sleep(1)
-    return Student("base", (), None, {"by": "one of them"})
-print(Store(sys.argv[1]).get_or_build("f" * 64, build).provenance["by"])
+    return Student(ModelSource("base"), record={"by": "one of them"})
+print(Store(sys.argv[1]).get_or_build("f" * 64, build).record["by"])
 """
 
 

@@ -10,6 +10,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from pkt_eval.errors import ConfigError, MissingDataError, StoreError
 from pkt_eval.models import blocks
 from pkt_eval.models.edits import LowRankEdit
+from pkt_eval.models.provenance import Provenance
+from pkt_eval.models.source import ModelSource
 from pkt_eval.models.student import MANIFEST, Student, load_student
 
 
@@ -26,7 +28,8 @@ def some_student(base: str, *, ranks=(3, 5)) -> Student:
         out, into = model.get_parameter(blocks.weight_name(block, layer)).shape
         B, A = (torch.randn(*s, generator=generator) * 0.1 for s in ((out, rank), (rank, into)))
         edits.append(LowRankEdit(blocks.weight_name(block, layer), B, A))
-    return Student(base, tuple(edits), "{{ messages[0]['content'] }}", {"method": "made by hand"})
+    made = Provenance("made by hand")
+    return Student(ModelSource(base), tuple(edits), "{{ messages[0]['content'] }}", provenance=made)
 
 
 @pytest.fixture(params=blocks.FAMILIES)

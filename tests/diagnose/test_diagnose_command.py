@@ -18,8 +18,9 @@ from pkt_eval.diagnose.activations import KINDS
 from pkt_eval.diagnose.command import diagnose
 from pkt_eval.diagnose.report import markdown
 from pkt_eval.errors import ConfigError
-from pkt_eval.transfer.recipe import make_recipe, make_student
+from pkt_eval.transfer.recipe import make_recipe
 from pkt_eval.transfer.store import Store
+from pkt_eval.transfer.transfer import make_student
 
 TASKS = ("nano_gsm8k", "nano_mbpp")
 
@@ -38,7 +39,7 @@ def transfer(store: Path, method: str, small: dict, **changes) -> str:
     """A small nano student in a store; the folder in which it lies there."""
     recipe = make_recipe({"method": method, **small, **changes})
     student = make_student(recipe, store=Store(store), progress=Progress(False))
-    return str(Store(store).path(student.provenance["fingerprint"]))
+    return str(Store(store).path(student.provenance.fingerprint))
 
 
 LATEN = {"rank": None, "alpha": None, "max_steps": None, "train_batch_size": None, "steps": 2, "samples_per_step": 3}

@@ -13,6 +13,8 @@ from pkt_eval.errors import ConfigError
 from pkt_eval.extract import truncated_svd
 from pkt_eval.methods.lora import principal_start
 from pkt_eval.models.edits import LocatedEdit, LowRankEdit
+from pkt_eval.models.provenance import Provenance
+from pkt_eval.models.source import ModelSource
 from pkt_eval.models.student import Student
 
 NAME = "model.layers.1.mlp.up_proj.weight"
@@ -23,7 +25,7 @@ def random(*shape: int, seed: int) -> torch.Tensor:
 
 
 def look(edit, W: torch.Tensor, rank: int | None = 4) -> dict[str, float]:
-    student = Student("base", (edit,), provenance={"config": {"rank": rank}})
+    student = Student(ModelSource("base"), (edit,), provenance=Provenance("lora", config={"rank": rank}))
     found = examine(student, lambda name: W, 2, Progress(False), "")
     assert found.blocks == ("up",)
     assert all(t[0].isnan().all() for t in found.values.values())  # layer 0 has no edit
@@ -127,7 +129,10 @@ def test_the_halves_of_an_edit_are_told_by_the_rank():
 
 
 def made(method="seeking", task="gsm8k", fingerprint="0") -> Student:
-    return Student("base", provenance={"method": method, "transfer_task": task, "fingerprint": fingerprint * 64})
+    return Student(
+        ModelSource("base"),
+        provenance=Provenance(method, transfer_task=task, fingerprint=fingerprint * 64),
+    )
 
 
 def test_labels_are_short_and_distinct():

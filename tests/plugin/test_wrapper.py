@@ -17,7 +17,8 @@ from pkt_eval.cli import app
 from pkt_eval.code.pool import Pool
 from pkt_eval.errors import ConfigError
 from pkt_eval.model_wrappers.student import PKTLoRA, PKTPostPKT, PKTStudent, PKTVanilla
-from pkt_eval.transfer.recipe import make_recipe, make_student
+from pkt_eval.transfer.recipe import make_recipe
+from pkt_eval.transfer.transfer import make_student
 
 CPU = dict(device="cpu", batch_size=8)
 
@@ -84,15 +85,15 @@ def test_the_loaded_model_is_the_student(small):
     lm = PKTPostPKT(**CPU, **small)
     assert isinstance(lm, HFLM)
     student = make_student(make_recipe({"method": "seeking", **small}))  # from the store
-    assert student.provenance["fingerprint"] == lm.student.provenance["fingerprint"]
-    reference = HFLM(pretrained=student.base, dtype="float32", **CPU)
+    assert student.provenance.fingerprint == lm.student.provenance.fingerprint
+    reference = HFLM(pretrained=student.base.path, dtype="float32", **CPU)
     assert ask(reference) != ask(lm)
     student.apply(reference.model)
     assert ask(reference) == ask(lm)
 
 
 def test_shorthands_and_mistakes(small):
-    assert PKTVanilla(**CPU).student.provenance["method"] == "vanilla"
+    assert PKTVanilla(**CPU).student.provenance.method == "vanilla"
     for words, message in [
         (dict(teacher="x", pretrained="y"), "method= is not"),
         (dict(method="seeking", transfer_task="nano_gsm8k", ranks=4), r"ranks= did you mean 'rank'"),
@@ -119,7 +120,7 @@ def test_transfer_writes_what_student_and_hf_evaluate_alike(small, tmp_path):
     torch.testing.assert_close(torch.tensor(ask(saved)), torch.tensor(ask(live)), rtol=0, atol=5e-2)
     assert ask(saved) == ask(hf)
     assert saved.tokenizer.chat_template == live.tokenizer.chat_template == hf.tokenizer.chat_template
-    assert saved.student.provenance["fingerprint"] == live.student.provenance["fingerprint"]
+    assert saved.student.provenance.fingerprint == live.student.provenance.fingerprint
     again = CliRunner().invoke(app, ["transfer", "method=seeking", *words, "--out", str(out)])
     assert isinstance(again.exception, ConfigError) and "not empty" in str(again.exception)
 

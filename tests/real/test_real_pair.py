@@ -9,7 +9,8 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from pkt_eval._util.progress import Progress
-from pkt_eval.transfer.recipe import make_recipe, make_student
+from pkt_eval.transfer.recipe import make_recipe
+from pkt_eval.transfer.transfer import make_student
 
 MODELS = Path(os.environ.get("PKT_EVAL_MODELS", "/nonexistent"))
 TEACHER, STUDENT = (str(MODELS / name) for name in ("qwen-1.5b", "qwen-0.5b"))

@@ -1,0 +1,43 @@
+"""Arguments of lm-eval's ``hf``: which of them may change an answer, and what they stand for.
+
+What is not known to be harmless counts: an adapter (``peft=``), a quantisation, another tokenizer make another model of
+the same ``pretrained=``, whose answers must neither be served from a cache nor be called vanilla.
+"""
+
+import inspect
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lm_eval.models.huggingface import HFLM
+
+from pkt_eval._util.digests import combine_digests, file_digest
+
+NAMES = frozenset(inspect.signature(HFLM.__init__).parameters) - {"self", "kwargs"}
+
+#: Where and how fast it is computed; and what is recorded by what it led to (the dtype, the length, the revision).
+_HARMLESS = frozenset(
+    "pretrained revision device dtype batch_size max_batch_size parallelize max_memory_per_gpu max_cpu_memory "
+    "offload_folder device_map gpus logits_cache trust_remote_code max_length truncation add_bos_token think_end_token "
+    "enable_thinking chat_template_args".split()
+)
+
+
+def telling(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Those that may change an answer, and differ from what ``hf`` does without them."""
+    defaults = {name: p.default for name, p in inspect.signature(HFLM.__init__).parameters.items()}
+    given = {k: v for k, v in arguments.items() if k not in _HARMLESS and v is not None}
+    plain = {k: v if isinstance(v, str | int | float | bool) else repr(v) for k, v in given.items()}
+    return {k: v for k, v in plain.items() if v != defaults.get(k)}
+
+
+def digest(arguments: Mapping[str, Any]) -> str:
+    """sha256 of telling arguments; a folder or file that one names counts by its content."""
+    return combine_digests({name: _content(value) for name, value in arguments.items()})
+
+
+def _content(value: Any) -> Any:
+    path = Path(value) if isinstance(value, str) and value else None
+    if path and path.is_dir():
+        return {f.relative_to(path).as_posix(): file_digest(f) for f in sorted(path.rglob("*")) if f.is_file()}
+    return file_digest(path) if path and path.is_file() else value

@@ -1,0 +1,129 @@
+"""Provenance: what decided a student and what happened while it was made, as a versioned type.
+
+It is written into a student's manifest and, under ``config.pkt``, into lm-eval's results JSON. What is on disk is flat
+JSON; nobody but this file reads it by name.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from pkt_eval.errors import StoreError
+
+VERSION = 2
+"""1 had no version; 2 records revisions and the method's own source."""
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """How a student came to be. What a method has no use for is None.
+
+    Attributes:
+        method: As registered.
+        title: Of the method, in a line.
+        paradigm: PostPKT, PrePKT, baseline or control.
+        reference: Of the method, e.g. ``arXiv 2106.09685``.
+        student: The student's base, as it was named.
+        teacher: The teacher, as it was named; None where none was used.
+        fingerprint: sha256 of all that decided the student (see ``identity``).
+        weights_digest: sha256 of the edits.
+        student_digest: Of all that a transfer reads of the base.
+        teacher_digest: Of the teacher, likewise.
+        student_revision: Of the base on the hub.
+        teacher_revision: Of the teacher on the hub.
+        trust_remote_code: Whether code that came with a model was run.
+        transfer_task: What was transferred.
+        seed: Of everything random.
+        config: The method's options.
+        chat_format: ``paper`` or ``model``.
+        template_digest: sha256 of the chat template that wrote the text.
+        loss_on: Tokens that the loss was on.
+        transfer_max_length: Longest example, in tokens.
+        split_digests: Split → sha256 of its records.
+        other_split_digests: Task → sha256 of its splits, for controls that look at another task.
+        splits_source: Where the records came from, in words.
+        split_sizes: Split → number of records.
+        device: Kind of device of the transfer.
+        dtype: Of the transfer.
+        versions: Of what computed it.
+        code: sha256 of our sources that every transfer runs through.
+        method_code: sha256 of the method's own source.
+        seconds: Stage → time on the clock.
+        peak_memory_bytes: Largest resident memory.
+        record: The method's own account: losses, steps, places.
+        version: Of this layout.
+    """
+
+    method: str
+    title: str = ""
+    paradigm: str = ""
+    reference: str = ""
+    student: str = ""
+    teacher: str | None = None
+    fingerprint: str | None = None
+    weights_digest: str | None = None
+    student_digest: str | None = None
+    teacher_digest: str | None = None
+    student_revision: str | None = None
+    teacher_revision: str | None = None
+    trust_remote_code: bool | None = None
+    transfer_task: str | None = None
+    seed: int | None = None
+    config: Mapping[str, Any] | None = None
+    chat_format: str | None = None
+    template_digest: str | None = None
+    loss_on: str | None = None
+    transfer_max_length: int | None = None
+    split_digests: Mapping[str, str] | None = None
+    other_split_digests: Mapping[str, str] | None = None
+    splits_source: str | None = None
+    split_sizes: Mapping[str, int] | None = None
+    device: str | None = None
+    dtype: str | None = None
+    versions: Mapping[str, str] = field(default_factory=dict)
+    code: str | None = None
+    method_code: str | None = None
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    peak_memory_bytes: int | None = None
+    record: Mapping[str, Any] = field(default_factory=dict)
+    version: int = VERSION
+
+    def to_json(self) -> dict[str, Any]:
+        """Flat JSON; a field that is None is left out, but for the teacher, whose absence says something."""
+        content = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {name: value for name, value in content.items() if value is not None or name == "teacher"}
+
+    @classmethod
+    def from_json(cls, content: object) -> "Provenance":
+        """Read any version; fields that it does not know are of a later one, and left out.
+
+        Raises:
+            StoreError: It is no provenance; says what is wrong with it.
+        """
+        if not isinstance(content, Mapping):
+            raise StoreError(f"a provenance is a JSON object, not {type(content).__name__}")
+        known = {f.name: content[f.name] for f in fields(cls) if f.name in content}
+        known.setdefault("version", 1)
+        if not isinstance(known.get("method"), str):
+            raise StoreError("a provenance names its method; this one does not")
+        for name, (kind, said) in _KINDS.items():
+            value = known.get(name)
+            if value is not None and (not isinstance(value, kind) or isinstance(value, bool)):
+                raise StoreError(f"the provenance's {name} is {value!r}, not {said}")
+        for name in ("versions", "seconds", "record"):
+            if known.get(name) is None:  # as version 1 wrote what there was none of
+                known.pop(name, None)
+        return cls(**known)
+
+
+_OBJECTS = ("versions", "seconds", "record", "config", "split_digests", "split_sizes", "other_split_digests")
+_NUMBERS = ("seed", "transfer_max_length", "peak_memory_bytes", "version")
+_TEXTS = (
+    "title paradigm reference student teacher fingerprint weights_digest student_digest teacher_digest transfer_task "
+    "splits_source dtype device"
+).split()
+_KINDS: dict[str, tuple[Any, str]] = {
+    **dict.fromkeys(_OBJECTS, (Mapping, "a JSON object")),
+    **dict.fromkeys(_TEXTS, (str, "text")),
+    **dict.fromkeys(_NUMBERS, ((int, float), "a number")),
+}

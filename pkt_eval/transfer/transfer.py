@@ -1,0 +1,214 @@
+"""Transfer: a recipe, resolved once, and the way from it to its student, through the store.
+
+Its identity is built from what was resolved, and holds everything of the recipe that is not known to be harmless, so
+that an option which nobody listed counts. Places on disk decide nothing: what lies there counts by its content.
+"""
+
+import hashlib
+import importlib.metadata
+import logging
+import platform
+from functools import cache, cached_property
+from typing import Any
+
+from pkt_eval._util import sources
+from pkt_eval._util.digests import combine_digests
+from pkt_eval._util.progress import Progress
+from pkt_eval.data.chat import ChatFormat
+from pkt_eval.data.splits import Splits
+from pkt_eval.data.transfer_data import TransferData
+from pkt_eval.methods.base import Method, TransferMethod
+from pkt_eval.models.pair import ModelPair
+from pkt_eval.models.provenance import Provenance
+from pkt_eval.models.student import MANIFEST, Student
+from pkt_eval.transfer.recipe import Recipe
+from pkt_eval.transfer.store import Store
+
+log = logging.getLogger(__name__)
+
+#: Fields of a recipe that stand in the identity by what they lead to: digests of models, splits and template, the
+#: method's whole configuration, the dtype that ``auto`` became.
+_RESOLVED = frozenset(
+    "pretrained teacher revision teacher_revision data_dir splits extract_samples align_samples train_samples "
+    "validation_samples transfer_dtype options".split()
+)
+
+
+class Transfer:
+    """A recipe with everything that follows from it on this machine.
+
+    Args:
+        recipe: As from ``make_recipe``.
+        device: Where the transfer computes.
+        store: Default: the user's.
+
+    Attributes:
+        recipe: As given.
+        entry: The registered method.
+        method: The method with its options.
+        pair: The models, not yet opened.
+        splits: What is learnt from; None where nothing is learnt.
+    """
+
+    def __init__(self, recipe: Recipe, device: str = "cpu", store: Store | None = None) -> None:
+        self.recipe, self.device = recipe, device
+        self.entry: Method = recipe.entry
+        self.method: TransferMethod = self.entry.configure(recipe.options, recipe.seed)
+        self.pair = ModelPair(recipe.teacher_source, recipe.student_source, device=device, dtype=recipe.transfer_dtype)
+        self._store = store
+
+    @property
+    def learns(self) -> bool:
+        """Whether the method looks at data; else its student is a model as it is."""
+        return "data" in self.entry.uses
+
+    @cached_property
+    def store(self) -> Store:
+        """Where the student is kept."""
+        return self._store or Store()
+
+    @cached_property
+    def splits(self) -> Splits | None:
+        """The splits of the task that is transferred; None where nothing is learnt."""
+        return self.recipe.task_splits(str(self.recipe.transfer_task)) if self.learns else None
+
+    @cached_property
+    def template(self) -> str:
+        """The chat template that the student carries."""
+        return ChatFormat(self.recipe.chat_format).template(self.pair.student.tokenizer)
+
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        """Everything that decides the student, as JSON; its digest is the fingerprint."""
+        identity: dict[str, Any] = {
+            "method": self.recipe.method,
+            "student_digest": self.pair.student.transfer_digest,
+            "chat_format": self.recipe.chat_format,
+            "template_digest": hashlib.sha256(self.template.encode()).hexdigest(),
+            "trust_remote_code": self.recipe.trust_remote_code,
+            "versions": versions(),
+        }
+        if "teacher" in self.entry.uses:
+            identity["teacher_digest"] = self.pair.the_teacher.transfer_digest
+        if self.splits:
+            others = self.method.other_tasks(self.splits.benchmark)
+            asked = self.recipe.model_dump(mode="json", exclude=set(_RESOLVED))
+            identity |= {
+                **asked,
+                "config": self.method.config.model_dump(mode="json"),
+                "transfer_task": self.splits.benchmark,
+                "split_digests": self.splits.digests,
+                "other_split_digests": {task: self.recipe.task_splits(task).digest for task in others},
+                "device": self.device.split(":")[0],
+                "dtype": str(self.pair.dtype(self.pair.student)).removeprefix("torch."),
+                "code": sources.digest(sources.TRANSFER),
+                "method_code": sources.module_digest(self.entry.cls.__module__),
+            }
+        return identity
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """sha256 of ``identity``: the student's name in the store."""
+        return combine_digests(self.identity)
+
+    @property
+    def done(self) -> bool:
+        """Whether there is nothing left to make: the student is in the store, or is a model as it is."""
+        return not self.learns or (self.store.path(self.fingerprint) / MANIFEST).exists()
+
+    def make(self, progress: Progress | None = None) -> Student:
+        """The student: from the store if it is there, else transferred and stored.
+
+        Args:
+            progress: Default: bars on stderr.
+
+        Returns:
+            The student, its provenance complete.
+        """
+        progress = progress or Progress()
+        if not self.learns:  # nothing is edited, so there is nothing to keep: the base is on disk already
+            return self._build(progress)
+        student = self.store.get_or_build(self.fingerprint, lambda: self._build(progress))
+        # The store knows models by content: the one that made this student may have stood elsewhere.
+        return _based_on(student, self.recipe)
+
+    def _build(self, progress: Progress) -> Student:
+        data = None
+        if self.splits:
+            self.method.work = self.store.work(self.fingerprint)
+            progress.go_on(self.method.work)
+            data = TransferData(
+                self.splits,
+                ChatFormat(self.recipe.chat_format),
+                self.recipe.loss_on,
+                self.recipe.transfer_max_length,
+                self.recipe.task_splits,
+            )
+            task = self.splits.benchmark
+            log.info("transferring: %s for %s, student %s", self.entry.name, task, self.fingerprint[:12])
+        student = self.method.transfer(self.pair, data, progress)
+        return Student(student.base, student.edits, self.template, student.record, self._provenance(student, progress))
+
+    def _provenance(self, student: Student, progress: Progress) -> Provenance:
+        teacher = self.recipe.teacher if "teacher" in self.entry.uses else None
+        return Provenance.from_json(
+            {
+                **Provenance(
+                    method=self.entry.name,
+                    title=self.entry.title,
+                    paradigm=self.entry.paradigm,
+                    reference=self.entry.reference,
+                    student=self.recipe.pretrained,
+                    teacher=teacher,
+                    student_revision=self.recipe.revision,
+                    teacher_revision=self.recipe.teacher_revision if teacher else None,
+                    fingerprint=self.fingerprint,
+                    weights_digest=student.weights_digest(),
+                    splits_source=self.splits.source if self.splits else None,
+                    split_sizes=self.splits.sizes if self.splits else None,
+                    seconds=progress.seconds,
+                    peak_memory_bytes=progress.peak_memory_bytes,
+                    record=student.record,
+                ).to_json(),
+                **self.identity,
+            }
+        )
+
+
+def _based_on(student: Student, recipe: Recipe) -> Student:
+    from dataclasses import replace
+
+    return replace(student, base=recipe.base_source)
+
+
+def make_student(
+    recipe: Recipe, *, device: str = "cpu", store: Store | None = None, progress: Progress | None = None
+) -> Student:
+    """The student of a recipe: from the store if it is there, else transferred and stored.
+
+    Args:
+        recipe: As from ``make_recipe``.
+        device: Where the transfer computes.
+        store: Default: the user's.
+        progress: Default: bars on stderr.
+
+    Returns:
+        The student, its provenance complete.
+    """
+    return Transfer(recipe, device, store).make(progress)
+
+
+@cache
+def versions() -> dict[str, str]:
+    """Versions of what computes a student."""
+    packages = ("pkt-eval", "torch", "transformers", "peft", "accelerate")
+    found = {p: importlib.metadata.version(p) for p in packages if _installed(p)}
+    return {"python": platform.python_version(), **found}
+
+
+def _installed(package: str) -> bool:
+    try:
+        importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
