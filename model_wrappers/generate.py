@@ -12,6 +12,8 @@ from typing import Any
 
 import torch
 
+from pkt_eval.errors import DataError
+
 Ended = Callable[[torch.Tensor], torch.Tensor]
 
 
@@ -63,6 +65,8 @@ def shrinking(ended: Ended) -> Callable[..., torch.Tensor]:
             if logits_processor:  # some know the rows by their place, so that they have to see them all
                 everybody = scores.new_zeros(len(tokens), scores.shape[-1]).index_copy_(0, rows, scores)
                 scores = logits_processor(tokens, everybody)[rows]
+            if scores.isnan().any():
+                raise DataError("the model's logits are NaN: its weights are broken, or overflow in its dtype")
             new = scores.argmax(-1, keepdim=True)
             column = new.new_full((len(tokens), 1), pad).index_copy_(0, rows, new)
             tokens = torch.cat([tokens, column], -1)

@@ -7,6 +7,7 @@ working.
 
 import hashlib
 import logging
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 from lm_eval.models.huggingface import HFLM
 
 from pkt_eval._util.devices import default_device, native_dtype
-from pkt_eval.errors import ConfigError, MissingDataError
+from pkt_eval.errors import ConfigError, DataError, MissingDataError
 from pkt_eval.lm.excepthook import end_lm_eval_in_one_line
 from pkt_eval.lm.task_functions import JudgedAhead
 from pkt_eval.model_wrappers import hf_arguments
@@ -213,9 +214,20 @@ class PKTStudent(HFLM):
         return super()._model_generate(context, max_length, [], custom_generate=shrinking(ended), **options)
 
     def loglikelihood(self, requests: list[Any], *args: Any, **kwargs: Any) -> list[tuple[float, bool]]:
-        """As ``hf``; warns of a format mismatch."""
+        """As ``hf``; warns of a format mismatch.
+
+        Raises:
+            DataError: A log-likelihood is no number: the model is broken, and its scores would look ordinary.
+        """
         self._check_format(requests)
-        return super().loglikelihood(requests, *args, **kwargs)
+        answers = super().loglikelihood(requests, *args, **kwargs)
+        if broken := [i for i, (value, _) in enumerate(answers) if not math.isfinite(value)]:
+            raise DataError(
+                f"{self.source} gives {answers[broken[0]][0]} as the log-likelihood of {len(broken)} of {len(answers)} "
+                f"answers, first in {requests[broken[0]].task_name}: its weights are broken, or overflow in "
+                f"{_short(self.model.dtype)}; try dtype=float32"
+            )
+        return answers
 
     def _check_format(self, requests: list[Any]) -> None:
         chat = {r.task_name for r in requests if (r.task_name or "").startswith(_CHAT_TASKS)}

@@ -13,7 +13,7 @@ from typing import Any
 
 from pkt_eval._util.devices import release_memory
 from pkt_eval._util.digests import combine_digests, file_digest
-from pkt_eval.errors import IncompatiblePairError, MissingDataError
+from pkt_eval.errors import IncompatiblePairError, MissingDataError, PKTError
 from pkt_eval.models import blocks
 
 #: Files of a model's folder that loading does not read: what is not known to be harmless counts in a digest.
@@ -76,6 +76,8 @@ class ModelSource:
         """
         try:
             return auto_class.from_pretrained(self.path, **self.arguments, **kwargs)
+        except PKTError:
+            raise
         except (OSError, ValueError) as error:
             first = next(iter(str(error).splitlines()), repr(error))
             raise MissingDataError(
@@ -233,7 +235,8 @@ class CheckedLoading:
         Raises:
             IncompatiblePairError: The weights are not those of the configuration, or are no numbers; names the tensors.
         """
-        model, loaded = self.auto_class.from_pretrained(*args, output_loading_info=True, **kwargs)
+        kwargs |= {"output_loading_info": True, "ignore_mismatched_sizes": True}  # which are then named by us
+        model, loaded = self.auto_class.from_pretrained(*args, **kwargs)
         for key, what in _WRONG.items():
             if names := sorted(t[0] if isinstance(t, tuple | list) else str(t) for t in loaded.get(key) or ()):
                 self._refuse(what, names)

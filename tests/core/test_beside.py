@@ -89,7 +89,13 @@ def test_what_merging_loses_is_measured(kind):
 
 def student_on(base: str, size: float) -> Student:
     model = AutoModelForCausalLM.from_pretrained(base)
-    places = {"low-rank": (0, "up"), "rows": (1, "v"), "columns": (1, "down"), "dense": (2, "o"), "difference": (2, "q")}
+    places = {
+        "low-rank": (0, "up"),
+        "rows": (1, "v"),
+        "columns": (1, "down"),
+        "dense": (2, "o"),
+        "difference": (2, "q"),
+    }
     edits = tuple(
         edit_of(kind, name, tuple(model.get_parameter(name).shape), size)
         for kind, (layer, block) in places.items()

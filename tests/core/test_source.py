@@ -1,0 +1,170 @@
+"""A model is path, revision and trust; its digest is of all that loading reads; broken ones are refused."""
+
+import json
+import pickle
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from pkt_eval import nano
+from pkt_eval.errors import IncompatiblePairError, PKTError
+from pkt_eval.models.source import ModelSource
+from pkt_eval.models.student import load_student
+from pkt_eval.transfer.recipe import make_recipe
+from pkt_eval.transfer.transfer import Transfer
+
+SMALL = dict(transfer_task="nano_gsm8k", train_samples=8, validation_samples=2, extract_samples=1, align_samples=1)
+
+
+@pytest.fixture
+def copy(tmp_path) -> Path:
+    folder = tmp_path / "copy"
+    shutil.copytree(nano.model_path("student"), folder)
+    return folder
+
+
+def digests(folder: Path) -> tuple[str, str]:
+    source = ModelSource(str(folder))
+    return source.digest, source.transfer_digest
+
+
+def edited(folder: Path, name: str, **changes) -> None:
+    path = folder / name
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def test_a_digest_is_of_all_that_loading_reads(copy):
+    whole, transfer = digests(copy)
+    assert digests(Path(nano.model_path("student"))) == (whole, transfer)
+    (copy / "README.md").write_text("A card decides nothing.")
+    assert digests(copy) == (whole, transfer)
+    edited(copy, "generation_config.json", repetition_penalty=3.0)
+    answers = digests(copy)
+    assert answers[0] != whole and answers[1] == transfer, "how answers are generated decides no transfer"
+    (copy / "chat_template.jinja").write_text("{{ messages[0]['content'] }}")
+    assert digests(copy)[0] != answers[0]
+    before = digests(copy)
+    (copy / "additional_chat_templates").mkdir()
+    (copy / "additional_chat_templates" / "tools.jinja").write_text("x")
+    assert digests(copy)[0] != before[0]
+    before = digests(copy)
+    (copy / "modeling_mine.py").write_text("x = 1")
+    assert digests(copy)[0] != before[0] and digests(copy)[1] != before[1]
+    before = digests(copy)
+    edited(copy, "config.json", rms_norm_eps=1e-3)
+    assert digests(copy)[0] != before[0] and digests(copy)[1] != before[1]
+
+
+def test_a_template_counts_in_a_transfer_as_it_is_rendered(copy, tmp_path):
+    def of(text: str, **words) -> dict:
+        (copy / "chat_template.jinja").write_text(text)
+        return Transfer(make_recipe({"pretrained": str(copy), "method": "lora", **SMALL, **words})).identity
+
+    a, b = (f"{{% for m in messages %}}{x} {{{{ m['content'] }}}}{{% endfor %}}" for x in "ab")
+    assert of(a, chat_format="model") != of(b, chat_format="model")
+    assert of(a, chat_format="model") == of(a, chat_format="model")
+    assert of(a) == of(b), "the papers' format does not ask the model's"
+
+
+def test_a_source_travels_to_another_process_as_what_it_is():
+    source = ModelSource(nano.model_path("student"), "v1", True)
+    _ = source.digest, source.config
+    again = pickle.loads(pickle.dumps(source))
+    assert again == source and hash(again) == hash(source)
+    assert vars(again).keys() == {"path", "revision", "trust_remote_code"}
+    assert ModelSource.from_json(json.loads(json.dumps(source.to_json()))) == source
+    assert ModelSource.from_json("acme/small") == ModelSource("acme/small")
+
+
+@pytest.fixture
+def hub(tmp_path) -> dict[str, str]:
+    """A hub's cache with one model in two revisions, ``v1`` alone by name; the environment that finds it."""
+    repository = tmp_path / "hub" / "models--me--both"
+    for commit, ref in (("b" * 40, None), ("c" * 40, "v1")):
+        shutil.copytree(nano.model_path("student"), repository / "snapshots" / commit)
+        if ref:
+            (repository / "refs").mkdir()
+            (repository / "refs" / ref).write_text(commit)
+    weights = load_file(repository / "snapshots" / ("c" * 40) / "model.safetensors")
+    changed = {n: w * 0 if "up_proj" in n else w.clone() for n, w in weights.items()}
+    save_file(changed, repository / "snapshots" / ("c" * 40) / "model.safetensors", metadata={"format": "pt"})
+    return {"HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "1", "PKT_EVAL_STORE": str(tmp_path / "store")}
+
+
+def run(*command: str, env: dict[str, str], cwd: Path) -> str:
+    import os
+
+    done = subprocess.run(
+        [sys.executable, "-m", *command], env=os.environ | env, cwd=cwd, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout + done.stderr
+
+
+def test_a_revision_is_transferred_merged_recorded_and_evaluated(hub, tmp_path):
+    """With ``v1`` alone in the cache: nothing may ask for ``main``."""
+    words = [f"{k}={v}" for k, v in SMALL.items()]
+    run("pkt_eval", "transfer", "pretrained=me/both", "revision=v1", "method=lora", "epochs=1", *words, "--out", "out",
+        env=hub, cwd=tmp_path)  # fmt: skip
+    merged = load_file(tmp_path / "out" / "merged" / "model.safetensors")
+    v1 = load_file(tmp_path / "hub/models--me--both/snapshots" / ("c" * 40) / "model.safetensors")
+    name = "model.layers.0.mlp.up_proj.weight"
+    assert 0 < (merged[name].float() - v1[name].float()).abs().max() < 0.01
+    student = load_student(tmp_path / "out")
+    assert student.base == ModelSource("me/both", "v1") and student.provenance.student_revision == "v1"
+    assert json.loads((tmp_path / "out" / "adapter" / "adapter_config.json").read_text())["revision"] == "v1"
+    ask = ["--tasks", "nano_mmlu", "--limit", "2", "--batch_size", "2"]
+    for arguments in ("pretrained=me/both,revision=v1", "student=out"):
+        assert "nano_mmlu" in run("lm_eval", "--model", "pkt_student", "--model_args", arguments, *ask,
+                                  env=hub, cwd=tmp_path)  # fmt: skip
+
+
+def test_a_teacher_has_a_revision_of_its_own():
+    recipe = make_recipe(
+        {"pretrained": "a/b", "teacher": "c/d", "method": "teacher", "revision": "v1", "teacher_revision": 2}
+    )
+    assert recipe.base_source == ModelSource("c/d", "2")
+    assert Transfer(recipe).pair.student == ModelSource("a/b", "v1")
+
+
+def broken(copy: Path, how: str) -> str:
+    """Break a model in some way; returns what the message has to name."""
+    weights = load_file(copy / "model.safetensors")
+    name = "model.layers.1.mlp.up_proj.weight"
+    if how == "missing":
+        del weights[name]
+    elif how == "unexpected":
+        weights[name := "model.layers.1.mlp.extra.weight"] = torch.zeros(2)
+    elif how in ("nan", "inf"):
+        weights[name][3, 4] = float(how)
+    elif how == "shape":
+        weights[name] = weights[name][:-1].clone()
+    else:
+        layers = json.loads((copy / "config.json").read_text())["num_hidden_layers"]
+        edited(copy, "config.json", num_hidden_layers=layers + (1 if how == "deeper" else -1))
+        name = f"model.layers.{layers if how == 'deeper' else layers - 1}."
+    save_file(weights, copy / "model.safetensors", metadata={"format": "pt"})
+    return name
+
+
+@pytest.mark.parametrize("how", ["missing", "unexpected", "nan", "inf", "shape", "deeper", "shallower"])
+def test_a_broken_model_is_refused_by_name_and_never_scored(how, copy):
+    from pkt_eval.model_wrappers.student import PKTVanilla
+
+    name = broken(copy, how)
+    with pytest.raises(PKTError, match=name.replace(".", r"\.")):
+        ModelSource(str(copy)).model(torch.float32)
+    with pytest.raises(PKTError, match=name.replace(".", r"\.")):
+        PKTVanilla(pretrained=str(copy), device="cpu")
+
+
+def test_a_sound_model_loads(copy):
+    assert ModelSource(str(copy)).model(torch.float32).dtype == torch.float32
+    broken(copy, "unexpected")
+    with pytest.raises(IncompatiblePairError, match=r"extra"):
+        ModelSource(str(copy)).model(torch.float32)
