@@ -17,12 +17,15 @@ from pkt_eval.errors import DataError
 Ended = Callable[[torch.Tensor], torch.Tensor]
 
 
+_OTHER_LOOPS = ("num_beams", "num_return_sequences", "num_beam_groups")
+
+
 def applies(model: Any, options: dict[str, Any]) -> bool:
     """Whether ``model.generate(**options)`` would be greedy, and the model can be asked as `shrinking` does."""
-    dynamic = model.generation_config.cache_implementation in (None, "dynamic")
-    greedy = (
-        not options.get("do_sample") and options.get("num_beams", 1) == 1 and options.get("temperature", 0.0) == 0.0
-    )
+    own = model.generation_config  # what a checkpoint asks for counts where the call is silent
+    dynamic = own.cache_implementation in (None, "dynamic")
+    one = all((options.get(name, getattr(own, name, None)) or 1) == 1 for name in _OTHER_LOOPS)
+    greedy = one and not options.get("do_sample") and options.get("temperature", 0.0) == 0.0
     return dynamic and greedy and "logits_to_keep" in inspect.signature(model.forward).parameters
 
 
