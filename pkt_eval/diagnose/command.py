@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import torch
 import typer
 
+from pkt_eval._util.console import console
 from pkt_eval._util.devices import default_device
 from pkt_eval._util.progress import Progress
 from pkt_eval.data.chat import ChatFormat
@@ -95,7 +96,9 @@ def diagnose(
     finally:
         for folder in (temporary, scratch):
             shutil.rmtree(folder, ignore_errors=True)
-    typer.echo(f"Written to {out}: report.md, summary.json, matrices.npz, *.csv and {len(captions)} figures")
+    console().print(
+        f"Written to {out}: report.md, summary.json, matrices.npz, *.csv and {len(captions)} figures", soft_wrap=True
+    )
 
 
 def _check_transferred(name: str, student: Student, pair: ModelPair, chat_format: str) -> None:
@@ -126,7 +129,8 @@ class _Run:
         seed: int,
         scratch: Path,
     ) -> None:
-        self.pair, self.scratch, self.seed, self.count = pair, scratch, seed, samples
+        assert pair.teacher is not None  # a pair that was checked has one
+        self.pair, self.teacher, self.scratch, self.seed, self.count = pair, pair.teacher, scratch, seed, samples
         self.progress = Progress()
         tokenizer = pair.student.tokenizer
         # Validation records: nobody's fine-tuning has seen them, so a transferred student is not at home there.
@@ -143,7 +147,7 @@ class _Run:
 
     def all(self, transferred: Mapping[str, Student]) -> report.Diagnosis:
         """Everything, one model after the other."""
-        pair, progress, dims = self.pair, self.progress, self.pair.teacher.dims
+        pair, progress, dims = self.pair, self.progress, self.teacher.dims
         n = self.tokens.batch
         shape = (self.tokens.batches, len(activations.KINDS), dims.layers, n, n)
         grams = activations.on_disk(self.scratch / "grams", shape, torch.float32)
@@ -152,7 +156,7 @@ class _Run:
         with pair.open_teacher() as model:
             residual_teacher = self._residual(model, "teacher")
             teacher = self._represent(model, "teacher", keep=grams, residual=residual_teacher)
-            overlaps["teacher"] = self._overlap(model, pair.teacher, "teacher")
+            overlaps["teacher"] = self._overlap(model, self.teacher, "teacher")
         found["teacher", "teacher"] = cka.own_matrices(teacher)
         weights = {}
         # Located deltas round away in 16 bits; all students in one dtype, or before and after would differ by it too.
@@ -217,9 +221,9 @@ class _Run:
     def _facts(self, transferred: Mapping[str, Student]) -> dict[str, Any]:
         pair = self.pair
         return {
-            "teacher": Path(pair.teacher.path).name,
+            "teacher": Path(self.teacher.path).name,
             "student": Path(pair.student.path).name,
-            "digests": {"teacher": pair.teacher.digest, "student": pair.student.digest},
+            "digests": {"teacher": self.teacher.digest, "student": pair.student.digest},
             "transferred": {name: s.provenance.get("fingerprint") for name, s in transferred.items()},
             "tasks": list(self.samples[0]),
             "tokens": self.tokens.tokens,

@@ -47,8 +47,8 @@ def matrices(found: Diagnosis) -> dict[str, np.ndarray]:
     for (a, b), of_kinds in found.cka.items():
         named |= {f"cka/{a}/{b}/{kind}": t for kind, t in of_kinds.items()}
     named |= {f"stitching/{name}": t for name, t in vars(found.stitching).items()}
-    for role, of_kinds in found.overlap.items():
-        for kind, overlap in of_kinds.items():
+    for role, located in found.overlap.items():
+        for kind, overlap in located.items():
             named |= {f"overlap/{role}/{kind}/{name}": getattr(overlap, name) for name in ("samples", "tasks")}
     for label, parametric in found.parametric.items():
         named |= {f"parametric/{label}/{quantity}": t for quantity, t in parametric.values.items()}
@@ -107,7 +107,8 @@ def write(found: Diagnosis, figures: Mapping[str, str], folder: Path) -> None:
         figures: Name of a figure → its caption, in the order of the report.
         folder: A folder that is there.
     """
-    np.savez_compressed(folder / "matrices.npz", **matrices(found))
+    arrays: dict[str, Any] = {**matrices(found)}  # numpy's types take a name of ours for its own option
+    np.savez_compressed(folder / "matrices.npz", **arrays)
     for name, (header, rows) in _tables(found).items():
         with (folder / f"{name}.csv").open("w", newline="") as file:
             writer = csv.writer(file)
@@ -119,7 +120,7 @@ def write(found: Diagnosis, figures: Mapping[str, str], folder: Path) -> None:
     (folder / "report.md").write_text(markdown(numbers, figures), encoding="utf-8")
 
 
-def _tables(found: Diagnosis) -> dict[str, tuple[tuple[str, ...], Iterable[tuple]]]:
+def _tables(found: Diagnosis) -> dict[str, tuple[tuple[str, ...], Iterable[tuple[object, ...]]]]:
     """CSV name → header and rows, one number a row."""
     cka = (
         (a, b, kind, *place, value)
@@ -148,7 +149,7 @@ def _tables(found: Diagnosis) -> dict[str, tuple[tuple[str, ...], Iterable[tuple
         for (layer, i, number), value in np.ndenumerate(t.numpy())
         if not np.isnan(value)
     )
-    tables: dict[str, tuple[tuple[str, ...], Iterable[tuple]]] = {
+    tables: dict[str, tuple[tuple[str, ...], Iterable[tuple[object, ...]]]] = {
         "cka": (("rows", "columns", "output", "row_layer", "column_layer", "cka"), cka),
         "stitching": (
             ("teacher_layer", "student_layer", "r2", "ridge"),
