@@ -38,7 +38,7 @@ def file_digest(path: Path, *, remember: bool = True) -> str:
         return real.name
     stat = real.stat()
     if stat.st_size < 1 << 20:
-        return _sha256(real)
+        return hashlib.sha256(real.read_bytes()).hexdigest()
     key = combine_digests({"f": [str(real), stat.st_size, stat.st_ino, stat.st_mtime_ns]})
     memo = store_root() / "digests" / key
     with suppress(OSError, ValueError):

@@ -16,9 +16,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from pkt_eval.diagnose.findings import Diagnosis
 from pkt_eval.diagnose.overlap import Overlap
 from pkt_eval.diagnose.parametric import Parametric
-from pkt_eval.diagnose.report import Diagnosis
 
 _WIDTH = 7.2  # inches: two columns of print
 _DPI = 160
