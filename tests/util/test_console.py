@@ -1,6 +1,7 @@
 """What is printed is data: no markup, no control characters, and no error of encoding."""
 
 import io
+import os
 import subprocess
 import sys
 
@@ -70,6 +71,12 @@ def test_a_process_whose_output_is_not_utf_8_ends_well(how):
     code = "import sys; from pkt_eval._util.console import *; " + how.format("'− → 日 \\ud800'")
     done = subprocess.run([sys.executable, "-c", code], env={"PYTHONIOENCODING": "cp1252"}, stdout=subprocess.PIPE)
     assert (done.returncode, done.stdout.strip()) == (0, b"- -> ? ?")
+
+
+def test_the_doctor_shows_a_path_that_is_markup_and_not_in_the_encoding():
+    env = {**os.environ, "PYTHONIOENCODING": "cp1252", "PKT_EVAL_STORE": "/x→[/b]日"}
+    done = subprocess.run([sys.executable, "-m", "pkt_eval", "doctor"], env=env, capture_output=True)
+    assert b"/x->[/b]?" in done.stdout and b"Traceback" not in done.stderr
 
 
 def test_what_is_no_stream_is_left_as_it_is():
