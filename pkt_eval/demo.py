@@ -9,9 +9,12 @@ import logging
 import os
 import time
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pkt_eval.report.records.primary_metric import primary_metric
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 TASKS = ("nano_mmlu", "nano_gsm8k", "nano_humaneval", "nano_mbpp")
 STUDENTS = ("vanilla", "lora", "seeking", "laten", "teacher")
@@ -19,7 +22,7 @@ STUDENTS = ("vanilla", "lora", "seeking", "laten", "teacher")
 #: What fits two cores and four minutes, instead of the published protocol (1000 records, 5 epochs, 7B models).
 RECORDS = {"extract_samples": 32, "align_samples": 64, "train_samples": 384, "validation_samples": 32}
 FINE_TUNING = {"epochs": 2, "train_batch_size": 32, "micro_batch_size": 32, "learning_rate": 5e-3}
-OPTIONS = {"lora": FINE_TUNING, "seeking": FINE_TUNING, "laten": {}}
+OPTIONS: dict[str, dict[str, Any]] = {"lora": FINE_TUNING, "seeking": FINE_TUNING, "laten": {}}
 
 
 def main() -> None:
@@ -27,27 +30,28 @@ def main() -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("TQDM_DISABLE", "1")  # one bar is enough; read when tqdm is imported
     logging.basicConfig(level=logging.ERROR)
-    from rich.console import Console
     from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
     from transformers.utils.logging import disable_progress_bar, set_verbosity_error
 
+    from pkt_eval._util.console import console
+
     set_verbosity_error()
     disable_progress_bar()
-    start, scores = time.time(), {}
+    start, out = time.time(), console()
+    scores: dict[tuple[str, str], tuple[float, int]] = {}
     jobs = [(name, [task]) for task in TASKS for name in OPTIONS]
     # Neither of the other two learns anything, so one model serves all tasks.
     jobs = [("vanilla", list(TASKS)), ("teacher", list(TASKS)), *jobs]
     columns = (TextColumn("{task.description:42}"), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns) as bar:
+    with Progress(*columns, console=out) as bar:
         shown = bar.add_task("", total=sum(len(tasks) for _, tasks in jobs))
         for name, tasks in jobs:
             bar.update(shown, description=f"{name}: {', '.join(tasks) if len(tasks) == 1 else 'all four'}")
             for task, cell in score(name, tasks).items():
                 scores[name, task] = cell
                 bar.advance(shown)
-    console = Console()
-    console.print(table(scores))
-    console.print(
+    out.print(table(scores))
+    out.print(
         "Score in % ± one standard error. Differences within about three of these are noise; the real pairs' published "
         f"differences mostly are. Took {time.time() - start:.0f} s.",
         style="dim",
@@ -72,12 +76,11 @@ def score(name: str, tasks: list[str]) -> dict[str, tuple[float, int]]:
         bootstrap_iters=0,
         task_manager=_tasks(),
     )
-    found = {}
+    scores = {}
     for task in tasks:
         values = results["results"][task]
-        metric = primary_metric(task, values)
-        found[task] = (values[metric], results["n-samples"][task]["effective"])
-    return found
+        scores[task] = (values[primary_metric(task, values)], results["n-samples"][task]["effective"])
+    return scores
 
 
 @cache
@@ -87,7 +90,7 @@ def _tasks() -> Any:
     return TaskManager()  # scans thousands of files: once is enough
 
 
-def table(scores: dict[tuple[str, str], tuple[float, int]]) -> Any:
+def table(scores: dict[tuple[str, str], tuple[float, int]]) -> "Table":
     """The leaderboard as a rich table."""
     from rich.table import Table
 

@@ -18,9 +18,9 @@ def doctor(
     A canary program that tries to get out is run at each level of isolation; a level that it leaves is not used.
     Exit code 2: no level isolates here, or not the one asked for, and no code answer will be run.
     """
-    from rich.console import Console
     from rich.table import Table
 
+    from pkt_eval._util.console import console
     from pkt_eval._util.folders import store_root
     from pkt_eval.code.jail import LEVELS
     from pkt_eval.code.levels import choose, probe
@@ -28,14 +28,14 @@ def doctor(
     from pkt_eval.data.sources import DATA_ENV
     from pkt_eval.transfer.transfer import versions
 
-    console = Console()
+    out = console()
     table = Table(box=None, title="Isolation of code answers", title_justify="left")
     for column in ("level", "holds", "the canary, or what to do"):
         table.add_column(column, no_wrap=column != "the canary, or what to do")
     for name in LEVELS:
-        found = probe(name)
-        table.add_row(name, "yes" if found.holds else "no", found.reason)
-    console.print(table)
+        tried = probe(name)
+        table.add_row(name, "yes" if tried.holds else "no", tried.reason)
+    out.print(table)
 
     rows = {"machine": f"{platform.system()} {platform.release()} {platform.machine()}"}
     rows |= versions()
@@ -46,13 +46,13 @@ def doctor(
     else:
         rows["benchmarks"] = f"from the hub; {DATA_ENV}=DIR for a local folder"
     rows["students"] = str(store_root())
-    console.print()
+    out.print()
     table = Table(box=None, show_header=False)
     for key, value in rows.items():
         table.add_row(key, value)
-    console.print(table)
+    out.print(table)
 
     chosen = choose()  # raises where nothing holds, saying what to do
     if level and chosen != level:
         raise PrerequisiteError(f"code answers would run at the level {chosen}, not {level}")
-    console.print(f"\nCode answers run at the level {chosen}.", highlight=False)
+    out.print(f"\nCode answers run at the level {chosen}.")

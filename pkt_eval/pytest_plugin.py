@@ -5,8 +5,12 @@ is asked for. ``-p no:pkt_eval`` turns it off.
 """
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from pkt_eval.testing import Runner
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -21,7 +25,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 @pytest.fixture(scope="session")
-def pkt_run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory):
+def pkt_run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> "Runner":
     """Evaluate a student: ``pkt_run(student, tasks=[…], limit=…, **options of lm_eval.simple_evaluate)`` → records.
 
     The student is a folder, a hub name or ``--model_args``; each call is made once a session. Compare two with

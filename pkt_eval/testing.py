@@ -1,6 +1,6 @@
 """Transfer quality under test: what the pytest plug-in offers, also without pytest.
 
-`Runner` evaluates a student by lm-eval and reads its records; `assert_not_worse` puts two of them through the gate.
+``Runner`` evaluates a student by lm-eval and reads its records; ``assert_not_worse`` puts two of them through the gate.
 """
 
 import hashlib

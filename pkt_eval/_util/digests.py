@@ -4,46 +4,57 @@ import hashlib
 import json
 import re
 import time
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from pkt_eval._util.files import save_text
 from pkt_eval._util.folders import store_root
 
+_DIGEST = re.compile("[0-9a-f]{64}")
 
-def combine_digests(parts: dict[str, Any]) -> str:
+
+def combine_digests(parts: Mapping[str, object]) -> str:
     """sha256 of a JSON-able mapping in canonical form (sorted keys, no spaces)."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
-def file_digest(path: Path) -> str:
+def file_digest(path: Path, *, remember: bool = True) -> str:
     """sha256 of a file's content.
 
     A hub snapshot links to blobs that are named by their sha256; other files over 1 MB are remembered in the store by
-    resolved path, size, inode and modification time in nanoseconds, so that a 3 GB model is hashed once.
+    resolved path, size, inode and modification time in nanoseconds, so that a 3 GB model is hashed once. A store that
+    cannot be read or written remembers nothing, and that is no error.
+
+    Args:
+        path: The file.
+        remember: False reads the content each time, whatever the file is called and whatever is remembered of it: what
+            was damaged on the disk keeps size and time.
     """
     real = path.resolve()
-    if re.fullmatch(r"[0-9a-f]{64}", real.name) and real.parent.name == "blobs":
+    if not remember:
+        return _sha256(real)
+    if _DIGEST.fullmatch(real.name) and real.parent.name == "blobs":
         return real.name
     stat = real.stat()
     if stat.st_size < 1 << 20:
         return hashlib.sha256(real.read_bytes()).hexdigest()
     key = combine_digests({"f": [str(real), stat.st_size, stat.st_ino, stat.st_mtime_ns]})
     memo = store_root() / "digests" / key
-    if memo.exists() and len(found := memo.read_text()) == 64:
-        return found
-    with real.open("rb") as f:
-        digest = hashlib.file_digest(f, "sha256") if hasattr(hashlib, "file_digest") else _chunked(f)
-    if time.time() - stat.st_mtime < 2:
-        # A write within the clock's granularity after this one would leave the same time: do not remember yet.
-        return digest.hexdigest()
-    save_text(memo, digest.hexdigest())
-    return digest.hexdigest()
-
-
-def _chunked(f: Any) -> Any:
-    """``hashlib.file_digest`` for Python 3.10."""
-    digest = hashlib.sha256()
-    while chunk := f.read(1 << 22):
-        digest.update(chunk)
+    with suppress(OSError, ValueError):
+        if _DIGEST.fullmatch(remembered := memo.read_text("ascii")):
+            return remembered
+    digest = _sha256(real)
+    # A write within the clock's granularity after this one would leave the same time: do not remember yet.
+    if time.time() - stat.st_mtime >= 2:
+        with suppress(OSError):
+            save_text(memo, digest)
     return digest
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 22):
+            digest.update(chunk)
+    return digest.hexdigest()

@@ -40,15 +40,15 @@ class Progress:
         """
         self._file = folder / "spent.json"
         try:
-            spent = json.loads(self._file.read_text("utf-8"))
+            seconds, peak = _spent(self._file.read_text("utf-8"))
         except FileNotFoundError:
             return
-        except ValueError as error:
+        except (OSError, ValueError) as error:
             log.warning("what was spent before the interruption is not known: %s is damaged (%s)", self._file, error)
             return
-        self._earlier_peak = spent["peak_memory_bytes"] or 0
-        for name, seconds in spent["seconds"].items():
-            self._add(name, seconds)
+        self._earlier_peak = peak
+        for name, of_stage in seconds.items():
+            self._add(name, of_stage)
 
     def save(self) -> None:
         """Keep the account on disk, the running stages' part included: a killed process cannot."""
@@ -84,6 +84,27 @@ class Progress:
         from tqdm.auto import tqdm
 
         return tqdm(items, desc=desc, total=total, disable=not self.enabled)
+
+
+def _spent(text: str) -> tuple[dict[str, float], int]:
+    """Seconds a stage and peak memory, as ``Progress.save`` wrote them.
+
+    Raises:
+        ValueError: It wrote something else.
+    """
+    try:
+        spent = json.loads(text)
+        seconds = {name: _amount(value) for name, value in spent["seconds"].items()}
+        return seconds, int(_amount(spent["peak_memory_bytes"] or 0))
+    except (AttributeError, LookupError, TypeError, ArithmeticError, RecursionError) as error:
+        raise ValueError(f"{type(error).__name__}: {error}") from error
+
+
+def _amount(value: object) -> float:
+    """A number that is finite and not negative, as it is."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
+        raise ValueError(f"{value!r:.40} is no amount")
+    return float(value)
 
 
 def peak_memory() -> int | None:

@@ -15,6 +15,11 @@ Why Grams of batches and not sums of d₁×d₂ cross products: a pair of layers
 layer has its Gram (2n²d), while ``XᵀY`` costs ``2n·d₁·d₂`` for each of L₁·L₂ pairs. For the up outputs of Qwen2.5 1.5B
 against 0.5B (d = 8960 and 4864, 28×24 pairs), that is 48 GFLOP a batch against 15,000; and 256 KB a Gram against 174 MB
 a pair. All pairs of a batch are one product ``(L₁ × n²)(n² × L₂)``.
+
+All sums are in float64. A HSIC adds up n² products, 65,536 of a batch; in float32 the order in which a processor adds
+them decides the fifth digit, and a CKA with it (seen: 4e-5 between an AMX processor and one without). In float64 they
+cost a small part of what the model's own pass over the tokens does, and no setting of float32 products (TF32, bf16)
+touches them.
 """
 
 from collections.abc import Iterable, Mapping
@@ -27,7 +32,7 @@ from pkt_eval.errors import DataError
 
 
 def centred_gram(X: torch.Tensor) -> torch.Tensor:
-    """The U-centred Gram matrix ``(n, n)`` of features ``X (n, d)``; float64 for float64, else float32.
+    """The U-centred Gram matrix ``(n, n)``, float64, of features ``X (n, d)``.
 
     Raises:
         DataError: Fewer than 4 rows, or an entry that is not finite.
@@ -35,7 +40,7 @@ def centred_gram(X: torch.Tensor) -> torch.Tensor:
     n = len(X)
     if n < 4:
         raise DataError(f"an unbiased HSIC needs 4 tokens or more, got {n}")
-    X = X if X.dtype == torch.float64 else X.float()
+    X = X.double()
     X = X - X.mean(0)  # U-centring takes a shift away in any case; taken away first, it costs no digits
     K = X @ X.T
     if not torch.isfinite(K).all():
@@ -49,7 +54,7 @@ def centred_gram(X: torch.Tensor) -> torch.Tensor:
 def hsic(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     """Unbiased HSIC of every pair: ``(P, Q)`` float64, of U-centred Grams ``(P, n, n)`` and ``(Q, n, n)``."""
     n = a.shape[-1]
-    return (a.flatten(1) @ b.flatten(1).T).double() / (n * (n - 3))
+    return (a.double().flatten(1) @ b.double().flatten(1).T) / (n * (n - 3))
 
 
 def cka(xy: torch.Tensor, xx: torch.Tensor, yy: torch.Tensor) -> torch.Tensor:
@@ -90,7 +95,8 @@ def measure(
 
     Args:
         batches: Kind → ``(n, width)`` a layer, as from ``activations.stream``.
-        keep: ``(batches, kinds, L, n, n)`` float32 that receives the Grams, for a later ``against``.
+        keep: ``(batches, kinds, L, n, n)`` that receives the Grams, for a later ``against``. Float32 is enough: each
+            entry is then rounded once, by 6e-8 of itself, and sums are still in float64.
         against: The Grams that another model left so, of the same tokens.
     """
     within: dict[str, torch.Tensor] = {}

@@ -16,9 +16,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from pkt_eval.diagnose.findings import Diagnosis
 from pkt_eval.diagnose.overlap import Overlap
 from pkt_eval.diagnose.parametric import Parametric
-from pkt_eval.diagnose.report import Diagnosis
 
 _WIDTH = 7.2  # inches: two columns of print
 _DPI = 160
@@ -36,7 +36,7 @@ _STYLE = {
     "svg.hashsalt": "pkt-eval",  # the same numbers, the same file
 }
 #: Style of a line → keywords of ``plot``. Before and after often coincide: both must be seen where they do.
-_LINES = {
+_LINES: dict[str, dict[str, Any]] = {
     "before": {
         "linestyle": "none",
         "marker": "o",
@@ -86,10 +86,10 @@ def _figures(found: Diagnosis) -> Iterator[tuple[str, Figure, str]]:
             yield which, _maps(of_kinds, a, b), f"Debiased linear CKA of {what}."
     yield "stitching", _stitching(found), "Held-out R² of the best affine map from teacher to student layers."
     tasks = found.facts["tasks"]
-    for role, of_kinds in found.overlap.items():
+    for role, located in found.overlap.items():
         yield (
             f"overlap_{role}",
-            _overlap(of_kinds, tasks, role),
+            _overlap(located, tasks, role),
             f"Neurons of the {role} that two samples, two tasks and two seeds (diagonal below) locate alike.",
         )
     if found.parametric:

@@ -2,8 +2,9 @@
 
 A fine-tuned student that started from a product ``B₀A₀`` computes ``(W − B₀A₀) + BA``; its edit is kept as
 ``[B, −B₀]·[A; A₀]`` (``pkt_eval.tune.training``), so that one file holds the start as well as the end. Everything here
-is computed from the factors: no product ``BA`` of a weight's size is ever formed. Products of factors are in float64,
-those with a weight in float32.
+is computed from the factors: no product ``BA`` of a weight's size is ever formed. All products are in float64, those
+with a weight some rows at a time: what is left of a weight at a right angle to a product is a difference of two large
+numbers.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -37,6 +38,7 @@ QUANTITIES = {
 SPECTRA = {"weight": "W", "start": "B₀A₀", "final": "BA", "delta": "δ"}
 
 _SPECTRUM = 64  # singular values that are kept
+_CHUNK = 1 << 21  # entries of a weight that are in float64 at a time: 16 MB
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,12 @@ class LowRank:
 
     def dot_weight(self, W: torch.Tensor) -> float:
         """Frobenius product with a weight ``(out, in)``."""
-        return ((self.B.to(W).T @ W) * self.A.to(W)).sum(dtype=torch.float64).item()
+        rows = max(1, _CHUNK // W.shape[1])
+        product = torch.zeros_like(self.A)
+        for start in range(0, len(W), rows):
+            piece = slice(start, start + rows)
+            product += self.B[piece].T @ W[piece].double()
+        return (product * self.A).sum().item()
 
     def singular_values(self) -> torch.Tensor:
         """The singular values that need not be zero, ``min(r, out, in)``, largest first."""

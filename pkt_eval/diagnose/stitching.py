@@ -52,7 +52,8 @@ def stitch(teacher: torch.Tensor, student: torch.Tensor, held_out: torch.Tensor,
     for t in progress.bar(range(len(teacher)), "stitching"):
         X, X_test = _standardised(teacher[t], held_out)
         n = len(X)
-        s, V = torch.linalg.eigh((X.T @ X).double())
+        wide = X.double()  # what separates a direction from rounding must not be the rounding of a sum over tokens
+        s, V = torch.linalg.eigh(wide.T @ wide)
         lambdas = _RIDGES * s.mean()
         known = s > 10 * torch.finfo(X.dtype).eps * s[-1]  # the others are zero but for rounding
         s, V = s[known], V[:, known].to(X)

@@ -2,6 +2,7 @@
 
 import math
 import platform
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import tokenizers
@@ -65,21 +66,19 @@ def card(trained: dict[str, Training]) -> str:
     teacher, student = trained["teacher"], trained["student"]
     fields = list(SHAPES["teacher"])
     shapes = "".join(f"| {f} | {SHAPES['teacher'][f]} | {SHAPES['student'][f]} |\n" for f in fields)
-    facts = "".join(
-        f"| {name} | {value(teacher)} | {value(student)} |\n"
-        for name, value in {
-            "parameters": lambda t: f"{t.parameters:,}",
-            "optimiser steps": lambda t: f"{t.steps:,}",
-            "tokens seen": lambda t: f"{t.tokens:,}",
-            "final loss (weighted, nats a token)": lambda t: f"{t.loss:.4f}",
-            "training seconds": lambda t: f"{t.seconds:.0f}",
-            "seed, share of the recipe's steps": lambda t: f"{t.seed}, {t.scale:g}",
-            "matrix products, CPU threads": lambda t: f"{t.precision}, {t.threads}",
-            "versions": lambda t: ", ".join(f"{name} {version}" for name, version in t.versions.items()),
-            "seconds to score the four benchmarks": lambda t: f"{t.evaluation_seconds:.1f}",
-        }.items()
-    )
-    sources = [getattr(source, "__name__", source).replace("_", " ") for source in corpus.SOURCES]
+    measured: dict[str, Callable[[Training], str]] = {
+        "parameters": lambda t: f"{t.parameters:,}",
+        "optimiser steps": lambda t: f"{t.steps:,}",
+        "tokens seen": lambda t: f"{t.tokens:,}",
+        "final loss (weighted, nats a token)": lambda t: f"{t.loss:.4f}",
+        "training seconds": lambda t: f"{t.seconds:.0f}",
+        "seed, share of the recipe's steps": lambda t: f"{t.seed}, {t.scale:g}",
+        "matrix products, CPU threads": lambda t: f"{t.precision}, {t.threads}",
+        "versions": lambda t: ", ".join(f"{name} {version}" for name, version in t.versions.items()),
+        "seconds to score the four benchmarks": lambda t: f"{t.evaluation_seconds:.1f}",
+    }
+    facts = "".join(f"| {name} | {value(teacher)} | {value(student)} |\n" for name, value in measured.items())
+    sources = [(s if isinstance(s, str) else s.__name__).replace("_", " ") for s in corpus.SOURCES]
     mixes = "".join(
         f"| documents: {source} | {a:.0%} | {b:.0%} |\n"
         for source, a, b in zip(sources, corpus.MIXES["teacher"], corpus.MIXES["student"], strict=True)

@@ -10,6 +10,7 @@ from itertools import islice
 from typing import NamedTuple
 
 import torch
+from transformers import PreTrainedTokenizerFast
 
 from pkt_eval.data.records import to_chat
 from pkt_eval.nano import stories, world
@@ -98,7 +99,7 @@ class Batch(NamedTuple):
     weights: torch.Tensor
 
 
-def batches(tokenizer, seed: int, rows: int, role: str = "teacher") -> Iterator[Batch]:
+def batches(tokenizer: PreTrainedTokenizerFast, seed: int, rows: int, role: str = "teacher") -> Iterator[Batch]:
     """Packs the stream into rows that begin with a document and hold as many more as fit.
 
     Args:
@@ -135,7 +136,7 @@ def batches(tokenizer, seed: int, rows: int, role: str = "teacher") -> Iterator[
         yield Batch(ids, positions, weights)
 
 
-def _encode(tokenizer, docs: list[Document]) -> list[tuple[list[int], list[float]]]:
+def _encode(tokenizer: PreTrainedTokenizerFast, docs: list[Document]) -> list[tuple[list[int], list[float]]]:
     prompts = tokenizer([d.prompt for d in docs])["input_ids"]
     answers = tokenizer([d.answer for d in docs])["input_ids"]
     # A newline is always its own token, so prompt and answer encode apart as they would together.

@@ -5,7 +5,7 @@ hidden size, as in real pairs. Every teacher matrix is at least as large as the 
 dimensions, so that a block of the student's shape can be cut out of it.
 """
 
-from transformers import LlamaConfig
+from transformers import LlamaConfig, PreTrainedTokenizerFast
 
 SHAPES = {
     "teacher": {
@@ -27,7 +27,7 @@ SHAPES = {
 }
 
 
-def config(role: str, tokenizer) -> LlamaConfig:
+def config(role: str, tokenizer: PreTrainedTokenizerFast) -> LlamaConfig:
     """The configuration of a model.
 
     Args:

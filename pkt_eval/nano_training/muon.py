@@ -6,6 +6,8 @@ Embeddings and gains are not for it. torch.optim.Muon is not used
 because it always multiplies in bfloat16, which is very slow on CPUs without the instructions.
 """
 
+from collections.abc import Iterable
+
 import torch
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
@@ -44,11 +46,18 @@ class Muon(torch.optim.Optimizer):
         dtype: of the products.
     """
 
-    def __init__(self, matrices, lr: float, momentum=0.95, weight_decay=0.1, dtype=torch.float32) -> None:
+    def __init__(
+        self,
+        matrices: Iterable[torch.nn.Parameter],
+        lr: float,
+        momentum: float = 0.95,
+        weight_decay: float = 0.1,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
         super().__init__(matrices, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "dtype": dtype})
 
     @torch.no_grad()
-    def step(self) -> None:
+    def step(self) -> None:  # type: ignore[override]  # torch's may be given a closure, ours never is
         """One update of every matrix."""
         for group in self.param_groups:
             rate, momentum = group["lr"], group["momentum"]

@@ -5,19 +5,24 @@ answer; the code benchmarks run the tests on the program in a greedy answer.
 """
 
 import re
+from collections.abc import Sequence
+from typing import Any
 
 import torch
+from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from pkt_eval.code import extract_code, judge_many
 from pkt_eval.data.records import LETTERS, MMLU_ANSWER, code_job, entry_point, user_turn
 from pkt_eval.nano.benchmarks import BENCHMARKS, rows
 from pkt_eval.nano_training.tokenizer import chat_prompt
 
+Row = dict[str, Any]  # as the benchmark has it
+
 BATCH = 100
 NEW_TOKENS = {"gsm8k": 64, "humaneval": 96, "mbpp": 96}
 
 
-def prompts(name: str, items: list[dict], chat: bool = True) -> list[str]:
+def prompts(name: str, items: Sequence[Row], chat: bool = True) -> list[str]:
     """What a model continues: the user's turn and, for mmlu, the beginning of the answer."""
     start = MMLU_ANSWER if name == "mmlu" else ""
     texts = [user_turn(f"nano_{name}", row) for row in items]
@@ -25,7 +30,14 @@ def prompts(name: str, items: list[dict], chat: bool = True) -> list[str]:
 
 
 @torch.no_grad()
-def score(model, tokenizer, name: str, count: int | None = None, chat: bool = True, split: str = "test") -> list[bool]:
+def score(
+    model: LlamaForCausalLM,
+    tokenizer: PreTrainedTokenizerFast,
+    name: str,
+    count: int | None = None,
+    chat: bool = True,
+    split: str = "test",
+) -> list[bool]:
     """Which items of a nano benchmark the model answers correctly, greedily.
 
     Args:
@@ -51,7 +63,9 @@ def score(model, tokenizer, name: str, count: int | None = None, chat: bool = Tr
     return right
 
 
-def _judge(model, tokenizer, name: str, items: list[dict], texts: list[str]) -> list[bool]:
+def _judge(
+    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, name: str, items: list[Row], texts: list[str]
+) -> list[bool]:
     inputs = tokenizer(texts, return_tensors="pt", padding=True)
     if name == "mmlu":
         letters = [tokenizer.encode(f" {letter}")[0] for letter in LETTERS]
@@ -60,9 +74,9 @@ def _judge(model, tokenizer, name: str, items: list[dict], texts: list[str]) -> 
     output = model.generate(**inputs, max_new_tokens=NEW_TOKENS[name], do_sample=False)
     answers = tokenizer.batch_decode(output[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
     if name == "gsm8k":
-        found = [re.search(r"#### (-?\d+)", answer) for answer in answers]
+        said = [re.search(r"#### (-?\d+)", answer) for answer in answers]
         gold = [row["answer"].split("#### ")[1] for row in items]
-        return [match is not None and match[1] == number for match, number in zip(found, gold, strict=True)]
+        return [match is not None and match[1] == number for match, number in zip(said, gold, strict=True)]
     jobs = [
         code_job(
             f"nano_{name}",
@@ -74,6 +88,8 @@ def _judge(model, tokenizer, name: str, items: list[dict], texts: list[str]) -> 
     return [verdict.passed for verdict in judge_many(jobs)]
 
 
-def score_all(model, tokenizer, count: int | None = None, chat: bool = True) -> dict[str, list[bool]]:
+def score_all(
+    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, count: int | None = None, chat: bool = True
+) -> dict[str, list[bool]]:
     """``score`` on every benchmark."""
     return {name: score(model, tokenizer, name, count, chat) for name in BENCHMARKS}

@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import NoReturn
 
 import torch
 from tqdm import tqdm
@@ -60,7 +61,8 @@ def rate_at(step: int, steps: int) -> float:
 
 def optimizers(model: LlamaForCausalLM, recipe: Recipe, dtype: torch.dtype) -> list[torch.optim.Optimizer]:
     """Muon for the matrices of the layers, AdamW for the embedding and the gains."""
-    matrices, others = [], []
+    matrices: list[torch.nn.Parameter] = []
+    others: list[torch.nn.Parameter] = []
     for name, parameter in model.named_parameters():
         (matrices if parameter.ndim == 2 and "embed" not in name else others).append(parameter)
     adam = torch.optim.AdamW(others, lr=recipe.adam_rate, betas=(0.9, 0.95), weight_decay=0.0, fused=True)
@@ -68,7 +70,7 @@ def optimizers(model: LlamaForCausalLM, recipe: Recipe, dtype: torch.dtype) -> l
 
 
 def fit(
-    model: LlamaForCausalLM, batches: Iterator[corpus.Batch], recipe: Recipe, bf16: bool, progress: tqdm
+    model: LlamaForCausalLM, batches: Iterator[corpus.Batch], recipe: Recipe, bf16: bool, progress: "tqdm[NoReturn]"
 ) -> tuple[float, int]:
     """Trains a model in place.
 
@@ -97,7 +99,7 @@ def fit(
         # A document's first token is no target: what comes before it in the row is another document.
         weights = (batch.weights * (batch.positions > 0))[:, 1:].flatten()
         loss = (losses * weights).sum() / weights.sum()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for optimizer, schedule in zip(both, schedules, strict=True):
             optimizer.step()
