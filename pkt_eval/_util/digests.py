@@ -33,17 +33,9 @@ def file_digest(path: Path) -> str:
     if memo.exists() and len(found := memo.read_text()) == 64:
         return found
     with real.open("rb") as f:
-        digest = hashlib.file_digest(f, "sha256") if hasattr(hashlib, "file_digest") else _chunked(f)
+        digest = hashlib.file_digest(f, "sha256")
     if time.time() - stat.st_mtime < 2:
         # A write within the clock's granularity after this one would leave the same time: do not remember yet.
         return digest.hexdigest()
     save_text(memo, digest.hexdigest())
     return digest.hexdigest()
-
-
-def _chunked(f: Any) -> Any:
-    """``hashlib.file_digest`` for Python 3.10."""
-    digest = hashlib.sha256()
-    while chunk := f.read(1 << 22):
-        digest.update(chunk)
-    return digest
