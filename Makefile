@@ -25,7 +25,7 @@ types: $(VENV)/.installed  ## mypy --strict
 
 docs: $(VENV)/.installed  ## the pages, in build/site; the picture of the house is drawn anew
 	$(BIN)/python docs/house.py
-	$(BIN)/python -m mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 
 format: $(VENV)/.installed
 	$(BIN)/ruff format .
