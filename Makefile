@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+# Files are taken whole, since their tests share what was made once, in the order that tests/conftest.py gives them.
+WORKERS := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 .PHONY: demo test lint types docs format bench coverage clean
 # .ci/house lays one tree for all.
@@ -12,7 +14,7 @@ demo: $(VENV)/.installed  ## vanilla, LoRA, PostPKT and teacher on the four nano
 	$(BIN)/python -m pkt_eval.demo
 
 test: $(VENV)/.installed  ## the fast tests; real data and models are used where they are found
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(PYTEST_ARGS)
+	$(BIN)/python -m pytest $(WORKERS) $(PYTEST_ARGS)
 
 lint: $(VENV)/.installed  ## style, and the floors of the house
 	$(BIN)/ruff check .
@@ -35,7 +37,7 @@ bench: $(VENV)/.installed  ## ratios against the stock way; nothing is asserted
 	$(BIN)/python -m pytest benchmarks -s $(PYTEST_ARGS)
 
 coverage: $(VENV)/.installed  ## the tests, and the lines that none of them runs
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --cov --cov-report=term $(PYTEST_ARGS)
+	$(BIN)/python -m pytest $(WORKERS) --cov --cov-report=term $(PYTEST_ARGS)
 
 $(VENV)/.installed: pyproject.toml constraints.txt build_backend.py
 	$(PYTHON) -m venv $(VENV)
