@@ -12,7 +12,12 @@ class MethodConfig(BaseModel):
 
 
 def plus_separated(value: Any) -> Any:
-    """``"up+down"`` → ``("up", "down")``, for options with several values: in ``--model_args`` the comma is taken."""
+    """``"up+down"`` → ``("up", "down")``, for options with several values: in ``--model_args`` the comma is taken.
+
+    Example:
+        >>> plus_separated("up+down"), plus_separated(3e-4)
+        (('up', 'down'), (0.0003,))
+    """
     if isinstance(value, str):
         return tuple(value.split("+"))
     return (value,) if isinstance(value, int | float) else value

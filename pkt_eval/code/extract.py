@@ -55,6 +55,15 @@ def extract_code(answer: str, *, prompt: str | None = None, entry_point: str | N
     Returns:
         A whole program, which compiles, without the tests. Empty if there is no code in the answer. A
         well-formed continuation gives exactly ``prompt + answer``.
+
+    Example:
+        >>> prompt = "def double(x):\\n    "
+        >>> extract_code("Sure:\\n```python\\ndef double(x):\\n    return 2 * x\\n```\\nDone.", prompt=prompt)
+        'def double(x):\\n    return 2 * x\\n'
+        >>> extract_code("return x + x", prompt=prompt)  # a continuation
+        'def double(x):\\n    return x + x'
+        >>> extract_code("I cannot do that.", prompt=prompt)
+        ''
     """
     answer = answer.replace("\r\n", "\n").replace("\r", "\n").lstrip("\ufeff")
     if answer.lstrip().startswith("<think>"):

@@ -25,6 +25,12 @@ def pass_at_k(n: int, c: int, k: int) -> float:
 
     Raises:
         ConfigError: Unless the three are whole numbers with ``0 <= c <= n`` and ``1 <= k <= n``.
+
+    Example:
+        One of two samples passed, so a draw of one passes half the time, and a draw of both always.
+
+        >>> pass_at_k(2, 1, 1), pass_at_k(2, 1, 2)
+        (0.5, 1.0)
     """
     try:
         n, c, k = index(n), index(c), index(k)

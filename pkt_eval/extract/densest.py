@@ -30,6 +30,11 @@ def densest_block(scores: torch.Tensor, shape: tuple[int, int]) -> tuple[int, in
     Raises:
         ConfigError: The block does not fit.
         DataError: A score is NaN or infinite.
+
+    Example:
+        >>> scores = torch.tensor([[1.0, 0.0, 0.0], [0.0, 2.0, 3.0], [0.0, 1.0, 1.0]])
+        >>> densest_block(scores, (2, 2))
+        (1, 1)
     """
     (h, w), (R, C) = shape, scores.shape
     if not (0 < h <= R and 0 < w <= C):

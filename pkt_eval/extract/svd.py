@@ -15,8 +15,9 @@ _FLAT = 1e-4
 
 @torch.no_grad()
 def truncated_svd(matrix: torch.Tensor, rank: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """``B = U_r Σ_r`` and ``A = V_rᵀ``, so that ``B·A`` is the best rank-r approximation (METHODS: no square-root
-    split).
+    """``B = U_r Σ_r`` and ``A = V_rᵀ``, so that ``B·A`` is the best rank-r approximation.
+
+    The square root of ``Σ_r`` is not split among the two (docs/methods.md, Seeking, step 4).
 
     Block Lanczos on ``MᵀM`` with full reorthogonalisation, i.e. block Krylov iteration (Musco and Musco, arXiv
     1504.05477): a step costs ``4·m·n·b`` FLOPs, and the projected matrix falls out of the coefficients. It stops when

@@ -73,6 +73,12 @@ def best_layers(scores: torch.Tensor, k: int) -> list[int]:
 
     Raises:
         ConfigError: There are fewer layers.
+
+    Example:
+        Layers 1 and 3 have the largest scores; the lower of equals is kept, and depth decides the order.
+
+        >>> best_layers(torch.tensor([0.5, 2.0, 0.5, 9.0]), 3)
+        [0, 1, 3]
     """
     if not 0 < k <= len(scores):
         raise ConfigError(f"cannot keep {k} of {len(scores)} layers")

@@ -118,7 +118,7 @@ class LaTen(TransferMethod):
     needs_float32 = True
 
     def transfer(self, pair: ModelPair, data: TransferData, progress: Progress) -> Student:
-        """METHODS, LaTen. Teacher and student are in memory one after the other."""
+        """docs/methods.md, LaTen. Teacher and student are in memory one after the other."""
         config, delta = self.config, self.method.row["delta"]
         if config.scale is not None and delta != "teacher":
             raise ConfigError(f"scale= has no effect on method={self.method.name}; use method=unaligned")

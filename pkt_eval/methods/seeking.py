@@ -76,7 +76,7 @@ class Seeking(TransferMethod):
     Config = SeekingConfig
 
     def transfer(self, pair: ModelPair, data: TransferData, progress: Progress) -> Student:
-        """METHODS, Seeking, steps 1 to 6."""
+        """docs/methods.md, Seeking, steps 1 to 6."""
         place = self.method.row["place"]
         record: dict[str, Any] = {}
         start = {}
@@ -167,7 +167,7 @@ def _load_start(path: Path) -> tuple[dict[str, Factors], dict[str, Any]]:
 
 
 def next_task(benchmark: str) -> str:
-    """Another benchmark of the same family, for the wrong-task control: the next in the order of METHODS."""
+    """Another benchmark of the same family, for the wrong-task control: the next in the order of docs/methods.md."""
     from pkt_eval.data.records import BENCHMARKS
 
     nano = "nano_" if benchmark.startswith("nano_") else ""

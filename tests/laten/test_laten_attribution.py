@@ -25,7 +25,7 @@ def gain(norm) -> torch.Tensor:
 
 @torch.no_grad()
 def by_hand(folder: str, attribution: str = "exact"):
-    """ffn, attention, layer_ffn, layer_attention, from METHODS' formulas alone: one log-softmax a neuron."""
+    """ffn, attention, layer_ffn, layer_attention, by docs/methods.md's formulas alone: one log-softmax a neuron."""
     model = open_model(folder, torch.float64)
     config, decoder, dims = model.config, model.model, blocks.dims(model.config)
     eps, cap = config.rms_norm_eps, getattr(config, "final_logit_softcapping", None)

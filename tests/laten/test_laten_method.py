@@ -6,8 +6,10 @@ import logging
 import lm_eval
 import pytest
 import torch
+from lm_eval.tasks import TaskManager
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+import pkt_eval.tasks
 from pkt_eval import nano
 from pkt_eval._util import sources
 from pkt_eval._util.progress import Progress
@@ -333,6 +335,7 @@ def test_prepkt_runs_in_lm_eval():
         device="cpu",
         apply_chat_template=True,
         bootstrap_iters=0,
+        task_manager=TaskManager(include_path=list(pkt_eval.tasks.__path__), include_defaults=False),
     )
     pkt = results["config"]["pkt"]
     assert pkt["method"] == "laten" and pkt["paradigm"] == "PrePKT"

@@ -8,6 +8,11 @@ import pytest
 from pkt_eval import plugin
 
 
+@pytest.fixture(autouse=True)
+def _lean(lean_lm_eval, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", lean_lm_eval)
+
+
 def python(code: str, *flags: str, **env: str) -> str:
     import os
 

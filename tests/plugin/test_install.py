@@ -1,14 +1,14 @@
 """The package as people install it: a wheel and an editable install, each in a fresh environment, used from elsewhere.
 
 The environments see this one's third-party packages by path, so that torch is not installed twice; a path in a ``.pth``
-file runs no ``.pth`` of the folder it names, so our own editable install stays outside.
+file runs no ``.pth`` of the folder it names, so our own editable install stays outside. Of lm-eval's tasks they have
+gsm8k alone: see ``lean_lm_eval``.
 """
 
 import json
 import os
 import subprocess
 import sys
-import sysconfig
 import venv
 from pathlib import Path
 
@@ -22,14 +22,15 @@ LM_EVAL = "from lm_eval.__main__ import cli_evaluate; cli_evaluate()"  # what th
 class Fresh:
     """A virtual environment, and a folder elsewhere to run things in."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, lm_eval: str) -> None:
         venv.create(folder / "venv", with_pip=True)
         self.python = folder / "venv" / "bin" / "python"
         self.elsewhere = folder / "elsewhere"
         self.elsewhere.mkdir()
         self.store = folder / "store"
         self.site = Path(self.run("-c", "import sysconfig; print(sysconfig.get_path('purelib'))").stdout.strip())
-        (self.site / "third_party.pth").write_text(sysconfig.get_path("purelib") + "\n")
+        third_party = [path for path in sys.path if Path(path).name == "site-packages"]
+        (self.site / "third_party.pth").write_text("\n".join([lm_eval, *third_party]) + "\n")
 
     def run(self, *arguments: str, check: bool = True, **env: str) -> subprocess.CompletedProcess:
         hidden = ("PYTHONPATH", "PKT_EVAL_AUTOLOAD", "PKT_EVAL_DATA")
@@ -54,8 +55,8 @@ class Fresh:
 
 
 @pytest.fixture(scope="module", params=["wheel", "editable"])
-def fresh(request, tmp_path_factory) -> Fresh:
-    environment = Fresh(tmp_path_factory.mktemp(request.param))
+def fresh(request, tmp_path_factory, lean_lm_eval) -> Fresh:
+    environment = Fresh(tmp_path_factory.mktemp(request.param), lean_lm_eval)
     environment.install(*(["-e", str(ROOT)] if request.param == "editable" else [str(ROOT)]))
     return environment
 

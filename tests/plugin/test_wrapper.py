@@ -12,6 +12,7 @@ from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
 from typer.testing import CliRunner
 
+import pkt_eval.tasks
 from pkt_eval import nano
 from pkt_eval.cli import app
 from pkt_eval.code.pool import Pool
@@ -41,8 +42,8 @@ def evaluate(model="pkt_student", *, tasks=("nano_gsm8k",), limit=4, chat=True, 
 
 @cache
 def manager() -> TaskManager:
-    """Scanning lm-eval's 14,000 task files once is enough."""
-    return TaskManager()
+    """Of our tasks alone: scanning lm-eval's 14,000 task files takes 6 s."""
+    return TaskManager(include_path=list(pkt_eval.tasks.__path__), include_defaults=False)
 
 
 def ask(lm, text="<|user|>\nHow many?\n\n<|assistant|>\n"):

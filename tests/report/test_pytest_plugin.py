@@ -52,7 +52,7 @@ def example() -> str:
 
 
 @pytest.fixture(scope="module")
-def ran(tmp_path_factory) -> tuple[dict[str, ET.Element], Path]:
+def ran(tmp_path_factory, lean_lm_eval) -> tuple[dict[str, ET.Element], Path]:
     """Test → its JUnit element, of one pytest run in a process of its own, and the folder of the records."""
     folder = tmp_path_factory.mktemp("project")
     (folder / "test_readme.py").write_text(example())
@@ -61,7 +61,8 @@ def ran(tmp_path_factory) -> tuple[dict[str, ET.Element], Path]:
     done = subprocess.run(
         [sys.executable, "-m", "pytest", *words, "--pkt-eval-dir=records"],
         cwd=folder,
-        env={**os.environ, "PKT_EVAL_STORE": str(folder / "store"), "PYTEST_ADDOPTS": ""},
+        env={**os.environ, "PKT_EVAL_STORE": str(folder / "store"), "PYTEST_ADDOPTS": ""}
+        | {"PYTHONPATH": lean_lm_eval},
         capture_output=True,
         text=True,
     )

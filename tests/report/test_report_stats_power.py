@@ -58,14 +58,14 @@ def test_detectable_difference_with_hardly_a_discordant_item():
 
 
 def test_detectable_differences_of_the_published_table():
-    """shared/METHODS.md: "HumanEval needs a difference of about 11 points, MBPP 7, GSM8K 4, MMLU 2"."""
+    """docs/methods.md: "HumanEval needs a difference of about 11 points, MBPP 7, GSM8K 4, MMLU 2"."""
     vanilla = {"humaneval": (164, 0.1405), "mbpp": (500, 0.1780), "gsm8k": (1319, 0.1607), "mmlu": (14_042, 0.4420)}
     points = {name: 100 * minimum_detectable_difference_unpaired(*row) for name, row in vanilla.items()}
     assert {name: round(value) for name, value in points.items()} == {"humaneval": 11, "mbpp": 7, "gsm8k": 4, "mmlu": 2}
 
 
 def test_z_of_laten_on_gsm8k():
-    """shared/METHODS.md: "LaTen differs from vanilla on GSM8K alone (z = 2.9; the others below 0.4)"."""
+    """docs/methods.md: "LaTen differs from vanilla on GSM8K alone (z = 2.9; the others below 0.4)"."""
     laten = {"gsm8k": (16.07, 20.47, 1319), "mmlu": (44.2, 44.4, 14_042), "humaneval": (14.05, 14.63, 164)}
     laten["mbpp"] = (17.8, 18.2, 500)
     z = {}

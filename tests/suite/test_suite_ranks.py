@@ -14,6 +14,11 @@ LAUNCH += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend",
 OPTIONS = {"train_samples": 16, "epochs": 1, "validation_samples": 4}
 
 
+@pytest.fixture(autouse=True)
+def _lean(lean_lm_eval, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", lean_lm_eval)
+
+
 def run(command: list, store: Path) -> str:
     env = {**os.environ, "PKT_EVAL_STORE": str(store)}
     ended = subprocess.run(command, env=env, capture_output=True, text=True, timeout=900)

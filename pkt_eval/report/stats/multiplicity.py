@@ -25,6 +25,12 @@ def benjamini_hochberg(p: ArrayLike) -> np.ndarray:
 
     Raises:
         DataError: A p-value lies outside [0, 1].
+
+    Example:
+        Of four comparisons three were made; the second alone is flagged at 0.05.
+
+        >>> benjamini_hochberg([0.04, 0.01, float("nan"), 0.2]).round(3).tolist()
+        [0.06, 0.03, nan, 0.2]
     """
     return _adjust(p, false_discovery_control)
 
@@ -43,6 +49,10 @@ def holm(p: ArrayLike) -> np.ndarray:
 
     Raises:
         DataError: A p-value lies outside [0, 1].
+
+    Example:
+        >>> holm([0.04, 0.01, 0.2]).round(3).tolist()
+        [0.08, 0.03, 0.2]
     """
     return _adjust(p, _holm)
 

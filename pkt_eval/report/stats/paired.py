@@ -30,6 +30,14 @@ def mcnemar_exact(b: int, c: int, alternative: Alternative = "two-sided") -> flo
 
     Raises:
         DataError: A count is negative.
+
+    Example:
+        One student alone is right on ten items, the other alone on two; how many both are right on says nothing.
+
+        >>> round(mcnemar_exact(10, 2), 4)
+        0.0386
+        >>> round(mcnemar_exact(10, 2, "greater"), 4)
+        0.0193
     """
     if b < 0 or c < 0:
         raise DataError(f"counts of discordant items cannot be negative, got b={b}, c={c}")

@@ -30,6 +30,14 @@ def mcnemar_power(n: int, difference: float, discordance: float, alpha: float = 
 
     Raises:
         ConfigError: ``alpha`` is no probability, or not ``|δ| <= ψ <= 1``.
+
+    Example:
+        A true difference of ten points, where a fifth of the answers differ, is seen on 100 items every second time.
+
+        >>> round(mcnemar_power(100, 0.1, 0.2), 2)
+        0.54
+        >>> round(mcnemar_power(400, 0.1, 0.2), 2)
+        0.99
     """
     check_probability(alpha, "alpha")
     check_discordance(n, difference, discordance)

@@ -26,6 +26,13 @@ def wilson_interval(passed: int, n: int, level: float = 0.95) -> Estimate:
     Raises:
         DataError: Unless ``0 <= passed <= n`` and ``n >= 1``.
         ConfigError: ``level`` is no probability.
+
+    Example:
+        Twenty right answers out of twenty do not show that a student is perfect.
+
+        >>> value, low, high = wilson_interval(20, 20)
+        >>> value, round(low, 3), high
+        (1.0, 0.839, 1.0)
     """
     if not 0 <= passed <= n or n < 1:
         raise DataError(f"a proportion needs 0 <= passed <= n and n >= 1, got passed={passed}, n={n}")
