@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint format bench clean
+.PHONY: demo test lint format bench gpu clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.installed  ## vanilla, LoRA, PostPKT and teacher on the four nano benchmarks, as a table
@@ -22,6 +22,9 @@ format: $(VENV)/.installed
 
 bench: $(VENV)/.installed  ## ratios against the stock way; nothing is asserted
 	$(BIN)/python -m pytest benchmarks -s $(PYTEST_ARGS)
+
+gpu:  ## checks, times and memory on a GPU, with the Python that has its torch; see benchmarks/gpu.sh
+	PYTHON=$(PYTHON) benchmarks/gpu.sh
 
 $(VENV)/.installed: pyproject.toml constraints.txt build_backend.py
 	$(PYTHON) -m venv $(VENV)
