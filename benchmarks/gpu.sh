@@ -28,13 +28,13 @@ if compgen -G ".whl/*.whl" > /dev/null; then
 fi
 # Two rooms of the package lie beside it in the repository, and it need not be installed here.
 house=$(.ci/house) || exit 1
-export PYTHONPATH="$PWD/$house${site:+:$site}${PYTHONPATH:+:$PYTHONPATH}" PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+export PYTHONPATH="$PWD/$house${site:+:$site}${PYTHONPATH:+:$PYTHONPATH}" PYTHONUNBUFFERED=1
 export PKT_GPU_OUT=$out PKT_EVAL_STORE=$work/store TMPDIR=$work HF_HOME=$work/hub
 export HF_HUB_OFFLINE=1 HF_DATASETS_OFFLINE=1 TRANSFORMERS_OFFLINE=1 HF_HUB_DISABLE_TELEMETRY=1
-export TOKENIZERS_PARALLELISM=false TQDM_DISABLE=1
+export TOKENIZERS_PARALLELISM=false TQDM_DISABLE=1 OMP_NUM_THREADS=${OMP_NUM_THREADS:-8}
 
 # Seconds after which a part is ended; what it has measured by then is kept.
-declare -A limit=([checks]=110 [equality]=60 [extraction]=150 [scoring]=80 [tuning]=50)
+declare -A limit=([checks]=120 [equality]=60 [extraction]=150 [scoring]=80 [tuning]=45)
 ended=()
 failed=0
 for part in ${PKT_GPU_PARTS:-checks equality extraction scoring tuning}; do

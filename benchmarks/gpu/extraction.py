@@ -64,11 +64,11 @@ def seeking(teacher: Any, part: Part) -> None:
                 name = blocks.weight_name(block, layer)
                 places.append((name, layer, *densest_block(scores[name], STUDENT.shape(block))))
         found["blocks"] = len(places)
-    with part.step("Seeking: a densest block on the CPU is the same") as found:
-        name, layer, *place = places[-1]  # of o
-        here = densest_block(scores[name].cpu(), STUDENT.shape("o"))
-        found |= {"device": place, "cpu": list(here)}
-        expect(list(here) == place, f"{here} on the CPU, {place} on the device")
+    with part.step("Seeking: the densest blocks of a layer on the CPU are the same") as found:
+        for block, (name, _, *place) in zip(MODULES, places[-len(MODULES) :], strict=True):
+            here = list(densest_block(scores[name].cpu(), STUDENT.shape(block)))
+            found[block] = place
+            expect(here == place, f"{name}: {here} on the CPU, {place} on the device")
     scores.clear()
     free()
     with part.step("Seeking: truncated SVD") as found:
