@@ -80,8 +80,9 @@ def check_agreement(student: Any, reference: Any, found: dict[str, Any]) -> None
     if here:
         found["losses_off_by"] = max(abs(a - b) for a, b in zip(here, there, strict=True))
         found["last_losses"] = [here[-1], there[-1]]
-        # Adam's first steps make differences of rounding larger; a wrong product is off by far more.
-        expect(found["losses_off_by"] < 0.03, f"losses {here} on the CPU, {there} on the device")
+        # Adam makes differences of rounding larger, step by step; a wrong product is off by far more.
+        close = all(abs(a - b) <= 1e-3 + 0.05 * abs(a) for a, b in zip(here, there, strict=True))
+        expect(close, f"losses {here} on the CPU, {there} on the device")
     answers = []
     for one in (reference, student):
         model = base()
