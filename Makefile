@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Files are taken whole, since their tests share what was made once, in the order that tests/conftest.py gives them.
 WORKERS := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test lint types docs format bench coverage clean
+.PHONY: demo test lint types docs format bench gpu coverage clean
 # .ci/house lays one tree for all.
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
@@ -38,6 +38,9 @@ bench: $(VENV)/.installed  ## ratios against the stock way; nothing is asserted
 
 coverage: $(VENV)/.installed  ## the tests, and the lines that none of them runs
 	$(BIN)/python -m pytest $(WORKERS) --cov --cov-report=term $(PYTEST_ARGS)
+
+gpu:  ## checks, times and memory on a GPU, with the Python that has its torch; see benchmarks/gpu.sh
+	PYTHON=$(PYTHON) benchmarks/gpu.sh
 
 $(VENV)/.installed: pyproject.toml constraints.txt build_backend.py
 	$(PYTHON) -m venv $(VENV)
