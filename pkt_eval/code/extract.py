@@ -12,9 +12,10 @@ continuation.
 import ast
 import re
 import warnings
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 
+from pkt_eval.code.cleaning import THOUGHT, rambling_lines, without_lines, without_nuls, without_thoughts
 from pkt_eval.code.markdown import Segment, split_fences
 from pkt_eval.code.source import (
     CODE_START,
@@ -36,10 +37,22 @@ from pkt_eval.code.source import (
 )
 
 FUTURE = re.compile(r"^from __future__ import .*\n", re.M)
-THOUGHT_END = re.compile(r"^[ \t]*</think>[ \t]*$", re.M)
 # A line of an interactive session: ">>> def f(x):", "...     return x".
 SESSION = re.compile(r"^[ \t]*(?:>>>|\.\.\.)(?: (.*))?$", re.M)
 MOST_ROUNDS = 10
+# What is said between a version and its correction, and what announces a version that is not to be used.
+CORRECTED = re.compile(
+    r"\b(?:wait|oops|hmm|actually|sorry|apolog\w+|correct(?:ed|ion|ing)?|fix(?:ed|es|ing)?|bugs?|buggy|mistakes?|wrong|"
+    r"incorrect|errors?|fails?|revis(?:ed|ion|ing)|rewrit(?:e|ten|ing)|redo|again|final|better|improved?|updated?|"
+    r"instead|not (?:quite |yet )?right|(?:does not|doesn['’]t) work|should (?:be|have been))\b",
+    re.I,
+)
+WARNED = re.compile(
+    r"\b(?:do not|don['’]t|never|avoid|rather than|would be (?:wrong|incorrect|a mistake)|common (?:mistake|error|bug)|"
+    r"(?:a|the|this|following|an) (?:\w+ )?(?:wrong|incorrect|buggy|naive|broken) (?:\w+ )?"
+    r"(?:one|way|version|solution|implementation|approach|program|attempt|code|function) *(?:is|would be|:|$))",
+    re.I,
+)
 
 
 def extract_code(answer: str, *, prompt: str | None = None, entry_point: str | None = None) -> str:
@@ -65,13 +78,17 @@ def extract_code(answer: str, *, prompt: str | None = None, entry_point: str | N
         >>> extract_code("I cannot do that.", prompt=prompt)
         ''
     """
-    answer = answer.replace("\r\n", "\n").replace("\r", "\n").lstrip("\ufeff")
-    if answer.lstrip().startswith("<think>"):
-        answer = answer.rpartition("</think>")[2]
-    answer = THOUGHT_END.split(answer)[-1]  # also of a thought that the prompt began
+    answer = without_nuls(answer.replace("\r\n", "\n").replace("\r", "\n").lstrip("\ufeff"))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the answer's bad escapes and the like
-        return _extract(answer, prompt, entry_point)
+        # A program may well have a line of its own that looks like a thought: in a string.
+        if not THOUGHT.search(answer) or Parser().tree(dedent(answer)) is None:
+            answer = without_thoughts(answer)
+        program = _extract(answer, prompt, entry_point)
+        # One that is in the program stands in a string or a comment there, and does no harm.
+        if harmful := [line for line in rambling_lines(answer) if line not in program]:
+            program = _extract(without_lines(answer, harmful), prompt, entry_point)
+        return program
 
 
 @dataclass(frozen=True)
@@ -99,7 +116,7 @@ def _extract(answer: str, prompt: str | None, entry_point: str | None) -> str:
         entry_point = stub.function.name
         continued = _continue_at_once(parser, stub, answer, segments[0].text)
         if continued:
-            return continued
+            return _corrected(parser, segments, stub, answer) or continued
 
     pieces = _pieces(parser, segments)
     main = _main(pieces, entry_point) if entry_point else None
@@ -217,13 +234,29 @@ def _end(node: ast.AST) -> tuple[int, int]:
 
 def _pieces(parser: Parser, segments: list[Segment]) -> list[Piece]:
     """The code of an answer in order: of its blocks and of what precedes them, else of the rest, else of sessions."""
-    likely = [s for i, s in enumerate(segments) if s.fenced or i == 0]
-    found = [piece for segment in likely for piece in parser.pieces(segment.text)]
-    found = found or [p for s in segments if s not in likely for p in parser.pieces(s.text)]
-    if found:
-        return found
+    likely = _pieces_of(parser, segments, lambda i: segments[i].fenced or i == 0)
+    pieces = likely or _pieces_of(parser, segments, lambda i: not (segments[i].fenced or i == 0))
+    if pieces:
+        return pieces
     sessions = ("\n".join(SESSION.findall(segment.text)) for segment in segments)
     return [piece for session in sessions for piece in parser.pieces(session) if _has_definitions(piece)]
+
+
+def _pieces_of(parser: Parser, segments: list[Segment], is_read: Callable[[int], bool]) -> list[Piece]:
+    """The code of some segments; the others count as words before what follows them."""
+    pieces: list[Piece] = []
+    words = ""
+    for i, segment in enumerate(segments):
+        if not is_read(i):
+            words += segment.text + "\n"
+            continue
+        in_segment = parser.pieces(segment.text)
+        if not in_segment:
+            words += segment.text + "\n"
+        for piece in in_segment:
+            pieces.append(replace(piece, lead=words + piece.lead))
+            words = piece.tail
+    return pieces
 
 
 def _has_definitions(piece: Piece) -> bool:
@@ -231,13 +264,53 @@ def _has_definitions(piece: Piece) -> bool:
 
 
 def _main(pieces: list[Piece], name: str) -> int | None:
-    """The first piece that defines a name; one that only imports it may be a test of another."""
+    """The first piece that defines a name, or the last of its corrections.
+
+    Of two ways to do it either would do, and a second version may be one to avoid: it counts only where it is said to
+    mend the first. A piece that only imports the name may be a test of another.
+    """
     able = [i for i, piece in enumerate(pieces) if _defines(piece, name)]
-    for i in able:
-        sources = [node for node in pieces[i].tree.body if name in bound_names(node)]
-        if not sources or not all(isinstance(node, IMPORTS) for node in sources):
-            return i
-    return able[0] if able else None
+    makers = [i for i in able if not _only_imports(pieces[i], name)]
+    if not makers:
+        return able[0] if able else None
+    main = makers[0]
+    for i in makers[1:]:
+        said = "\n".join(piece.lead for piece in pieces[main + 1 : i + 1])
+        if _is_correction(said, pieces[i]) and _is_as_whole(pieces[i], pieces[main], name):
+            main = i
+    return main
+
+
+def _corrected(parser: Parser, segments: list[Segment], stub: _Stub, answer: str) -> str:
+    """The program of a whole function that is said to mend the continuation before it; else nothing."""
+    name = stub.function.name
+    if not CORRECTED.search(answer) or not re.search(rf"\bdef +{re.escape(name)}\b", answer):
+        return ""
+    pieces = _pieces(parser, segments)
+    for i in reversed(range(len(pieces))):
+        piece = pieces[i]
+        function = find_function(piece.tree, name)
+        if function and piece.whole and returns(function) and body_size(function) and _is_correction(piece.lead, piece):
+            return _join(parser, pieces, i, stub, name)
+    return ""
+
+
+def _is_correction(said: str, piece: Piece) -> bool:
+    """Whether the words before a piece, or its first comments, say that it mends an earlier one."""
+    comments = re.match(r"(?:\s*#.*\n)*", piece.text)
+    said += comments[0] if comments else ""
+    return bool(CORRECTED.search(said)) and not WARNED.search(said)
+
+
+def _is_as_whole(later: Piece, earlier: Piece, name: str) -> bool:
+    """Whether a version has come to its end: not cut off inside, and returning if the one before it does."""
+    new, old = find_function(later.tree, name), find_function(earlier.tree, name)
+    return later.whole and (new is None or old is None or returns(new) or not returns(old))
+
+
+def _only_imports(piece: Piece, name: str) -> bool:
+    sources = [node for node in piece.tree.body if name in bound_names(node)]
+    return bool(sources) and all(isinstance(node, IMPORTS) for node in sources)
 
 
 def _defines(piece: Piece, name: str) -> bool:

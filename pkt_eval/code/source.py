@@ -9,11 +9,12 @@ import ast
 import re
 import symtable
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 BUDGET_CHARACTERS = 400_000
 BUDGET_ATTEMPTS = 400
 
+Function = ast.FunctionDef | ast.AsyncFunctionDef
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 DEFINITIONS = (*FUNCTIONS, ast.ClassDef)
 IMPORTS = (ast.Import, ast.ImportFrom)
@@ -27,10 +28,19 @@ PROSE = (ast.Name, ast.Attribute, ast.List, ast.Tuple, ast.BinOp, ast.UnaryOp, a
 
 @dataclass(frozen=True)
 class Piece:
-    """A run of lines that parses."""
+    """A run of lines that parses.
+
+    Attributes:
+        lead: What stood between it and the code before it.
+        tail: What stood after it, of the last piece of a text.
+        whole: Whether it ends at the margin, and not amid a statement that does not parse.
+    """
 
     text: str
     tree: ast.Module
+    lead: str = ""
+    tail: str = ""
+    whole: bool = True
 
 
 class Parser:
@@ -39,7 +49,7 @@ class Parser:
     def __init__(self) -> None:
         self._characters = BUDGET_CHARACTERS
         self._attempts = BUDGET_ATTEMPTS
-        self._known: dict[str, tuple[ast.Module | None, int]] = {}
+        self._known: dict[str, tuple[ast.Module | None, int | None]] = {}
 
     @property
     def spent(self) -> bool:
@@ -61,15 +71,30 @@ class Parser:
             tree, error_line = self._parse(head + "".join(lines[:count]))
             if tree is not None:
                 return count
-            count = min(count - 1, error_line - before)
+            if error_line is None:
+                count = self._before_the_unnamed(head, lines, count)
+            else:
+                count = min(count - 1, error_line - before)
         return 0
+
+    def _before_the_unnamed(self, head: str, lines: list[str], count: int) -> int:
+        """Lines before the first with which there is an error without a line: one nested too deep."""
+        least = 0
+        while count - least > 1:
+            middle = (least + count) // 2
+            tree, error_line = self._parse(head + "".join(lines[:middle]))
+            if tree is None and error_line is None:
+                count = middle
+            else:
+                least = middle
+        return count - 1
 
     def pieces(self, text: str) -> list[Piece]:
         """The runs of lines that are code, in order; what lies between them is dropped."""
         lines = split_lines(dedent(text))
-        found = self._pieces(lines)
-        if found:
-            return found
+        pieces = self._pieces(lines)
+        if pieces:
+            return pieces
         # Nothing at the margin: perhaps prose around indented code.
         for start, line in enumerate(lines):
             if indentation(line) and CODE_START.match(line.lstrip()):
@@ -81,18 +106,22 @@ class Parser:
         return []
 
     def _pieces(self, lines: list[str]) -> list[Piece]:
-        found = []
-        start = 0
+        pieces = []
+        start = read = 0  # what comes next, and the end of the code before it
         while start < len(lines) and not self.spent:
             count = self.longest("", lines[start:])
-            text = "".join(lines[start : start + count])
-            piece = self.without_prose(text)
+            end = start + count
+            piece = self.without_prose("".join(lines[start:end]))
             if piece is not None and piece.tree.body:
-                found.append(piece)
+                rest = next((line for line in lines[end:] if line.strip()), "")
+                pieces.append(replace(piece, lead="".join(lines[read:start]), whole=not indentation(rest)))
+                read = end
             start += max(count, 1)
             while start < len(lines) and not CODE_START.match(lines[start]):
                 start += 1
-        return found
+        if pieces:
+            pieces[-1] = replace(pieces[-1], tail="".join(lines[read:]))
+        return pieces
 
     def without_prose(self, text: str) -> Piece | None:
         """The text without its stray words at the margin, which parse as names that nothing defines."""
@@ -104,13 +133,14 @@ class Parser:
             return Piece(text, tree)
         lines = split_lines(text)
         for node in stray:
-            lines[node.lineno - 1 : node.end_lineno] = ["\n"] * (node.end_lineno - node.lineno + 1)
+            last = node.end_lineno or node.lineno
+            lines[node.lineno - 1 : last] = ["\n"] * (last - node.lineno + 1)
         shorter = "".join(lines)
         shorter_tree = self.tree(shorter)
         return Piece(text, tree) if shorter_tree is None else Piece(shorter, shorter_tree)
 
-    def _parse(self, text: str) -> tuple[ast.Module | None, int]:
-        """The tree and 0, or None and the line of the error."""
+    def _parse(self, text: str) -> tuple[ast.Module | None, int | None]:
+        """The tree and 0, or None and the line of the error, if that is known."""
         if text not in self._known:
             self._attempts -= 1
             self._characters -= len(text)
@@ -120,15 +150,15 @@ class Parser:
         return self._known[text]
 
 
-def _compile(text: str) -> tuple[ast.Module | None, int]:
+def _compile(text: str) -> tuple[ast.Module | None, int | None]:
     try:
         tree = ast.parse(text)
         # The parser alone lets `return` outside a function through.
         compile(tree, "<answer>", "exec", dont_inherit=True)
     except SyntaxError as error:
-        return None, error.lineno or 1
+        return None, error.lineno
     except (ValueError, OverflowError, MemoryError, RecursionError):
-        return None, 1
+        return None, None
     return tree, 0
 
 
@@ -169,7 +199,7 @@ def is_prose(node: ast.stmt) -> bool:
 
 def bound_names(node: ast.AST) -> set[str]:
     """Names that a statement, or all of a module, binds in its own scope."""
-    names = set()
+    names: set[str] = set()
     todo = [node]
     while todo:
         part = todo.pop()
@@ -187,7 +217,7 @@ def bound_names(node: ast.AST) -> set[str]:
 
 def used_names(text: str) -> set[str]:
     """Names that code reads from its module; arguments and variables of its functions are not among them."""
-    names = set()
+    names: set[str] = set()
     try:
         todo = [symtable.symtable(text, "<answer>", "exec")]
     except SyntaxError:  # a statement that shares its last line with the next one
@@ -200,7 +230,7 @@ def used_names(text: str) -> set[str]:
     return names
 
 
-def body_size(function: ast.AST) -> int:
+def body_size(function: Function) -> int:
     """How many statements of a function act; docstrings, ``pass``, ``...`` and stray words do not."""
     return sum(
         not (
@@ -212,9 +242,9 @@ def body_size(function: ast.AST) -> int:
     )
 
 
-def returns(function: ast.AST) -> bool:
+def returns(function: Function) -> bool:
     """Whether a function itself, not one inside it, gives something back."""
-    todo = list(function.body)
+    todo: list[ast.AST] = list(function.body)
     while todo:
         part = todo.pop()
         if isinstance(part, (ast.Return, ast.Yield, ast.YieldFrom)):
@@ -224,12 +254,12 @@ def returns(function: ast.AST) -> bool:
     return False
 
 
-def find_function(tree: ast.Module, name: str) -> ast.AST | None:
+def find_function(tree: ast.Module, name: str) -> Function | None:
     """The last function of that name at the margin: the one that a caller gets."""
     return next((n for n in reversed(tree.body) if isinstance(n, FUNCTIONS) and n.name == name), None)
 
 
-def find_method(tree: ast.Module, name: str) -> tuple[ast.ClassDef, ast.AST] | None:
+def find_method(tree: ast.Module, name: str) -> tuple[ast.ClassDef, Function] | None:
     """The last method of that name in a class at the margin, with its class."""
     for owner in reversed(tree.body):
         if isinstance(owner, ast.ClassDef):

@@ -2787,7 +2787,7 @@ print(fibonacci(n))
     ),
     Case(
         "wrong-corrected-afterwards", "wrong answer", TURN, "mbpp_instruct",
-        upstream="Of two versions the first is taken, as we do; here the second is the right one.",
+        upstream="Of two versions the first is taken, though the second corrects it.",
         answer='''
 def rotate_list(lst, k):
     return lst[-k:] + lst[:-k]
@@ -2802,8 +2802,8 @@ def rotate_list(lst, k):
 ```
 ''',
         program='''def rotate_list(lst, k):
+    k = k % len(lst) if lst else 0
     return lst[-k:] + lst[:-k]
 ''',
-        passes=False,
     ),
 ]

@@ -307,6 +307,151 @@ def test_warnings_of_the_answer_stay_away(recwarn):
     assert not recwarn.list
 
 
+# --- What is not the answer: lines on which no parser comes to an end, thoughts, versions that were corrected ---
+
+CUBED = "def cube(x):\n    return x ** 3\n"
+TRIPLED = "def cube(x):\n    return x * 3\n"
+RAMBLES = {
+    "dashes": "-" * 6000,
+    "a sum": "1" + "+1" * 6000,
+    "a comparison in words": "not " * 6000 + "1",
+    "attributes": "x" + ".a" * 6000,
+    "calls": "x" + "()" * 6000,
+    "an assignment": "total = 1" + "+1" * 6000,
+    "a condition": "if 1" + "+1" * 6000 + ":",
+    "NUL": "and so on\0",
+    "NULs alone": "\0" * 50,
+    "NUL in a comment": "# \0",
+}
+
+
+@pytest.mark.parametrize("name", RAMBLES)
+def test_a_rambling_line_goes_and_the_program_stays(name):
+    bad = RAMBLES[name] + "\n"
+    for answer in (
+        CUBED + bad,
+        bad + CUBED,
+        CUBED + "\n" + bad * 3,
+        f"```python\n{CUBED}{bad}```\n",
+        bad + f"```\n{CUBED}```\n{bad}",
+    ):
+        assert extract_code(answer, entry_point="cube").strip("\n") + "\n" == CUBED, answer[:50]
+    inside = "def cube(x):\n    y = x * x\n" + bad + "    return x * y\n"
+    assert extract_code(inside, entry_point="cube") == inside.replace(bad, "")
+    assert extract_code(indent(inside, "    "), entry_point="cube") == inside.replace(bad, "")
+    assert extract_code(BODY + bad, prompt=PROMPT, entry_point="evens").rstrip() == (PROMPT + BODY).rstrip()
+    assert extract_code(BODY + "\n" + bad + "print(1)\n", prompt=PROMPT).startswith(PROMPT + BODY)
+    assert extract_code(f"{bad}```python\n{WHOLE}```\n", prompt=PROMPT, entry_point="evens").endswith(WHOLE)
+
+
+def test_a_long_line_that_python_reads_stays():
+    """In a string, in a comment, or no deeper than it is long."""
+    for line in ("-" * 6000, "1" + "+1" * 6000):
+        program = f'def cube(x):\n    """Cube.\n    {line}\n    """\n    # {line}\n    return x ** 3\n'
+        assert extract_code(program, entry_point="cube") == program
+        assert extract_code(f"Here:\n```python\n{program}```\n", entry_point="cube") == program
+        assert extract_code(f"Here:\n```python\n{program}```\n{line}\n", entry_point="cube") == program
+    program = CUBED + f"TABLE = {list(range(3000))}\n"
+    assert extract_code(program, entry_point="cube") == program
+
+
+def test_an_expression_too_deep_over_several_lines_ends_the_program_before_it():
+    deep = "x = (1\n" + "+1\n" * 6000 + ")\n"
+    assert extract_code(CUBED + deep, entry_point="cube") == CUBED
+
+
+DRAFT = f"Perhaps:\n\n```python\n{TRIPLED}```\n\nNo, wait.\n"
+THOUGHTS = {
+    "closed": (f"<think>\n{DRAFT}</think>\n\n{CUBED}", CUBED),
+    "closed, thinking": (f"<thinking>\n{DRAFT}</thinking>\n```python\n{CUBED}```\n", CUBED),
+    "closed, in capitals": (f"<Thinking>{DRAFT}</Thinking>\n{CUBED}", CUBED),
+    "closed on its last line": (f"<think>\n{DRAFT}I am sure.</think>\n\n{CUBED}", CUBED),
+    "closed before the program on one line": (f"<think>{DRAFT}</think>{CUBED}", CUBED),
+    "closed, and empty": (f"<think>\n\n</think>\n\n{CUBED}", CUBED),
+    "closed, after words": (f"Let me see.\n<think>\n{DRAFT}</think>\n```python\n{CUBED}```\n", CUBED),
+    "closed, bare code in it": (f"<think>\n{TRIPLED}</think>\n{CUBED}", CUBED),
+    "two": (f"<think>\n{DRAFT}</think>\nor\n<think>\n{DRAFT}</think>\n{CUBED}", CUBED),
+    "one that speaks of its end": (f"<think>\nI close it with </think> later.\n{DRAFT}</think>\n{CUBED}", CUBED),
+    "after the program": (f"```python\n{CUBED}```\n<think>\n{DRAFT}</think>\n", CUBED),
+    "never closed, after the program": (f"```python\n{CUBED}```\n<think>\n{DRAFT}", CUBED),
+    "never closed": (f"<think>\n{DRAFT}", ""),
+    "never closed, thinking": (f"<thinking>\n{DRAFT}", ""),
+    "never closed, bare code in it": (f"<think>\n{TRIPLED}", ""),
+    "never closed, words before": (f"Well.\n<think>{TRIPLED}", ""),
+    "begun by the prompt": (f"{DRAFT}</think>\n\n{CUBED}", CUBED),
+    "begun by the prompt, thinking": (f"{DRAFT}That is it.</thinking>\n\n{CUBED}", CUBED),
+    "begun by the prompt, nothing after": (f"{DRAFT}</think>\n", ""),
+}
+
+
+@pytest.mark.parametrize("name", THOUGHTS)
+def test_a_draft_in_a_thought_is_not_the_answer(name):
+    answer, program = THOUGHTS[name]
+    assert extract_code(answer, entry_point="cube") == program
+
+
+def test_a_thought_before_a_continuation_goes():
+    for thought in (f"<think>\n{WRONG}</think>\n", f"<thinking>{WRONG}</thinking>\n", f"{WRONG}</think>\n"):
+        assert (
+            extract_code(thought + BODY, prompt=PROMPT, entry_point="evens").rstrip() == (PROMPT + "\n" + BODY).rstrip()
+        )
+    assert extract_code(f"<think>\n{BODY}", prompt=PROMPT, entry_point="evens") == ""
+
+
+def test_a_programs_own_tags_are_no_thought():
+    for program in (
+        'def strip(s):\n    return s.split("</think>")[-1]\n',
+        'import re\n\ndef strip(s):\n    # <think> and </think>\n    return re.sub("<think>.*</think>", "", s)\n',
+        'TEXT = """\n<think>\n"""\n\ndef strip(s):\n    return s.replace(TEXT, "")\n',
+    ):
+        assert extract_code(program, entry_point="strip") == program
+    fenced = 'def strip(s):\n    return s.split("</think>")[-1]\n'
+    assert extract_code(f"<think>\nHm.\n</think>\n```python\n{fenced}```\n", entry_point="strip") == fenced
+
+
+FIRST, SECOND = f"```python\n{TRIPLED}```\n", f"```python\n{CUBED}```\n"
+CORRECTIONS = {
+    "wait": (f"{FIRST}Wait, that is three times x. It has to be:\n{SECOND}", CUBED),
+    "corrected version": (f"{FIRST}\nHere is the corrected version:\n\n{SECOND}", CUBED),
+    "sorry": (f"{FIRST}I'm sorry, I made a mistake. \n{SECOND}\nThis works.", CUBED),
+    "said in a comment": (f"{FIRST}And:\n```python\n# Fixed: a power\n{CUBED}```\n", f"# Fixed: a power\n{CUBED}"),
+    "without fences": (f"{TRIPLED}\nOops, that's wrong. Again:\n\n{CUBED}", CUBED),
+    "prose, then without fences": (f"It's this:\n\n{TRIPLED}\nActually it's this:\n\n{CUBED}", CUBED),
+    "twice": (f"{FIRST}No, wait.\n{FIRST}Still wrong. The fix:\n{SECOND}", CUBED),
+    "with tests between": (f"{FIRST}```python\nassert cube(2) == 8\n```\nThis fails. Corrected:\n{SECOND}", CUBED),
+    "in one block": (f"```python\n{TRIPLED}\n{CUBED}```\n", f"{TRIPLED}\n{CUBED}"),
+    "with an example after": (f"{FIRST}Wrong! Corrected:\n{SECOND}Try:\n```python\nprint(cube(2))\n```\n", CUBED),
+    # The last whole one counts.
+    "cut off in its body": (f"{SECOND}Wait, a bug. Fixed:\n```python\ndef cube(x):\n    y = x\n    return (y *", CUBED),
+    "cut off before it returns": (f"{SECOND}Wait, a bug. Fixed:\n```python\ndef cube(x):\n    y = x * x\n", CUBED),
+    "cut off after its body": (f"{FIRST}Fixed:\n```python\n{CUBED}\nprint(cube(", CUBED),
+    "a signature alone": (f"{SECOND}A fix would begin so:\n```python\ndef cube(x):\n    ...\n```\n", CUBED),
+    # No correction: the first counts, as ever.
+    "two ways": (f"{SECOND}Another way:\n{FIRST}", CUBED),
+    "not to be written": (f"{SECOND}Don't write this, it's wrong:\n{FIRST}", CUBED),
+    "a wrong way": (f"{SECOND}A wrong implementation would be:\n{FIRST}", CUBED),
+    "a common mistake": (f"{SECOND}A common mistake is:\n{FIRST}", CUBED),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CORRECTIONS)
+def test_of_a_version_and_its_correction_the_last_whole_one_counts(name):
+    answer, program = CORRECTIONS[name]
+    assert extract_code(answer, entry_point="cube") == program
+
+
+def test_a_continuation_that_is_corrected_afterwards():
+    wrong = "    return sum(numbers)\n"
+    corrected = f"{wrong}```\n\nWait, that's wrong. The corrected function:\n\n```python\n{WHOLE}```\n"
+    assert extract_code(corrected, prompt=PROMPT, entry_point="evens") == "from typing import List\n\n\n" + WHOLE
+    bare = f"{wrong}\nWait, that's wrong. The corrected function:\n\n{WHOLE}"
+    assert extract_code(bare, prompt=PROMPT, entry_point="evens") == "from typing import List\n\n\n" + WHOLE
+    cut = f"{BODY}```\nWait, that's wrong. Corrected:\n```python\ndef evens(numbers):\n    return (1 +"
+    assert extract_code(cut, prompt=PROMPT, entry_point="evens").rstrip() == (PROMPT + BODY).rstrip()
+    other = f"{BODY}```\nDon't write the wrong\n```python\n{WRONG}```\n"
+    assert extract_code(other, prompt=PROMPT, entry_point="evens").rstrip() == (PROMPT + BODY).rstrip()
+
+
 ADVERSARIAL = {
     "prose": "lorem ipsum dolor\n",
     "bad imports": "import x y\n",
@@ -331,6 +476,11 @@ ADVERSARIAL = {
     "body": "    x = 1\n",
     "statements": "x = 1\ny y\n",
     "NUL": "\0",
+    "long lines": "1" + "+1" * 1500 + "\n",
+    "thoughts": "<think>\n",
+    "thoughts closed": "<think>x</think>\n",
+    "ends of thoughts": "x</think>\n",
+    "corrections": "def evens(x):\n    return 1\nWait, wrong. Corrected:\n",
     "cascade": "def g{0}():\n    return g{1}()\ny y\n",
 }
 
