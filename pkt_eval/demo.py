@@ -11,7 +11,7 @@ import time
 from functools import cache
 from typing import Any
 
-from pkt_eval.report.records.primary_metric import primary_metric
+from pkt_eval.report.records import primary_metric
 
 TASKS = ("nano_mmlu", "nano_gsm8k", "nano_humaneval", "nano_mbpp")
 STUDENTS = ("vanilla", "lora", "seeking", "laten", "teacher")

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pkt_eval.errors import ConfigError, PKTError, StoreError
-from pkt_eval.report.records.read import Record, read
+from pkt_eval.report.records import Record, read
 
 ModelArgs = str | Path | Mapping[str, Any]
 

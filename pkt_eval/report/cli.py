@@ -35,30 +35,24 @@ def report(
     """
     from rich.console import Console
 
+    from pkt_eval.report import records
     from pkt_eval.report.board import diagnoses
     from pkt_eval.report.board.assemble import leaderboard
     from pkt_eval.report.board.flips import flips
-    from pkt_eval.report.records import read as records
-    from pkt_eval.report.records.keep import keep
-    from pkt_eval.report.render import latex, markdown, spreadsheet, terminal
-    from pkt_eval.report.render.page import page
+    from pkt_eval.report.render import terminal
+    from pkt_eval.report.render.formats import Content, formats
 
     if out.exists() and not out.is_dir():
         raise ConfigError(f"--out {out} is a file: name a folder")
     looked_into, paths = diagnoses.find(paths)
-    found, notes = records.read(paths)
+    every, notes = records.read(paths)
     if keep_records:
-        kept = out / "records"
-        keep(found, kept)
-        found = records.read([kept])[0]
-    board = leaderboard(found, out, notes)
-    texts = {
-        "index.html": page(board, flips(board, found, out), looked_into),
-        "leaderboard.md": markdown.markdown(board),
-        "leaderboard.csv": spreadsheet.spreadsheet(board),
-        "leaderboard.tex": latex.latex(board),
-        "leaderboard.json": board.to_json(),
-    }
+        copies = out / "records"
+        records.keep(every, copies)
+        every = records.read([copies])[0]
+    board = leaderboard(every, out, notes)
+    content = Content(board, flips(board, every, out), looked_into)
+    texts = {each.file: each.write(content) for each in formats()}
     try:
         out.mkdir(parents=True, exist_ok=True)
         for name, text in texts.items():

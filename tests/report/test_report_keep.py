@@ -7,8 +7,7 @@ import json
 import pytest
 
 from pkt_eval.errors import ConfigError, DataError
-from pkt_eval.report.records.keep import ITEMS, keep
-from pkt_eval.report.records.read import read
+from pkt_eval.report.records import ITEMS, keep, read
 
 
 def said(record):

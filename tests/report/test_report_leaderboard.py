@@ -8,7 +8,7 @@ import pytest
 from pkt_eval.report import stats
 from pkt_eval.report.board.assemble import leaderboard
 from pkt_eval.report.board.leaderboard import Row, written
-from pkt_eval.report.records.read import read
+from pkt_eval.report.records import read
 
 
 def board_of(folder):

@@ -2,8 +2,7 @@
 
 import pytest
 
-from pkt_eval.report.records.match import NotComparableError, align, pair
-from pkt_eval.report.records.read import read
+from pkt_eval.report.records import NotComparableError, align, pair, read
 
 
 def one(made, folder, scores, **settings):

@@ -114,7 +114,7 @@ def test_the_forest_stands_where_the_numbers_say(folder):
 
 def _board(folder) -> Leaderboard:
     from pkt_eval.report.board.assemble import leaderboard
-    from pkt_eval.report.records.read import read
+    from pkt_eval.report.records import read
 
     records, notes = read([folder.parent / "in"])
     return leaderboard(records, folder, notes)

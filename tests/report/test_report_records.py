@@ -5,7 +5,7 @@ import json
 import pytest
 
 from pkt_eval.errors import DataError, MissingDataError
-from pkt_eval.report.records.read import join, read
+from pkt_eval.report.records import join, read
 
 
 def test_a_record_says_who_was_scored_on_what(made, tmp_path):

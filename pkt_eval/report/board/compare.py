@@ -1,13 +1,13 @@
 """The numbers of a cell, from its records: score, differences, gap. Which statistic answers what, and when."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from statistics import fmean
 
 import numpy as np
 
 from pkt_eval.report.board.leaderboard import LEVEL, POWER, Difference, Subject
-from pkt_eval.report.records.match import Aligned, align
-from pkt_eval.report.records.read import Record
+from pkt_eval.report.records import Aligned, Record, align
 from pkt_eval.report.stats import (
     Estimate,
     aggregate_seeds,
@@ -91,23 +91,50 @@ def difference(a: Sequence[Record], b: Sequence[Record], against: str) -> tuple[
     return result, both.notes
 
 
-def gap(student: Sequence[Record], vanilla: Sequence[Record], teacher: Sequence[Record]) -> Estimate | None:
+@dataclass(frozen=True)
+class Sides:
+    """A student and those it is set against, on the documents that all have.
+
+    Attributes:
+        scores: ``student`` and the others' roles → ``(seeds, N)``.
+        clusters: ``(N,)`` subjects to be resampled whole; None where documents are.
+    """
+
+    scores: Mapping[str, np.ndarray]
+    clusters: np.ndarray | None
+
+    @classmethod
+    def of(cls, records: Mapping[str, Sequence[Record]]) -> "Sides":
+        """Of the records of each role, one a seed.
+
+        Raises:
+            NotComparableError: See ``records.align``.
+        """
+        every = align([record for side in records.values() for record in side])
+        ends = np.cumsum([len(side) for side in records.values()])[:-1]
+        return cls(dict(zip(records, np.split(every.scores, ends), strict=True)), enough_clusters(every))
+
+    def mean(self, role: str = "student") -> np.ndarray:
+        """``(N,)``: each document's mean over the seeds."""
+        return self.scores[role].mean(axis=0)
+
+
+def gap(sides: Sides) -> Estimate | None:
     """Share of the teacher's lead that arrived, each student's documents averaged over its seeds.
 
-    Where hardly a document differs from vanilla, the interval is not narrower than the gain's by `few`, over the lead.
+    Where hardly a document differs from vanilla, the interval is not narrower than the gain's by ``few``, over the
+    lead.
 
-    Raises:
-        NotComparableError: See `match.align`.
+    Args:
+        sides: ``student``, ``vanilla`` and ``teacher``.
     """
-    all_three = align([*student, *vanilla, *teacher])
-    ends = np.cumsum([len(student), len(vanilla)])
-    ours, base, theirs = (part.mean(axis=0) for part in np.split(all_three.scores, ends))
-    found = gap_recovered(ours, base, theirs, clusters=enough_clusters(all_three), level=LEVEL)
+    ours, base, theirs = (sides.mean(role) for role in ("student", "vanilla", "teacher"))
+    share = gap_recovered(ours, base, theirs, clusters=sides.clusters, level=LEVEL)
     floor = few((ours - base)[None])
-    if found is None or floor is None:
-        return found
+    if share is None or floor is None:
+        return share
     lead = (theirs - base).mean()
-    return Estimate(found.value, min(found.low, floor.low / lead), max(found.high, floor.high / lead))
+    return Estimate(share.value, min(share.low, floor.low / lead), max(share.high, floor.high / lead))
 
 
 def few(gaps: np.ndarray) -> Estimate | None:

@@ -7,8 +7,7 @@ from typing import Any
 
 from pkt_eval.report.board.assemble import relative
 from pkt_eval.report.board.leaderboard import Cell, Group, Leaderboard, Source
-from pkt_eval.report.records.items import Item
-from pkt_eval.report.records.read import Record, join
+from pkt_eval.report.records import Item, Record, join
 
 MOST = 50
 """Items won, and items lost, of a student on a benchmark that a page holds; the samples files have all."""

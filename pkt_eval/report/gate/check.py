@@ -19,11 +19,10 @@ import numpy as np
 
 from pkt_eval.errors import ConfigError
 from pkt_eval.report.board.compare import enough_clusters
+from pkt_eval.report.board.wording import points
 from pkt_eval.report.gate.power import POWER, Promise
 from pkt_eval.report.gate.students import name_of, only_student
-from pkt_eval.report.records.match import NotComparableError, align
-from pkt_eval.report.records.read import Record, join
-from pkt_eval.report.render.wording import points
+from pkt_eval.report.records import NotComparableError, Record, align, join
 from pkt_eval.report.stats import holm, non_inferiority
 
 HOLDS, WORSE, UNDECIDED, REFUSED = "holds", "worse", "undecided", "not compared"

@@ -10,9 +10,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from pkt_eval.report.board.wording import points
 from pkt_eval.report.gate.check import HOLDS, REFUSED, UNDECIDED, WORSE, Check, Gate
 from pkt_eval.report.gate.power import POWER
-from pkt_eval.report.render.wording import points
 
 _STYLE = {HOLDS: "green", WORSE: "bold red", UNDECIDED: "yellow", REFUSED: "yellow"}
 _SHOWN_FLIPS = 20

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pkt_eval.errors import ConfigError
-from pkt_eval.report.records.read import Record, join, read
+from pkt_eval.report.records import Record, join, read
 
 
 def load(place: str) -> tuple[list[Record], list[str]]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pkt_eval.errors import DataError
-from pkt_eval.report.records.read import Record
+from pkt_eval.report.records.record import Record
 
 
 class NotComparableError(DataError):
@@ -56,9 +56,10 @@ class Matched:
 
 
 def pair(a: Record, b: Record) -> Matched:
-    """Match two records; see `align`."""
+    """Match two records; see ``align``."""
     both = align([a, b])
-    return Matched(both.keys, both.scores[0], both.scores[1], both.clusters, *both.left_out, both.notes)
+    only_a, only_b = both.left_out
+    return Matched(both.keys, both.scores[0], both.scores[1], both.clusters, only_a, only_b, both.notes)
 
 
 def align(records: Sequence[Record]) -> Aligned:
