@@ -36,9 +36,8 @@ def report(
     from rich.console import Console
 
     from pkt_eval.report import records
-    from pkt_eval.report.board import diagnoses
-    from pkt_eval.report.board.assemble import leaderboard
-    from pkt_eval.report.board.flips import flips
+    from pkt_eval.report.board import diagnoses, leaderboard
+    from pkt_eval.report.board.won_and_lost import flips
     from pkt_eval.report.render import terminal
     from pkt_eval.report.render.formats import Content, formats
 

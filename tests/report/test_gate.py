@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 
 from pkt_eval.errors import ConfigError
-from pkt_eval.report.gate.check import HOLDS, REFUSED, UNDECIDED, WORSE, Gate, gate
+from pkt_eval.report.gate import HOLDS, REFUSED, UNDECIDED, WORSE, Gate, gate, sentence, text
 from pkt_eval.report.gate.power import POWER
-from pkt_eval.report.gate.show import sentence, text
 from pkt_eval.report.records import Item, Model, Record, Student
 from pkt_eval.report.stats import non_inferiority, non_inferiority_power
 

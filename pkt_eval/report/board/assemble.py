@@ -8,7 +8,7 @@ from statistics import fmean
 
 from pkt_eval.report.board import compare
 from pkt_eval.report.board.columns import measured
-from pkt_eval.report.board.leaderboard import ALPHA, Cell, Difference, Group, Leaderboard, Row, Source
+from pkt_eval.report.board.model import ALPHA, Cell, Difference, Group, Leaderboard, Row, Source
 from pkt_eval.report.board.notes import Notes
 from pkt_eval.report.board.sections import Entry, Section, belongs, sections
 from pkt_eval.report.records import NotComparableError, Record, join, not_comparable
@@ -198,7 +198,7 @@ class _Assembly:
 
     def _source(self, record: Record) -> Source:
         student = record.student
-        made = {k: v for k, v in student.provenance.items() if k not in _NOT_SHOWN}
+        made = {k: v for k, v in (student.provenance or {}).items() if k not in _NOT_SHOWN}
         low, high = compare.wilson(record)[1:]
         return Source(
             task=record.task,

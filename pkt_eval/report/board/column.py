@@ -6,7 +6,7 @@ from enum import Flag, auto
 from typing import NamedTuple
 
 from pkt_eval.report.board.compare import Sides
-from pkt_eval.report.board.leaderboard import Cell, Difference
+from pkt_eval.report.board.model import Cell, Difference
 from pkt_eval.report.stats import Estimate
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from pkt_eval.report.board import compare, wording
 from pkt_eval.report.board.column import Column, Measure, Shown, Table
-from pkt_eval.report.board.leaderboard import ALPHA, LEVEL, POWER, Cell, Difference, Leaderboard
+from pkt_eval.report.board.model import ALPHA, LEVEL, POWER, Cell, Difference, Leaderboard
 
 _DIFFERENCE = ("value", "low", "high", "p", "adjusted", "significant", "count", "won", "lost", "detectable", "against")
 _EVERYWHERE = Table.DETAILS | Table.TERMINAL | Table.PAGE

@@ -6,7 +6,7 @@ from statistics import fmean
 
 import numpy as np
 
-from pkt_eval.report.board.leaderboard import LEVEL, POWER, Difference, Subject
+from pkt_eval.report.board.model import LEVEL, POWER, Difference, Subject
 from pkt_eval.report.records import Aligned, Record, align
 from pkt_eval.report.stats import (
     Estimate,

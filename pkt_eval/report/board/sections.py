@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from pkt_eval.report.board.leaderboard import Row
+from pkt_eval.report.board.model import Row
 from pkt_eval.report.records import Model, Record, Student
 
 _PARADIGMS = ("baseline", "PostPKT", "PrePKT", "control", "")

@@ -1,6 +1,6 @@
 """How numbers are written, the same everywhere: scores in per cent, differences in points."""
 
-from pkt_eval.report.board.leaderboard import Cell, Difference
+from pkt_eval.report.board.model import Cell, Difference
 
 BLANK = ""
 

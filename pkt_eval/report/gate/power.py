@@ -5,6 +5,7 @@ difference, which is what the share of flipped items is for right-or-wrong ones,
 that for both the numbers are approximate.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from math import ceil
@@ -87,7 +88,7 @@ class Promise:
         flips = max(self.discordance, loss)
         return non_inferiority_power(n, flips, -self.tolerance, loss, self.alpha / self.tests)
 
-    def _search(self, power, difference: float, alpha: float) -> int | None:
+    def _search(self, power: Callable[[int, float], float], difference: float, alpha: float) -> int | None:
         """Upwards from below the normal approximation, in steps of 4 %: the exact power is not monotone in n."""
         away = abs(difference + self.tolerance)
         variance = max(self.discordance, abs(difference)) - difference**2

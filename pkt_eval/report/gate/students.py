@@ -68,7 +68,7 @@ def name_of(record: Record) -> str:
 def _listed(records: Sequence[Record]) -> list[str]:
     """Every student once, by the shortest name that tells them apart."""
     bases: dict[str, set[str]] = {}
-    cells: dict[tuple, list[Record]] = {}
+    cells: dict[tuple[str, str, str, int | None], list[Record]] = {}
     for record in records:
         student = record.student
         bases.setdefault(student.label, set()).add(student.base.name)

@@ -32,36 +32,6 @@ class Aligned:
     notes: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Matched:
-    """Two records on the documents that both have.
-
-    Attributes:
-        keys: ``(N,)`` documents, in the order of ``a``.
-        a: ``(N,)`` scores of the first.
-        b: ``(N,)`` scores of the second.
-        clusters: ``(N,)`` subjects; None where the documents have none.
-        only_a: Documents that only the first has.
-        only_b: Documents that only the second has.
-        notes: What differs and is compared nevertheless, as sentences.
-    """
-
-    keys: list[str]
-    a: np.ndarray
-    b: np.ndarray
-    clusters: np.ndarray | None
-    only_a: int
-    only_b: int
-    notes: tuple[str, ...]
-
-
-def pair(a: Record, b: Record) -> Matched:
-    """Match two records; see ``align``."""
-    both = align([a, b])
-    only_a, only_b = both.left_out
-    return Matched(both.keys, both.scores[0], both.scores[1], both.clusters, only_a, only_b, both.notes)
-
-
 def align(records: Sequence[Record]) -> Aligned:
     """Match records by document.
 

@@ -65,7 +65,7 @@ class Student:
         reference: Of the method.
         tuned_on: Digest of the records that it was fine-tuned on; None where it was not.
         data: Split → digest of the records that it was made from; None where it was made from none.
-        provenance: ``config.pkt`` as it is in the results JSON; {} for a foreign model.
+        provenance: ``config.pkt`` as it is in the results JSON; None for a foreign model.
     """
 
     label: str
@@ -81,7 +81,7 @@ class Student:
     reference: str = ""
     tuned_on: str | None = None
     data: Mapping[str, str] | None = None
-    provenance: Mapping[str, object] = field(default_factory=dict)
+    provenance: Mapping[str, object] | None = None
 
     @property
     def variant(self) -> str:

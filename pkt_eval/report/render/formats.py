@@ -11,8 +11,8 @@ from functools import cache
 from pathlib import Path
 
 from pkt_eval.report.board.diagnoses import Diagnosis
-from pkt_eval.report.board.flips import Flips
-from pkt_eval.report.board.leaderboard import Leaderboard
+from pkt_eval.report.board.model import Leaderboard
+from pkt_eval.report.board.won_and_lost import Flips
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from pkt_eval.report.board.column import Shown, Table
 from pkt_eval.report.board.columns import columns
-from pkt_eval.report.board.leaderboard import Cell, Group
+from pkt_eval.report.board.model import Cell, Group
 from pkt_eval.report.render.formats import Content, output
 
 _ESCAPES = {

@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 from pkt_eval.report.board.column import Shown, Table
 from pkt_eval.report.board.columns import columns, legend
-from pkt_eval.report.board.leaderboard import Cell, Group
+from pkt_eval.report.board.model import Cell, Group
 from pkt_eval.report.render.formats import Content, output
 
 
@@ -50,7 +50,7 @@ def _details(group: Group, benchmark: str) -> str:
         if cell := row.cells.get(benchmark):
             numbers = [_with_interval(column.shown(cell)) for column in here]
             lines.append([escape(row.label), *numbers, _links(cell)])
-    return _table(["student", *(column.head for column in here), "from"], lines, left=1)
+    return _table(["student", *(escape(column.head) for column in here), "from"], lines, left=1)
 
 
 def _bold(shown: Shown) -> str:

@@ -15,7 +15,7 @@ from urllib.parse import quote
 from pkt_eval.report.board import wording
 from pkt_eval.report.board.column import Column, Table
 from pkt_eval.report.board.columns import columns, comparisons, legend, sortable
-from pkt_eval.report.board.leaderboard import Cell, Group, Leaderboard, written
+from pkt_eval.report.board.model import Cell, Group, Leaderboard, written
 from pkt_eval.report.render.forest import forest, sentence
 from pkt_eval.report.render.formats import Content, formats, output
 

@@ -3,8 +3,8 @@
 import csv
 import io
 
-from pkt_eval.report.board.columns import COLUMNS
-from pkt_eval.report.board.leaderboard import Cell, Group, Row, written_object
+from pkt_eval.report.board import columns
+from pkt_eval.report.board.model import Cell, Group, Row, written_object
 from pkt_eval.report.render.formats import Content, output
 
 
@@ -28,7 +28,7 @@ def _line(group: Group, row: Row, benchmark: str, cell: Cell) -> dict[str, objec
         "paradigm": row.paradigm,
         "benchmark": benchmark,
     }
-    for column in COLUMNS:
+    for column in columns.COLUMNS:
         line |= column.numbers_of(cell)
     line["records"] = " ".join(source.results for source in cell.sources)
     return {name: _plain(value) for name, value in line.items()}

@@ -6,7 +6,7 @@ from rich.text import Text
 
 from pkt_eval.report.board.column import Shown, Table
 from pkt_eval.report.board.columns import columns, legend
-from pkt_eval.report.board.leaderboard import Group, Leaderboard
+from pkt_eval.report.board.model import Group, Leaderboard
 
 _STYLES = {"gain": "bold green", "loss": "bold red", "": ""}
 

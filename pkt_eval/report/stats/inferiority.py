@@ -76,7 +76,7 @@ def non_inferiority(
     differences = candidate - baseline
     p_worse = paired_test(candidate, baseline, clusters, alternative="less")
     if clusters is None and np.isin(differences, (-1, 0, 1)).all():
-        won, lost, n = np.count_nonzero(differences > 0), np.count_nonzero(differences < 0), len(differences)
+        won, lost, n = int((differences > 0).sum()), int((differences < 0).sum()), len(differences)
         low = paired_score_interval(won, lost, n, level=1 - 2 * alpha).low
         p = float(norm.sf(paired_score_z(won, lost, n, -margin)))
     else:

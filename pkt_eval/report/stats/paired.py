@@ -78,17 +78,18 @@ def paired_test(
         return mcnemar_exact(int(positive.sum()), int((either - positive).sum()), alternative)
 
     observed = sizes @ (2 * positive - either)
-    rng, hits = np.random.default_rng(seed), 0
+    rng = np.random.default_rng(seed)
+    hits = 0
     # Sums that are equal but for rounding count as equal.
     slack = 1e-9 * sizes.max()
     for size in blocks(resamples, len(sizes)):
         flipped = (2 * rng.binomial(either, 0.5, size=(size, len(sizes))) - either) @ sizes
         if alternative == "two-sided":
-            hits += np.count_nonzero(np.abs(flipped) >= abs(observed) - slack)
+            hits += int(np.count_nonzero(np.abs(flipped) >= abs(observed) - slack))
         elif alternative == "less":
-            hits += np.count_nonzero(flipped <= observed + slack)
+            hits += int(np.count_nonzero(flipped <= observed + slack))
         else:
-            hits += np.count_nonzero(flipped >= observed - slack)
+            hits += int(np.count_nonzero(flipped >= observed - slack))
     return float((1 + hits) / (1 + resamples))
 
 
