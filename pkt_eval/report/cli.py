@@ -1,12 +1,11 @@
 """``pkt-eval report``: from folders of records to a leaderboard."""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from pkt_eval.errors import ConfigError, StoreError
+from pkt_eval.errors import ConfigError
 
 
 def report(
@@ -33,12 +32,12 @@ def report(
     Reads lm-eval's results and samples only, ours and those of other models on the same tasks. Needs no network and no
     model.
     """
-    from rich.console import Console
-
     from pkt_eval.report import records
+    from pkt_eval.report._console import console, line
     from pkt_eval.report.board import diagnoses, leaderboard
     from pkt_eval.report.board.won_and_lost import flips
     from pkt_eval.report.render import terminal
+    from pkt_eval.report.render.files import save_all
     from pkt_eval.report.render.formats import Content, formats
 
     if out.exists() and not out.is_dir():
@@ -52,14 +51,7 @@ def report(
     board = leaderboard(every, out, notes)
     content = Content(board, flips(board, every, out), looked_into)
     texts = {each.file: each.write(content) for each in formats()}
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        for name, text in texts.items():
-            (out / name).write_text(text, "utf-8")
-    except OSError as error:
-        raise StoreError(f"cannot write {out}: {error}") from error
-    # A file or a pipe has no width: the table gets what it needs.
-    console = Console() if sys.stdout.isatty() else Console(width=160)
-    terminal.show(board, console)
-    written = ", ".join(texts)
-    console.print(f"\nWritten to {out}/: {written}", highlight=False, soft_wrap=True, markup=False)
+    save_all(out, texts)
+    to = console()
+    terminal.show(board, to)
+    to.print(line(f"\nWritten to {out}/: {', '.join(texts)}"), soft_wrap=True)

@@ -1,13 +1,13 @@
 """``pkt-eval gate``: from two folders of records to an exit code."""
 
 import logging
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from pkt_eval._util.files import save_text
 from pkt_eval.errors import ConfigError, PKTError, StoreError
 
 FOLDER = (
@@ -64,8 +64,7 @@ def gate(
 def _gate(
     baseline: str, candidate: str, words: Sequence[str], alpha: float, junit: Path | None, json_file: Path | None
 ) -> int:
-    from rich.console import Console
-
+    from pkt_eval.report._console import console
     from pkt_eval.report.gate import TOLERANCE, load, show, to_json, to_junit
     from pkt_eval.report.gate import gate as test
 
@@ -75,12 +74,10 @@ def _gate(
     for path, text in ((junit, to_junit), (json_file, to_json)):
         if path:
             try:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_text(text(outcome), "utf-8")
+                save_text(path, text(outcome))
             except OSError as error:
                 raise StoreError(f"cannot write {path}: {error}") from error
-    # A file or a pipe has no width: the table gets what it needs.
-    show(outcome, Console() if sys.stdout.isatty() else Console(width=160))
+    show(outcome, console())
     return outcome.exit_code
 
 

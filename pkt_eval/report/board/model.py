@@ -7,6 +7,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from typing import cast
 
 from pkt_eval.report.stats import Estimate
 
@@ -232,4 +233,4 @@ def written(value: object) -> Json:
         return [written(each) for each in value]
     if isinstance(value, float):
         return float(f"{value:.12g}") if math.isfinite(value) else None
-    return value
+    return cast(Json, value)  # numbers, texts and what came from JSON

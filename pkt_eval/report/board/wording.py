@@ -1,8 +1,17 @@
 """How numbers are written, the same everywhere: scores in per cent, differences in points."""
 
+import re
+
 from pkt_eval.report.board.model import Cell, Difference
 
 BLANK = ""
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Control characters, ESC among them; those that turn the direction of writing; halves of surrogate pairs."""
+
+
+def harmless(text: str) -> str:
+    """A label, note or path of somebody's, without what a terminal, a browser or a file takes for more than text."""
+    return _CONTROL.sub("\ufffd", text)
 
 
 def score(cell: Cell) -> str:

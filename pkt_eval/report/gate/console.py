@@ -6,7 +6,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pkt_eval.report.board.wording import points
+from pkt_eval.report._console import line
+from pkt_eval.report.board.wording import harmless, points
 from pkt_eval.report.gate.outcome import HOLDS, REFUSED, UNDECIDED, WORSE, Check, Compared, Gate
 from pkt_eval.report.gate.power import POWER
 
@@ -17,7 +18,7 @@ _SHOWN_FLIPS = 20
 def show(gate: Gate, console: Console) -> None:
     """Print the table, what its columns mean, the notes, and the outcome as the last line."""
     _show_table(gate, console)
-    console.print(Text(sentence(gate)), style=_STYLE[gate.verdict], soft_wrap=True)
+    console.print(line(sentence(gate)), style=_STYLE[gate.verdict], soft_wrap=True)
 
 
 def text(gate: Gate, width: int = 150) -> str:
@@ -25,25 +26,25 @@ def text(gate: Gate, width: int = 150) -> str:
     written = StringIO()
     _show_table(gate, Console(file=written, width=width, color_system=None))
     shown = "\n".join(line.rstrip() for line in written.getvalue().splitlines())
-    return "\n\n".join(filter(None, [sentence(gate), shown, flips(gate)]))
+    return harmless("\n\n".join(filter(None, [sentence(gate), shown, flips(gate)])))
 
 
 def _show_table(gate: Gate, console: Console) -> None:
     console.print(table(gate))
     console.print()
     if any(isinstance(check, Compared) for check in gate.checks):
-        for line in _legend(gate):
-            console.print(Text(line), style="dim", soft_wrap=True)
+        for said in _legend(gate):
+            console.print(Text(said), style="dim", soft_wrap=True)
     for note in gate.notes:
-        console.print(Text(note), style="dim", soft_wrap=True)
+        console.print(line(note), style="dim", soft_wrap=True)
     if gate.not_asked:
-        console.print(Text(f"Not in the baseline, so not asked: {', '.join(gate.not_asked)}"), style="dim")
+        console.print(line(f"Not in the baseline, so not asked: {', '.join(gate.not_asked)}"), style="dim")
 
 
 def table(gate: Gate) -> Table:
     """A row for each benchmark."""
     level = f"{100 * (1 - 2 * gate.alpha):g} %"
-    title = Text(f"{gate.candidate} against {gate.baseline}", style="bold")
+    title = line(f"{gate.candidate} against {gate.baseline}", "bold")
     rows = Table(box=None, title=title, title_justify="left")
     rows.add_column("benchmark", overflow="fold")
     for name in ("items", "baseline", "candidate", "lost / won", f"difference, {level}", "tolerated"):
@@ -53,7 +54,7 @@ def table(gate: Gate) -> Table:
     rows.add_column("verdict", no_wrap=True)
     for check in gate.checks:
         verdict = Text(check.verdict, style=_STYLE[check.verdict])
-        rows.add_row(check.benchmark, *_cells(check), verdict)
+        rows.add_row(line(check.benchmark), *_cells(check), verdict)
     return rows
 
 

@@ -8,7 +8,7 @@ from xml.etree import ElementTree as ET
 from pkt_eval.report.gate.console import details
 from pkt_eval.report.gate.outcome import HOLDS, WORSE, Check, Compared, Gate
 
-_BLANK = {
+_BLANK: dict[str, object] = {
     **{"items": 0, "baseline": None, "candidate": None, "difference": None, "low": None, "high": None},
     **{"p_holds": None, "p_worse": None, "won": [], "lost": [], "promise": None},
 }

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TypedDict, TypeGuard, cast
 
 from pkt_eval.errors import DataError
-from pkt_eval.report.records.primary_metric import primary_metric
+from pkt_eval.report.records.digests import check_digests
+from pkt_eval.report.records.primary_metric import is_mean, primary_metric
 from pkt_eval.report.records.record import Record
 from pkt_eval.report.records.samples import read_items
 from pkt_eval.report.records.students import student_of
@@ -63,6 +64,7 @@ def records_of(path: Path, texts: dict[str, str]) -> list[Record]:
     Raises:
         DataError: It, or its samples, are truncated, altered, or not lm-eval's; names the file.
     """
+    check_digests(path)
     content = load_results(path)
     config = content["config"]
     try:
@@ -83,6 +85,8 @@ def records_of(path: Path, texts: dict[str, str]) -> list[Record]:
         samples = path.with_name(f"samples_{task}_{stamp}.jsonl")
         if not samples.exists():
             samples = path.with_name(f"samples_{stamp}.jsonl.gz")  # as ``keep`` writes those of all tasks
+        if samples.exists():
+            check_digests(samples)
         record = Record(
             results=path,
             samples=(samples,) if samples.exists() else (),
@@ -154,6 +158,11 @@ def _with_items(record: Record, texts: dict[str, str]) -> Record:
         raise DataError(f"{path} holds {len(items)} items, {record.results.name} counts {record.count}: truncated?")
     mean = sum(item.score for item in items.values()) / len(items)
     if abs(mean - record.score) > 1e-6:
+        if is_mean(f"{record.metric},{record.filter}"):
+            raise DataError(
+                f"{record.results}: {record.metric} of {record.task} is {record.score:.4f}, but its items in "
+                f"{path.name} say {mean:.4f}. One of the two was changed: restore it, or run that evaluation again."
+            )
         return replace(record, reason=f"the items' mean {mean:.4f} is not the score {record.score:.4f}")
     return replace(record, items=items, count=len(items))
 

@@ -3,6 +3,7 @@
 from pkt_eval.report.board.column import Shown, Table
 from pkt_eval.report.board.columns import columns
 from pkt_eval.report.board.model import Cell, Group
+from pkt_eval.report.board.wording import harmless
 from pkt_eval.report.render.formats import Content, output
 
 _ESCAPES = {
@@ -27,7 +28,7 @@ def latex(content: Content) -> str:
 
 def escape(text: str) -> str:
     """Text that LaTeX sets as it is."""
-    return "".join(_ESCAPES.get(character, character) for character in " ".join(text.split()))
+    return "".join(_ESCAPES.get(character, character) for character in harmless(" ".join(text.split())))
 
 
 def _table(group: Group, comparisons: int) -> str:

@@ -2,12 +2,13 @@
 
 import re
 from collections.abc import Sequence
-from urllib.parse import quote
 
 from pkt_eval.report.board.column import Shown, Table
 from pkt_eval.report.board.columns import columns, legend
 from pkt_eval.report.board.model import Cell, Group
+from pkt_eval.report.board.wording import harmless
 from pkt_eval.report.render.formats import Content, output
+from pkt_eval.report.render.links import link
 
 
 @output("leaderboard.md", "Markdown", place=2)
@@ -29,13 +30,13 @@ def overview(group: Group) -> str:
     lines = []
     for row in group.rows:
         cells = [row.cells.get(benchmark) for benchmark in group.benchmarks]
-        lines.append([escape(row.label), row.paradigm, *(_short(cell) if cell else "" for cell in cells)])
+        lines.append([escape(row.label), escape(row.paradigm), *(_short(cell) if cell else "" for cell in cells)])
     return _table(["student", "paradigm", *map(escape, group.benchmarks)], lines, left=2)
 
 
 def escape(text: str) -> str:
     """Text that Markdown shows as it is, in a table too: labels and paths are not ours."""
-    return re.sub(r"([\\`*_\[\]<>|#])", r"\\\1", " ".join(text.split()))
+    return re.sub(r"([\\`*_\[\]<>|#&~$])", r"\\\1", harmless(" ".join(text.split())))
 
 
 def _short(cell: Cell) -> str:
@@ -63,7 +64,7 @@ def _with_interval(shown: Shown) -> str:
 
 def _links(cell: Cell) -> str:
     """A link to each record, called by its seed."""
-    named = [("run" if s.seed is None else f"seed {s.seed}", quote(s.results, safe="/")) for s in cell.sources]
+    named = [("run" if s.seed is None else f"seed {s.seed}", link(s.results)) for s in cell.sources]
     return ", ".join(f"[{name}]({path})" for name, path in named)
 
 

@@ -10,14 +10,15 @@ import json
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
-from urllib.parse import quote
 
 from pkt_eval.report.board import wording
 from pkt_eval.report.board.column import Column, Table
 from pkt_eval.report.board.columns import columns, comparisons, legend, sortable
 from pkt_eval.report.board.model import Cell, Group, Leaderboard, written
+from pkt_eval.report.board.wording import harmless
 from pkt_eval.report.render.forest import forest, sentence
 from pkt_eval.report.render.formats import Content, formats, output
+from pkt_eval.report.render.links import link
 
 HEAT = 0.3
 """Difference of a subject at which the heat map's colour is full."""
@@ -35,7 +36,7 @@ def page(content: Content) -> str:
     from markupsafe import Markup
 
     environment = Environment(
-        autoescape=True, undefined=StrictUndefined, finalize=written, trim_blocks=True, lstrip_blocks=True
+        autoescape=True, undefined=StrictUndefined, finalize=_shown, trim_blocks=True, lstrip_blocks=True
     )
     environment.globals.update(w=wording, style=wording.style, sentence=sentence, link=link, heat=heat, number=_number)
     others = [column for column in columns(Table.PAGE) if column.id not in _DRAWN]
@@ -116,9 +117,13 @@ def embedded(value: object) -> str:
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def link(path: str) -> str:
-    """A relative link to a file, whatever its name; a colon in it makes no scheme."""
-    return quote(path, safe="/")
+def _shown(value: object) -> object:
+    """A value as the template puts it into the page: numbers as JSON has them, and text that is only text."""
+    from markupsafe import Markup
+
+    if isinstance(value, str):
+        return value if isinstance(value, Markup) else harmless(value)
+    return written(value)
 
 
 def heat(value: float) -> str:

@@ -5,6 +5,7 @@ import io
 
 from pkt_eval.report.board import columns
 from pkt_eval.report.board.model import Cell, Group, Row, written_object
+from pkt_eval.report.board.wording import harmless
 from pkt_eval.report.render.formats import Content, output
 
 
@@ -35,5 +36,8 @@ def _line(group: Group, row: Row, benchmark: str, cell: Cell) -> dict[str, objec
 
 
 def _plain(value: object) -> object:
-    """A spreadsheet takes text that begins so for a formula; labels are not ours."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@")) else value
+    """A spreadsheet takes text that begins so for a formula; no text is ours."""
+    if not isinstance(value, str):
+        return value
+    text = harmless(value)
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r", "\n")) else text

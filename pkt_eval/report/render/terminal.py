@@ -4,6 +4,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from pkt_eval.report._console import line
 from pkt_eval.report.board.column import Shown, Table
 from pkt_eval.report.board.columns import columns, legend
 from pkt_eval.report.board.model import Group, Leaderboard
@@ -17,18 +18,18 @@ def show(board: Leaderboard, console: Console) -> None:
         for benchmark in group.benchmarks:
             console.print(_table(group, benchmark))
             console.print()
-    for line in [*legend(board, Table.TERMINAL), *board.notes]:
-        console.print(Text(line), style="dim", soft_wrap=True)
+    for said in [*legend(board, Table.TERMINAL), *board.notes]:
+        console.print(line(said), style="dim", soft_wrap=True)
 
 
 def _table(group: Group, benchmark: str) -> RichTable:
-    table = RichTable(box=None, title=Text(f"{group.title}: {benchmark}", style="bold"), title_justify="left")
+    table = RichTable(box=None, title=line(f"{group.title}: {benchmark}", "bold"), title_justify="left")
     table.add_column("student", min_width=12, overflow="fold")
     for column in columns(Table.TERMINAL):
         table.add_column(column.head, justify="right", no_wrap=True)
     for row in group.rows:
         if cell := row.cells.get(benchmark):
-            table.add_row(Text(row.label), *(_cell(column.shown(cell)) for column in columns(Table.TERMINAL)))
+            table.add_row(line(row.label), *(_cell(column.shown(cell)) for column in columns(Table.TERMINAL)))
     return table
 
 
