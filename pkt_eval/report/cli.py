@@ -33,9 +33,9 @@ def report(
     model.
     """
     from pkt_eval.report import records
-    from pkt_eval.report._console import console, line
     from pkt_eval.report.board import diagnoses, leaderboard
     from pkt_eval.report.board.won_and_lost import flips
+    from pkt_eval.report.printing import console, line
     from pkt_eval.report.render import terminal
     from pkt_eval.report.render.files import save_all
     from pkt_eval.report.render.formats import Content, formats

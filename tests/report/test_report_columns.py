@@ -7,8 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from pkt_eval.cli import app
-from pkt_eval.report.board import columns, leaderboard
-from pkt_eval.report.board.column import Column, Measure, Table
+from pkt_eval.report.board import Column, Measure, Table, columns, leaderboard
 from pkt_eval.report.records import read
 from pkt_eval.report.render import formats
 

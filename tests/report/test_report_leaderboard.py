@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from pkt_eval.report import stats
-from pkt_eval.report.board import leaderboard
-from pkt_eval.report.board.model import Row, written
+from pkt_eval.report.board import Row, leaderboard
+from pkt_eval.report.board.model import written
 from pkt_eval.report.records import read
 
 

@@ -10,7 +10,7 @@ from browser import Browser, missing
 from typer.testing import CliRunner
 
 from pkt_eval.cli import app
-from pkt_eval.report.board.model import Leaderboard
+from pkt_eval.report.board import Leaderboard
 from pkt_eval.report.render.forest import forest
 from pkt_eval.report.render.page import embedded
 

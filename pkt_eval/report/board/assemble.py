@@ -24,7 +24,7 @@ def leaderboard(records: Sequence[Record], out: Path, notes: Iterable[str] = ())
     """All students of the records, compared.
 
     Args:
-        records: As `records.read` gives them; the tasks of a group are joined here.
+        records: As ``records.read`` gives them; the tasks of a group are joined here.
         out: Folder of the leaderboard, which paths are relative to.
         notes: Of the reading, which are passed on.
     """

@@ -15,16 +15,16 @@ _EVERYWHERE = Table.DETAILS | Table.TERMINAL | Table.PAGE
 
 def _difference(id: str, head: str, of: Callable[[Cell], Difference | None], tex: str, tables: Table) -> Column:
     def write(cell: Cell) -> Shown:
-        found = of(cell)
-        if found is None:
+        shown = of(cell)
+        if shown is None:
             return Shown("", signed=True)
-        style = wording.style(found) if found.significant else ""
+        style = wording.style(shown) if shown.significant else ""
         return Shown(
-            wording.difference(found), wording.difference_ends(found), wording.on(found, cell), style, signed=True
+            wording.difference(shown), wording.difference_ends(shown), wording.on(shown, cell), style, signed=True
         )
 
     def sort(cell: Cell) -> float | None:
-        return found.value if (found := of(cell)) else None
+        return shown.value if (shown := of(cell)) else None
 
     def numbers(cell: Cell) -> dict[str, object]:
         return {f"{id}_{part}": getattr(of(cell), part, None) for part in _DIFFERENCE}

@@ -29,7 +29,7 @@ FEW = 10
 def score_interval(records: Sequence[Record]) -> tuple[float, float | None, float | None, float | None]:
     """Score of a student over its seeds: value, both ends of the interval, and the spread between seeds.
 
-    One seed: Wilson's interval, over documents. More: `aggregate_seeds`, over seeds and documents. Without items, and
+    One seed: Wilson's interval, over documents. More: ``aggregate_seeds``, over seeds and documents. Without items, and
     with more than one seed, there is no interval.
     """
     if len(records) == 1:
@@ -37,16 +37,16 @@ def score_interval(records: Sequence[Record]) -> tuple[float, float | None, floa
     if not all(record.items for record in records):
         scores = [record.score for record in records]
         return fmean(scores), None, None, float(np.std(scores, ddof=1))
-    found = aggregate_seeds(align(records).scores, level=LEVEL)
-    return found.value, found.low, found.high, found.spread
+    mean = aggregate_seeds(align(records).scores, level=LEVEL)
+    return mean.value, mean.low, mean.high, mean.spread
 
 
 def wilson(record: Record) -> Estimate:
     """The interval of one record: of its items, or of as many right-or-wrong ones where only the score is known."""
     if record.items:
         return wilson_interval_of_scores([item.score for item in record.items.values()], level=LEVEL)
-    found = wilson_interval(round(record.score * record.count), record.count, level=LEVEL)
-    return Estimate(record.score, found.low, found.high)
+    interval = wilson_interval(round(record.score * record.count), record.count, level=LEVEL)
+    return Estimate(record.score, interval.low, interval.high)
 
 
 def difference(a: Sequence[Record], b: Sequence[Record], against: str) -> tuple[Difference, tuple[str, ...]]:
@@ -58,35 +58,35 @@ def difference(a: Sequence[Record], b: Sequence[Record], against: str) -> tuple[
         The difference, and notes of the matching.
 
     Raises:
-        NotComparableError: See `match.align`.
+        NotComparableError: See ``match.align``.
     """
     both = align([*a, *b])
     x, y = both.scores[: len(a)], both.scores[len(a) :]
     seeds = [[record.student.seed for record in side] for side in (a, b)]
     same_seeds = seeds[0] == seeds[1] and None not in seeds[0]
     clusters = enough_clusters(both)
-    found = seed_difference(x, y, same_seeds, clusters, level=LEVEL)
+    apart = seed_difference(x, y, same_seeds, clusters, level=LEVEL)
     # With the same seeds the s-th student meets the s-th; else each meets each.
     gaps = x - y if same_seeds else (x[:, None] - y[None]).reshape(-1, x.shape[1])
     won, lost = won_and_lost(gaps)
-    low, high = found.low, found.high
+    low, high = apart.low, apart.high
     if floor := few(gaps):
         low, high = min(low, floor.low), max(high, floor.high)
     detectable = minimum_detectable_difference(len(both.keys), float(np.abs(gaps).mean()), POWER)
     result = Difference(
         against=against,
-        value=found.value,
+        value=apart.value,
         low=low,
         high=high,
-        p=found.p,
-        adjusted=found.p,
+        p=apart.p,
+        adjusted=apart.p,
         significant=False,
         count=len(both.keys),
         won=won,
         lost=lost,
         detectable=detectable if np.isfinite(detectable) else None,
         clusters=None if clusters is None else len(set(clusters)),
-        seeds=found.seeds,
+        seeds=apart.seeds,
     )
     return result, both.notes
 
@@ -138,7 +138,7 @@ def gap(sides: Sides) -> Estimate | None:
 
 
 def few(gaps: np.ndarray) -> Estimate | None:
-    """An interval of the mean of ``gaps (S, N)`` that has a width, if fewer than `FEW` documents differ; else None."""
+    """An interval of the mean of ``gaps (S, N)`` that has a width; None if ``FEW`` documents or more differ."""
     if np.count_nonzero((gaps != 0).any(axis=0)) >= FEW:
         return None
     won, lost = won_and_lost(gaps)
@@ -155,21 +155,21 @@ def subjects(records: Sequence[Record], vanilla: Sequence[Record]) -> dict[str, 
     """Scores of each subject, and the differences to vanilla where there is one to compare with.
 
     Raises:
-        NotComparableError: See `match.align`.
+        NotComparableError: See ``match.align``.
     """
     both = align([*records, *vanilla])
     if both.clusters is None:
         return {}
     ours, theirs = both.scores[: len(records)].mean(axis=0), both.scores[len(records) :]
-    found = {}
+    by_subject = {}
     for name in sorted(set(both.clusters)):
         here = both.clusters == name
         change = float((ours - theirs.mean(axis=0))[here].mean()) if len(theirs) else None
-        found[str(name)] = Subject(int(here.sum()), float(ours[here].mean()), change)
-    return found
+        by_subject[str(name)] = Subject(int(here.sum()), float(ours[here].mean()), change)
+    return by_subject
 
 
 def enough_clusters(aligned: Aligned) -> np.ndarray | None:
-    """The clusters to resample, or None: see `MIN_CLUSTERS`."""
+    """The clusters to resample, or None: see ``MIN_CLUSTERS``."""
     enough = aligned.clusters is not None and len(set(aligned.clusters)) >= MIN_CLUSTERS
     return aligned.clusters if enough else None

@@ -68,7 +68,7 @@ class Difference:
         count: Documents in common.
         won: Documents that the student gained, a mean over seeds.
         lost: Documents that it lost, a mean over seeds.
-        detectable: Smallest true difference that as many documents, as discordant as these, show with `POWER`; None
+        detectable: Smallest true difference that as many documents, as discordant as these, show with ``POWER``; None
             where they can show none.
         clusters: Subjects that were resampled whole; None where documents were.
         seeds: Seeds of either side.
@@ -132,8 +132,8 @@ class Cell:
     @property
     def gap(self) -> Estimate | None:
         """Share of the teacher's lead over vanilla that arrived; None where the lead is not significant."""
-        found = self.statistics.get("gap")
-        return found if isinstance(found, Estimate) else None
+        gap = self.statistics.get("gap")
+        return gap if isinstance(gap, Estimate) else None
 
     def differences(self) -> list[Difference]:
         """Those that were tested."""

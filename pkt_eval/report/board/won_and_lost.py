@@ -61,7 +61,7 @@ def flips(board: Leaderboard, records: Iterable[Record], out: Path) -> Flips:
 
     Args:
         board: Made of ``records``.
-        records: As `records.read` gives them.
+        records: As ``records.read`` gives them.
         out: The leaderboard's folder.
     """
     shown, places = Flips(), dict[str, int]()

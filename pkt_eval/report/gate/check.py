@@ -3,7 +3,7 @@
 Two claims can be made of a benchmark. Both are about the tolerance τ, so that a loss within it fails no gate however
 significant it is, and each is false with a chance of α at most:
 
-- *holds*: a loss of τ or more is excluded (`non_inferiority`). The gate holds where every benchmark does, which needs
+- *holds*: a loss of τ or more is excluded (``non_inferiority``). The gate holds where every benchmark does, which needs
   no correction: where one of them has lost τ, its own test lets the whole pass with a chance of α (an
   intersection–union test, Berger 1982, doi:10.1080/00401706.1982.10487790).
 - *worse*: a loss of more than τ is shown (the same test turned round). One benchmark suffices to fail the gate, so
@@ -88,14 +88,14 @@ def _tolerances(names: Mapping[str, object], tolerance: float, own: Mapping[str,
         if not 0 < value < 1:
             said = f"the tolerance of {name}" if name else "the tolerance"
             raise ConfigError(f"{said} must lie strictly between 0 and 1 (two points are 0.02), got {value}")
-    found = dict.fromkeys(names, tolerance)
+    each = dict.fromkeys(names, tolerance)
     # A full name counts more than a word of it.
-    for word in sorted(own, key=lambda word: word in found):
-        fit = [word] if word in found else [n for n in found if f"_{word}_" in f"_{n.partition(' ')[0]}_"]
+    for word in sorted(own, key=lambda word: word in each):
+        fit = [word] if word in each else [n for n in each if f"_{word}_" in f"_{n.partition(' ')[0]}_"]
         if not fit:
-            raise ConfigError(f"a tolerance is given for {word!r}, but the baseline has: {', '.join(found)}")
-        found |= dict.fromkeys(fit, own[word])
-    return found
+            raise ConfigError(f"a tolerance is given for {word!r}, but the baseline has: {', '.join(each)}")
+        each |= dict.fromkeys(fit, own[word])
+    return each
 
 
 def _check(

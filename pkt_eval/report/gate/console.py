@@ -6,10 +6,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pkt_eval.report._console import line
 from pkt_eval.report.board.wording import harmless, points
 from pkt_eval.report.gate.outcome import HOLDS, REFUSED, UNDECIDED, WORSE, Check, Compared, Gate
 from pkt_eval.report.gate.power import POWER
+from pkt_eval.report.printing import line
 
 _STYLE = {HOLDS: "green", WORSE: "bold red", UNDECIDED: "yellow", REFUSED: "yellow"}
 _SHOWN_FLIPS = 20

@@ -16,7 +16,7 @@ def load(place: str) -> tuple[list[Record], list[str]]:
             that is raised where there are several: ``lora``, ``lora/seed1``.
 
     Returns:
-        One record a benchmark, and the notes of `records.read`.
+        One record a benchmark, and the notes of ``records.read``.
 
     Raises:
         ConfigError: There is no such student, or there are several; lists them.
@@ -26,8 +26,8 @@ def load(place: str) -> tuple[list[Record], list[str]]:
     folder, colons, name = place.rpartition("::")
     if not colons or Path(place).exists():
         folder, name = place, ""
-    found, notes = read([Path(folder)])
-    records = join(found)
+    tasks, notes = read([Path(folder)])
+    records = join(tasks)
     if name:
         chosen = [record for record in records if name in _names(record)]
         if not chosen:

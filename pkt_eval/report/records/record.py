@@ -10,7 +10,7 @@ from pkt_eval.report.records.students import Student
 
 @dataclass(frozen=True)
 class Record:
-    """One student on one task, or on all tasks of a benchmark (see `join`).
+    """One student on one task, or on all tasks of a benchmark (see ``join``).
 
     Attributes:
         results: The results JSON.

@@ -140,11 +140,11 @@ def _benchmarks(content: Results) -> dict[str, str]:
         below = subtasks.get(name) or []
         return [leaf for each in below for leaf in leaves(each)] if below else [name]
 
-    found: dict[str, str] = {}
+    topmost: dict[str, str] = {}
     for group in sorted(scored, key=lambda name: (-len(leaves(name)), name)):
         for leaf in leaves(group):
-            found.setdefault(leaf, group)
-    return found
+            topmost.setdefault(leaf, group)
+    return topmost
 
 
 def _with_items(record: Record, texts: dict[str, str]) -> Record:

@@ -3,9 +3,8 @@
 import math
 from dataclasses import dataclass
 
-from pkt_eval.report.board import wording
+from pkt_eval.report.board import Difference, Group, wording
 from pkt_eval.report.board.columns import comparisons
-from pkt_eval.report.board.model import Difference, Group
 
 WIDTH, LABELS, RIGHT = 460, 128, 12
 """Pixels: of the drawing, of the names on its left, of the margin on its right."""

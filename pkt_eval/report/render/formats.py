@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from pkt_eval.report.board import Flips, Leaderboard
 from pkt_eval.report.board.diagnoses import Diagnosis
-from pkt_eval.report.board.model import Leaderboard
-from pkt_eval.report.board.won_and_lost import Flips
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,7 @@
 """The leaderboard as LaTeX: one booktabs table for each pair, to be put into a paper with ``\\input``."""
 
-from pkt_eval.report.board.column import Shown, Table
+from pkt_eval.report.board import Cell, Group, Shown, Table
 from pkt_eval.report.board.columns import columns
-from pkt_eval.report.board.model import Cell, Group
 from pkt_eval.report.board.wording import harmless
 from pkt_eval.report.render.formats import Content, output
 

@@ -3,9 +3,8 @@
 import re
 from collections.abc import Sequence
 
-from pkt_eval.report.board.column import Shown, Table
+from pkt_eval.report.board import Cell, Group, Shown, Table
 from pkt_eval.report.board.columns import columns, legend
-from pkt_eval.report.board.model import Cell, Group
 from pkt_eval.report.board.wording import harmless
 from pkt_eval.report.render.formats import Content, output
 from pkt_eval.report.render.links import link

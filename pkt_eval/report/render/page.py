@@ -11,10 +11,9 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 
-from pkt_eval.report.board import wording
-from pkt_eval.report.board.column import Column, Table
+from pkt_eval.report.board import Cell, Column, Group, Leaderboard, Table, wording
 from pkt_eval.report.board.columns import columns, comparisons, legend, sortable
-from pkt_eval.report.board.model import Cell, Group, Leaderboard, written
+from pkt_eval.report.board.model import written
 from pkt_eval.report.board.wording import harmless
 from pkt_eval.report.render.forest import forest, sentence
 from pkt_eval.report.render.formats import Content, formats, output
@@ -93,12 +92,12 @@ def _script(others: Sequence[Column]) -> str:
 
 def _others(board: Leaderboard, others: Sequence[Column]) -> dict[str, dict[str, list[str]]]:
     """Row → benchmark → what stands in the columns that the script does not draw itself."""
-    found: dict[str, dict[str, list[str]]] = {}
+    of_rows: dict[str, dict[str, list[str]]] = {}
     for _, row, benchmark, cell in board.cells():
         shown = [column.shown(cell) for column in others]
         texts = [" ".join(filter(None, (each.text, each.interval, each.on))) for each in shown]
-        found.setdefault(row.id, {})[benchmark] = texts
-    return found
+        of_rows.setdefault(row.id, {})[benchmark] = texts
+    return of_rows
 
 
 def _linked() -> list[tuple[str, str]]:

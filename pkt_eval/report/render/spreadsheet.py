@@ -3,8 +3,8 @@
 import csv
 import io
 
-from pkt_eval.report.board import columns
-from pkt_eval.report.board.model import Cell, Group, Row, written_object
+from pkt_eval.report.board import Cell, Group, Row, columns
+from pkt_eval.report.board.model import written_object
 from pkt_eval.report.board.wording import harmless
 from pkt_eval.report.render.formats import Content, output
 

@@ -4,10 +4,9 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from pkt_eval.report._console import line
-from pkt_eval.report.board.column import Shown, Table
+from pkt_eval.report.board import Group, Leaderboard, Shown, Table
 from pkt_eval.report.board.columns import columns, legend
-from pkt_eval.report.board.model import Group, Leaderboard
+from pkt_eval.report.printing import line
 
 _STYLES = {"gain": "bold green", "loss": "bold red", "": ""}
 

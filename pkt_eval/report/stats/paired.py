@@ -123,7 +123,7 @@ def paired_bootstrap(
 
     Returns:
         The difference and its interval. Where all units have the same difference, an interval of no width, for the
-        bootstrap knows nothing beyond what it sees: `paired_score_interval` does. With a single unit, -inf to inf.
+        bootstrap knows nothing beyond what it sees: ``paired_score_interval`` does. With a single unit, -inf to inf.
 
     Raises:
         DataError: Scores are not matched, or not finite.
@@ -134,7 +134,7 @@ def paired_bootstrap(
 
 
 def bca_of_mean(units: Units, level: float, resamples: int, seed: int) -> Estimate:
-    """BCa interval of the mean of the one row of ``units``; see `paired_bootstrap`."""
+    """BCa interval of the mean of the one row of ``units``; see ``paired_bootstrap``."""
     check_probability(level, "level")
     mean = float(units.means[0])
     if units.number == 1:
