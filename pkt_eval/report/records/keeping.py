@@ -27,6 +27,8 @@ _KEPT = (
 """Of a results JSON."""
 ITEMS = "items"
 """Folder of what was asked, beside those of the records."""
+_SECRET = re.compile(r"(^|_)(token|api_?key|secret|password|credentials?|auth)$", re.IGNORECASE)
+_TOKEN = re.compile(r"(hf_|sk-|gh[opsu]_)[\w-]{16,}$")
 _SAMPLE = ("doc_id", "target", "filter", "doc_hash", "prompt_hash", "target_hash")
 """Of a sample, besides what was asked and answered."""
 
@@ -81,20 +83,30 @@ def _lines(values: Iterable[Mapping[str, object]]) -> bytes:
 
 
 def _nameless(content: Results) -> dict[str, object]:
-    """The results without places on somebody's disk."""
+    """The results without places on somebody's disk, and without what opens somebody's account."""
     chosen: dict[str, object] = {key: value for key, value in content.items() if key in _KEPT}
     config: dict[str, object] = dict(content["config"])
     made, arguments = config.get("pkt"), config.get("model_args")
     if isinstance(made, dict):
         config["pkt"] = made | {key: short_name(made[key]) for key in ("student", "teacher") if made.get(key)}
-    if isinstance(arguments, dict) and "pretrained" in arguments:
-        config["model_args"] = arguments | {"pretrained": short_name(str(arguments["pretrained"]))}
+    if isinstance(arguments, str):
+        said = [pair for pair in arguments.split(",") if not _is_secret(*pair.partition("=")[::2])]
+        config["model_args"] = ",".join(said)
+    if isinstance(arguments, dict):
+        config["model_args"] = {k: v for k, v in arguments.items() if not _is_secret(k, v)}
+        if "pretrained" in arguments:
+            config["model_args"] |= {"pretrained": short_name(str(arguments["pretrained"]))}
     configs = {
         task: {k: v for k, v in settings.items() if k not in ("dataset_kwargs", "metadata")}
         for task, settings in content["configs"].items()
     }
     whole = chosen | {"config": config, "configs": configs}
     return {key: whole[key] for key in _KEPT if key in whole}
+
+
+def _is_secret(name: str, value: object) -> bool:
+    """Whether an argument is a token, or looks like one."""
+    return bool(_SECRET.search(name)) or (isinstance(value, str) and bool(_TOKEN.match(value)))
 
 
 def _samples(record: Record) -> Iterator[tuple[dict[str, object], dict[str, object]]]:
