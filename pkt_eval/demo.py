@@ -11,7 +11,7 @@ import time
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from pkt_eval.report.records.primary_metric import primary_metric
+from pkt_eval.report.records import primary_metric
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pkt_eval.errors import ConfigError, PKTError, StoreError
-from pkt_eval.report.records.read import Record, read
+from pkt_eval.report.records import Record, read
 
 ModelArgs = str | Path | Mapping[str, Any]
 
@@ -92,19 +92,18 @@ def assert_not_worse(
         ConfigError: A margin is out of range, or there are several students on a side.
     """
     __tracebackhide__ = True
-    from pkt_eval.report.gate import show as gate_show
-    from pkt_eval.report.gate.check import HOLDS, WORSE, gate
+    from pkt_eval.report.gate import HOLDS, WORSE, gate, text
 
     (new, more), (old, notes) = _records(candidate), _records(baseline)
     found = gate(old, new, margin, margins, alpha, [*notes, *more])
     if found.verdict == HOLDS:
         return
     kind = AssertionError if found.verdict == WORSE else InconclusiveError
-    raise kind(gate_show.text(found))
+    raise kind(text(found))
 
 
 def _records(side: Sequence[Record] | str | Path) -> tuple[Sequence[Record], list[str]]:
-    from pkt_eval.report.gate.students import load
+    from pkt_eval.report.gate import load
 
     return load(str(side)) if isinstance(side, str | Path) else (side, [])
 

@@ -1,6 +1,8 @@
 """The committed results are what their records and their suite give."""
 
 import json
+import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ BOARDS = sorted(path.parent for path in RESULTS.glob("*/leaderboard.json"))
 #: Points. Another CPU rounds otherwise: that moves one or two of 200 answers in an evaluation, and a few more after a
 #: fine-tune, where it moves every weight a little. On one machine both are the same to the bit.
 EVALUATED, TRAINED = 2.0, 6.0
+LONG = re.compile(r"\d\.\d{9,}(e-?\d+)?|\d\.\d+e-\d+")
 
 
 def run(*arguments: object) -> None:
@@ -41,6 +44,23 @@ def test_a_leaderboard_is_made_of_its_records(board, tmp_path):
     # Another CPU rounds the last bit of a sum otherwise.
     expected = content(board, lambda digits: pytest.approx(float(digits), rel=1e-9, abs=1e-12))
     assert content(again) == expected, f"remake it: pkt-eval report {board / 'records'} --out {board}"
+
+
+@pytest.mark.parametrize("board", BOARDS, ids=lambda path: path.name)
+def test_every_file_of_a_leaderboard_is_made_to_the_byte(board, tmp_path):
+    """In a folder that lies to its records as the committed one does, so that the links are the same."""
+    shutil.copytree(board / "records", tmp_path / "records")
+    run("report", tmp_path / "records", "--out", tmp_path)
+    made = [path for path in sorted(tmp_path.iterdir()) if path.is_file()]
+    assert {path.name for path in made} >= {"index.html"} | {f"leaderboard.{x}" for x in ("csv", "json", "md", "tex")}
+    for path in made:
+        # Another CPU rounds the last of 12 digits otherwise.
+        again, committed = (LONG.sub(_nine_digits, f.read_text("utf-8")) for f in (path, board / path.name))
+        assert again == committed, f"remake it: pkt-eval report {board / 'records'} --out {board}"
+
+
+def _nine_digits(number: re.Match[str]) -> str:
+    return f"{float(number[0]):.9g}"
 
 
 def scores(board: dict) -> dict[tuple[str, str, int | None], float]:

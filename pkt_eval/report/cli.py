@@ -1,12 +1,11 @@
 """``pkt-eval report``: from folders of records to a leaderboard."""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from pkt_eval.errors import ConfigError, StoreError
+from pkt_eval.errors import ConfigError
 
 
 def report(
@@ -33,40 +32,26 @@ def report(
     Reads lm-eval's results and samples only, ours and those of other models on the same tasks. Needs no network and no
     model.
     """
-    from rich.console import Console
-
-    from pkt_eval.report.board import diagnoses
-    from pkt_eval.report.board.assemble import leaderboard
-    from pkt_eval.report.board.flips import flips
-    from pkt_eval.report.records import read as records
-    from pkt_eval.report.records.keep import keep
-    from pkt_eval.report.render import latex, markdown, spreadsheet, terminal
-    from pkt_eval.report.render.page import page
+    from pkt_eval.report import records
+    from pkt_eval.report.board import diagnoses, leaderboard
+    from pkt_eval.report.board.won_and_lost import flips
+    from pkt_eval.report.printing import console, line
+    from pkt_eval.report.render import terminal
+    from pkt_eval.report.render.files import save_all
+    from pkt_eval.report.render.formats import Content, formats
 
     if out.exists() and not out.is_dir():
         raise ConfigError(f"--out {out} is a file: name a folder")
     looked_into, paths = diagnoses.find(paths)
-    found, notes = records.read(paths)
+    every, notes = records.read(paths)
     if keep_records:
-        kept = out / "records"
-        keep(found, kept)
-        found = records.read([kept])[0]
-    board = leaderboard(found, out, notes)
-    texts = {
-        "index.html": page(board, flips(board, found, out), looked_into),
-        "leaderboard.md": markdown.markdown(board),
-        "leaderboard.csv": spreadsheet.spreadsheet(board),
-        "leaderboard.tex": latex.latex(board),
-        "leaderboard.json": board.to_json(),
-    }
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        for name, text in texts.items():
-            (out / name).write_text(text, "utf-8")
-    except OSError as error:
-        raise StoreError(f"cannot write {out}: {error}") from error
-    # A file or a pipe has no width: the table gets what it needs.
-    console = Console() if sys.stdout.isatty() else Console(width=160)
-    terminal.show(board, console)
-    written = ", ".join(texts)
-    console.print(f"\nWritten to {out}/: {written}", highlight=False, soft_wrap=True, markup=False)
+        copies = out / "records"
+        records.keep(every, copies)
+        every = records.read([copies])[0]
+    board = leaderboard(every, out, notes)
+    content = Content(board, flips(board, every, out), looked_into)
+    texts = {each.file: each.write(content) for each in formats()}
+    save_all(out, texts)
+    to = console()
+    terminal.show(board, to)
+    to.print(line(f"\nWritten to {out}/: {', '.join(texts)}"), soft_wrap=True)

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from pkt_eval.report.records.primary_metric import primary_metric
+from pkt_eval.report.records import primary_metric
 from pkt_eval.suite.plan import Cell
 from pkt_eval.suite.state import Status, Statuses
 

@@ -9,12 +9,9 @@ import numpy as np
 import pytest
 
 from pkt_eval.errors import ConfigError
-from pkt_eval.report.gate.check import HOLDS, REFUSED, UNDECIDED, WORSE, Gate, gate
+from pkt_eval.report.gate import HOLDS, REFUSED, UNDECIDED, WORSE, Gate, gate, sentence, text
 from pkt_eval.report.gate.power import POWER
-from pkt_eval.report.gate.show import sentence, text
-from pkt_eval.report.records.items import Item
-from pkt_eval.report.records.read import Record
-from pkt_eval.report.records.students import Model, Student
+from pkt_eval.report.records import Item, Model, Record, Student
 from pkt_eval.report.stats import non_inferiority, non_inferiority_power
 
 _FILES = count()

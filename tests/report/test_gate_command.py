@@ -10,9 +10,8 @@ from typer.testing import CliRunner
 
 from pkt_eval.cli import app
 from pkt_eval.errors import ConfigError, MissingDataError
-from pkt_eval.report.gate import show as gate_show
-from pkt_eval.report.gate.cli import tolerances
-from pkt_eval.report.gate.students import load
+from pkt_eval.report.gate import load
+from pkt_eval.report.gate_cli import tolerances
 
 RIGHT = [i % 2 for i in range(200)]
 WRONG = [0] * 100 + RIGHT[100:]
@@ -60,7 +59,7 @@ def test_another_prompt_is_not_compared(folders):
 
 
 def test_a_crash_of_our_own_is_not_called_worse(folders, monkeypatch):
-    monkeypatch.setattr(gate_show, "show", lambda *_: 1 / 0)
+    monkeypatch.setattr("pkt_eval.report.gate.show", lambda *_: 1 / 0)
     assert gate("--baseline", folders / "a", "--candidate", folders / "same").exit_code == 2
 
 

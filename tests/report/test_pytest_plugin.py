@@ -10,8 +10,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from pkt_eval.report.gate.check import gate
-from pkt_eval.report.gate.students import load
+from pkt_eval.report.gate import gate, load
 
 README = Path(__file__).resolve().parents[2] / "README.md"
 TESTS = """

@@ -7,8 +7,7 @@ import json
 import pytest
 
 from pkt_eval.errors import ConfigError, DataError
-from pkt_eval.report.records.keep import ITEMS, keep
-from pkt_eval.report.records.read import read
+from pkt_eval.report.records import ITEMS, keep, read
 
 
 def said(record):
@@ -47,6 +46,20 @@ def test_the_same_records_are_the_same_bytes_and_name_no_place(kept, tmp_path):
     assert not any(b"/home/" in text for text in texts)
     # Of three records, two were asked the same.
     assert len([path for path in files if path.parent.name == ITEMS]) == 2 and len(files) == 3 + 3 + 2
+
+
+@pytest.mark.parametrize("as_text", [False, True])
+def test_no_secret_is_kept(made, tmp_path, as_text):
+    results = made(tmp_path / "in", [1, 0], method=None)
+    content = json.loads(results.read_text())
+    arguments = {"pretrained": "acme/small", "token": "abc", "OPENAI_API_KEY": "def", "subfolder": "hf_" + "x" * 30}
+    arguments |= {"tokenizer": "acme/other", "trust_remote_code": "False"}
+    content["config"]["model_args"] = ",".join(f"{k}={v}" for k, v in arguments.items()) if as_text else arguments
+    results.write_text(json.dumps(content))
+    keep(read([tmp_path / "in"])[0], tmp_path / "kept")
+    said = json.loads((tmp_path / "kept" / results.name).read_text())["config"]["model_args"]
+    left = dict(pair.split("=") for pair in said.split(",")) if as_text else said
+    assert left == {"pretrained": "acme/small", "tokenizer": "acme/other", "trust_remote_code": "False"}
 
 
 def test_a_record_without_its_items_says_so(kept, tmp_path):

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from pkt_eval.report import stats
-from pkt_eval.report.board.assemble import leaderboard
-from pkt_eval.report.board.leaderboard import Row, written
-from pkt_eval.report.records.read import read
+from pkt_eval.report.board import Row, leaderboard
+from pkt_eval.report.board.model import written
+from pkt_eval.report.records import read
 
 
 def board_of(folder):

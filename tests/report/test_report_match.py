@@ -1,9 +1,19 @@
 """Matching: by document, on what both have, and not at all where the question was another."""
 
+from types import SimpleNamespace
+
 import pytest
 
-from pkt_eval.report.records.match import NotComparableError, align, pair
-from pkt_eval.report.records.read import read
+from pkt_eval.report.records import NotComparableError, align, read
+
+
+def pair(a, b):
+    both = align([a, b])
+    only_a, only_b = both.left_out
+    scores = {"a": both.scores[0], "b": both.scores[1]}
+    return SimpleNamespace(
+        **scores, keys=both.keys, clusters=both.clusters, only_a=only_a, only_b=only_b, notes=both.notes
+    )
 
 
 def one(made, folder, scores, **settings):

@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from pkt_eval.cli import app
-from pkt_eval.report.board.leaderboard import written
+from pkt_eval.report.board.model import written
 
 SUITE = """\
 benchmarks: [nano_mmlu, nano_humaneval]

@@ -10,7 +10,7 @@ from browser import Browser, missing
 from typer.testing import CliRunner
 
 from pkt_eval.cli import app
-from pkt_eval.report.board.leaderboard import Leaderboard
+from pkt_eval.report.board import Leaderboard
 from pkt_eval.report.render.forest import forest
 from pkt_eval.report.render.page import embedded
 
@@ -113,8 +113,8 @@ def test_the_forest_stands_where_the_numbers_say(folder):
 
 
 def _board(folder) -> Leaderboard:
-    from pkt_eval.report.board.assemble import leaderboard
-    from pkt_eval.report.records.read import read
+    from pkt_eval.report.board import leaderboard
+    from pkt_eval.report.records import read
 
     records, notes = read([folder.parent / "in"])
     return leaderboard(records, folder, notes)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pkt_eval.report.records.primary_metric import primary_metric
+from pkt_eval.report.records import primary_metric
 
 BOTH = ("exact_match,strict-match", "exact_match,flexible-extract")
 

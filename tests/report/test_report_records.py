@@ -1,11 +1,12 @@
 """Reading records: what was put in comes out, and what is broken is named."""
 
+import hashlib
 import json
 
 import pytest
 
 from pkt_eval.errors import DataError, MissingDataError
-from pkt_eval.report.records.read import join, read
+from pkt_eval.report.records import join, read
 
 
 def test_a_record_says_who_was_scored_on_what(made, tmp_path):
@@ -106,13 +107,45 @@ def test_broken_results_are_named(made, tmp_path, text):
         read([tmp_path])
 
 
-def test_a_score_that_its_items_contradict_has_no_items(made, tmp_path):
-    results = made(tmp_path, [1, 0])
+def contradicted(made, folder, metric):
+    results = made(folder, [1, 0], metric=metric)
     content = json.loads(results.read_text())
-    content["results"]["pkt_gsm8k_chat"]["exact_match,strict-match"] = 0.9
+    content["results"]["pkt_gsm8k_chat"][metric] = 0.9
     results.write_text(json.dumps(content))
+    return results
+
+
+def test_a_score_that_its_items_contradict_has_no_items(made, tmp_path):
+    """Somebody's metric may be no mean over items."""
+    contradicted(made, tmp_path, "f1,none")
     ((record,), _) = read([tmp_path])
     assert not record.items and "0.5000" in record.reason
+
+
+def test_a_mean_that_its_items_contradict_was_changed_and_is_refused(made, tmp_path):
+    results = contradicted(made, tmp_path, "exact_match,strict-match")
+    with pytest.raises(DataError, match=rf"{results.name}.* 0\.9000, .*samples_.* 0\.5000"):
+        read([tmp_path])
+
+
+@pytest.mark.parametrize("changed", ["results", "samples"])
+def test_a_file_of_a_cell_that_was_changed_is_refused(made, tmp_path, changed):
+    made(tmp_path, [1, 0])
+    files = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in tmp_path.iterdir()}
+    (tmp_path / "cell.json").write_text(json.dumps({"files": files}))
+    assert len(read([tmp_path])[0]) == 1
+    (path,) = tmp_path.glob(f"{changed}_*")
+    path.write_text(path.read_text().replace("acme/small", "acme/other").replace("an answer", "no answer"))
+    with pytest.raises(DataError, match=f"{path.name} was changed"):
+        read([tmp_path])
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"files": 3}'])
+def test_a_cell_that_cannot_be_read_is_named(made, tmp_path, text):
+    made(tmp_path, [1, 0])
+    (tmp_path / "cell.json").write_text(text)
+    with pytest.raises(DataError, match=r"cell\.json cannot be read"):
+        read([tmp_path])
 
 
 def test_nothing_there_says_what_to_do(tmp_path):

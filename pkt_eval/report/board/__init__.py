@@ -1,1 +1,22 @@
 """The leaderboard: what is compared with what, as plain data."""
+
+from pkt_eval.report.board.assemble import leaderboard
+from pkt_eval.report.board.column import Column, Measure, Shown, Table
+from pkt_eval.report.board.model import Cell, Difference, Group, Leaderboard, Row, Source
+from pkt_eval.report.board.won_and_lost import Flips, flips
+
+__all__ = [
+    "Cell",
+    "Column",
+    "Difference",
+    "Flips",
+    "Group",
+    "Leaderboard",
+    "Measure",
+    "Row",
+    "Shown",
+    "Source",
+    "Table",
+    "flips",
+    "leaderboard",
+]

@@ -2,16 +2,16 @@
 
 import os
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 
 from pkt_eval.report.board import compare
-from pkt_eval.report.board.leaderboard import ALPHA, Cell, Difference, Group, Leaderboard, Row, Source
+from pkt_eval.report.board.columns import measured
+from pkt_eval.report.board.model import ALPHA, Cell, Difference, Group, Leaderboard, Row, Source
 from pkt_eval.report.board.notes import Notes
 from pkt_eval.report.board.sections import Entry, Section, belongs, sections
-from pkt_eval.report.records.match import NotComparableError, not_comparable
-from pkt_eval.report.records.read import Record, join
+from pkt_eval.report.records import NotComparableError, Record, join, not_comparable
 from pkt_eval.report.stats import benjamini_hochberg
 
 KINDS = ("mmlu", "gsm8k", "humaneval", "mbpp")
@@ -24,7 +24,7 @@ def leaderboard(records: Sequence[Record], out: Path, notes: Iterable[str] = ())
     """All students of the records, compared.
 
     Args:
-        records: As `records.read` gives them; the tasks of a group are joined here.
+        records: As ``records.read`` gives them; the tasks of a group are joined here.
         out: Folder of the leaderboard, which paths are relative to.
         notes: Of the reading, which are passed on.
     """
@@ -34,7 +34,7 @@ def leaderboard(records: Sequence[Record], out: Path, notes: Iterable[str] = ())
         making.notes.add(note)
     groups = [making.group(section) for section in making.sections(joined)]
     _correct(groups)
-    making.blank_gaps()
+    making.blank_shares()
     _name_rows(groups)
     return Leaderboard(groups, making.notes.said())
 
@@ -42,47 +42,51 @@ def leaderboard(records: Sequence[Record], out: Path, notes: Iterable[str] = ())
 class _Assembly:
     def __init__(self, out: Path) -> None:
         self.out, self.notes = out, Notes()
-        self.gaps: list[tuple[Cell, Entry, str]] = []
+        self.shares: list[tuple[Cell, str, Entry, str]] = []
 
     def sections(self, records: Sequence[Record]) -> list[Section]:
         """Pairs with their students; foreign models where they belong, or by themselves."""
-        column = _columns(records)
-        found = sections(record.student for record in records)
+        name = _names(records)
+        pairs = sections(record.student for record in records)
         others = Section(None, None)
         for record in records:
-            for section in [s for s in found if belongs(record.student, s, len(found) == 1)] or [others]:
-                section.enter(record, column(record))
+            for section in [s for s in pairs if belongs(record.student, s, len(pairs) == 1)] or [others]:
+                section.enter(record, name(record))
         if others.entries:
             self.notes.add(
                 "Other models: it is not known which pair a model belongs to that was not made here, so it is compared "
                 "with none; with records of a single pair it would be"
             )
-        return [*found, *([others] if others.entries else [])]
+        return [*pairs, *([others] if others.entries else [])]
 
     def group(self, section: Section) -> Group:
         """A section with its numbers."""
         section.split_crossed()
         for entry in section.entries:
-            for column, records in entry.records.items():
-                entry.records[column] = self._one_a_seed(entry.label, records)
+            for benchmark, records in entry.records.items():
+                entry.records[benchmark] = self._one_a_seed(entry.label, records)
         section.sort()
-        columns = sorted({c for entry in section.entries for c in entry.records}, key=_column_place)
-        names = [model.name if model else None for model in (section.teacher, section.base)]
+        benchmarks = sorted({name for entry in section.entries for name in entry.records}, key=_benchmark_place)
         for entry in section.entries:
             entry.row = _row(entry)
-            for column in columns:
-                if column in entry.records:
-                    entry.row.cells[column] = self._cell(section, entry, column)
-        group = Group(*names, columns, [entry.row for entry in section.entries])
+            for benchmark in benchmarks:
+                if benchmark in entry.records:
+                    entry.row.cells[benchmark] = self._cell(section, entry, benchmark)
+        group = Group(
+            section.teacher.name if section.teacher else None,
+            section.base.name if section.base else None,
+            benchmarks,
+            [entry.row for entry in section.entries],
+        )
         self._say_what_is_missing(section, group)
         return group
 
-    def blank_gaps(self) -> None:
-        """No gap where the teacher's lead is not significant in the table as a whole."""
-        for cell, teacher, column in self.gaps:
-            lead = teacher.row.cells[column].vanilla
+    def blank_shares(self) -> None:
+        """No share of a teacher's lead that is not significant in the table as a whole."""
+        for cell, statistic, teacher, benchmark in self.shares:
+            lead = teacher.row.cells[benchmark].vanilla
             if not (lead and lead.significant):
-                cell.gap = None
+                cell.statistics[statistic] = None
 
     def _one_a_seed(self, label: str, records: list[Record]) -> list[Record]:
         """The newest record of each seed, as far as they answer one question."""
@@ -95,72 +99,76 @@ class _Assembly:
                     record.task,
                 )
             newest[record.student.seed] = record
-        kept: list[Record] = []
-        for _, record in sorted(newest.items(), key=lambda pair: (pair[0] is not None, pair[0])):
-            reason = not_comparable(kept[0], record) if kept and record.items and kept[0].items else ""
+        chosen: list[Record] = []
+        for _, record in sorted(newest.items(), key=lambda pair: (pair[0] is not None, pair[0] or 0)):
+            reason = not_comparable(chosen[0], record) if chosen and record.items and chosen[0].items else ""
             if reason:
                 self.notes.add(f"Seed {record.student.seed} is left out: {reason}", record.task)
             else:
-                kept.append(record)
-        return kept
+                chosen.append(record)
+        return chosen
 
-    def _cell(self, section: Section, entry: Entry, column: str) -> Cell:
-        records = entry.records[column]
+    def _cell(self, section: Section, entry: Entry, benchmark: str) -> Cell:
+        records = entry.records[benchmark]
         score, low, high, spread = compare.score_interval(records)
         count = max(record.count for record in records)
         cell = Cell(score, low, high, spread, count, [self._source(r) for r in records], budget=_budget(records))
         for record in records:
             if record.reason:
                 self.notes.add(f"{record.student.label} on {record.task}: {record.reason}", record.task)
-        vanilla, teacher = section.vanilla(entry, column), section.teacher_of(entry, column)
-        base = vanilla.records[column] if vanilla else []
+        vanilla, teacher = section.vanilla(entry, benchmark), section.teacher_of(entry, benchmark)
+        base = vanilla.records[benchmark] if vanilla else []
         if vanilla and vanilla is not entry:
             cell.vanilla = self._difference(records, base, vanilla.label)
+        lora = None
         if entry not in (vanilla, teacher) and entry.student.method != "lora":
-            if lora := section.lora(entry, column):
-                cell.lora = self._difference(records, lora.records[column], lora.label)
-                self._say_unequal_data(entry, lora, column)
+            if lora := section.lora(entry, benchmark):
+                cell.lora = self._difference(records, lora.records[benchmark], lora.label)
+                self._say_unequal_data(entry, lora, benchmark)
+        cell.statistics = {column.id: None for column, _ in measured()}
         try:
-            if vanilla and teacher and entry not in (vanilla, teacher):
-                cell.gap = compare.gap(records, base, teacher.records[column])
-                self.gaps.append((cell, teacher, column))
+            self._measure(cell, entry, {"vanilla": vanilla, "lora": lora, "teacher": teacher}, benchmark)
             cell.subjects = compare.subjects(records, base)
             if 1 < len(cell.subjects) < compare.MIN_CLUSTERS:
                 self.notes.add(
-                    f"{column} has {len(cell.subjects)} subjects, too few to resample them whole: its intervals and "
+                    f"{benchmark} has {len(cell.subjects)} subjects, too few to resample them whole: its intervals and "
                     "tests are over items, and about these subjects",
-                    column,
+                    benchmark,
                 )
         except NotComparableError as error:
             self._refused(error, records[0].task)
         return cell
 
+    def _measure(self, cell: Cell, entry: Entry, roles: Mapping[str, Entry | None], benchmark: str) -> None:
+        """The statistics that columns ask for, of which all sides are there."""
+        for column, measure in measured():
+            sides = {role: other for role in measure.against if (other := roles[role])}
+            if len(sides) < len(measure.against) or entry in sides.values():
+                continue
+            records = {role: other.records[benchmark] for role, other in sides.items()}
+            cell.statistics[column.id] = measure.of(compare.Sides.of({"student": entry.records[benchmark], **records}))
+            if measure.needs_lead and (teacher := roles["teacher"]):
+                self.shares.append((cell, column.id, teacher, benchmark))
+
     def _difference(self, a: list[Record], b: list[Record], against: str) -> Difference | None:
         try:
-            found, notes = compare.difference(a, b, against)
+            difference, notes = compare.difference(a, b, against)
         except NotComparableError as error:
             self._refused(error, a[0].task)
             return None
         for note in notes:
             self.notes.add(f"On {a[0].task}, {note}", a[0].task)
-        return found
+        return difference
 
     def _refused(self, error: NotComparableError, task: str) -> None:
         self.notes.add(f"Not compared: {error}", task)
 
-    def _say_unequal_data(self, entry: Entry, lora: Entry, column: str) -> None:
+    def _say_unequal_data(self, entry: Entry, lora: Entry, benchmark: str) -> None:
         """A student that was fine-tuned on other records than its LoRA was is no fair match; say so."""
-
-        def train(record: Record) -> object:
-            found = record.student.provenance or {}
-            # A student that was not fine-tuned has the split and saw none of it.
-            finetuned = (found.get("record") or {}).get("training")
-            return (found.get("split_digests") or {}).get("train") if finetuned else None
-
-        theirs = {record.student.seed: record for record in lora.records[column]}
-        for record in entry.records[column]:
+        theirs = {record.student.seed: record for record in lora.records[benchmark]}
+        for record in entry.records[benchmark]:
             other = theirs.get(record.student.seed)
-            if other and train(record) and train(record) != train(other):
+            if other and record.student.tuned_on not in (None, other.student.tuned_on):
                 sizes = [r.student.budget.samples.get("train") for r in (record, other)]
                 self.notes.add(
                     f"On {record.task}, {entry.label} is compared with {lora.label} though its split of training "
@@ -173,29 +181,30 @@ class _Assembly:
             return
 
         def missing(role: Callable[[Entry, str], Entry | None], needed: Callable[[Entry], bool]) -> str:
-            def lacks(column: str) -> bool:
-                return any(column in e.records and needed(e) and not role(e, column) for e in section.entries)
+            def lacks(benchmark: str) -> bool:
+                return any(benchmark in e.records and needed(e) and not role(e, benchmark) for e in section.entries)
 
             return ", ".join(filter(lacks, group.benchmarks))
 
         blank = "left blank there"
-        if columns := missing(section.vanilla, lambda e: True):
-            self.notes.add(f"{group.title} has no vanilla student on {columns}: differences to it are {blank}")
-        if columns := missing(
+        if benchmarks := missing(section.vanilla, lambda e: True):
+            self.notes.add(f"{group.title} has no vanilla student on {benchmarks}: differences to it are {blank}")
+        if benchmarks := missing(
             section.lora, lambda e: e.student.method != "lora" and e.student.transfer_task is not None
         ):
-            self.notes.add(f"{group.title} has no LoRA for {columns}: differences to it are {blank}")
-        if columns := missing(section.teacher_of, lambda e: True) if section.teacher else "":
-            self.notes.add(f"{group.title} has no teacher on {columns}: the gap is {blank}")
+            self.notes.add(f"{group.title} has no LoRA for {benchmarks}: differences to it are {blank}")
+        if benchmarks := missing(section.teacher_of, lambda e: True) if section.teacher else "":
+            self.notes.add(f"{group.title} has no teacher on {benchmarks}: the gap is {blank}")
 
     def _source(self, record: Record) -> Source:
-        made = {k: v for k, v in (record.student.provenance or {}).items() if k not in _NOT_SHOWN}
+        student = record.student
+        made = {k: v for k, v in (student.provenance or {}).items() if k not in _NOT_SHOWN}
         low, high = compare.wilson(record)[1:]
         return Source(
             task=record.task,
             results=relative(record.results, self.out),
             samples=[relative(path, self.out) for path in record.samples],
-            seed=record.student.seed,
+            seed=student.seed,
             score=record.score,
             low=low,
             high=high,
@@ -215,9 +224,8 @@ class _Assembly:
 
 
 def _row(entry: Entry) -> Row:
-    student, made = entry.student, entry.student.provenance or {}
-    paradigm = student.paradigm or "foreign"
-    return Row("", entry.label, student.method, paradigm, made.get("title", ""), made.get("reference", ""))
+    student = entry.student
+    return Row("", entry.label, student.method, student.paradigm or "foreign", student.title, student.reference)
 
 
 def relative(path: Path, out: Path) -> str:
@@ -228,21 +236,21 @@ def relative(path: Path, out: Path) -> str:
         return path.resolve().as_posix()
 
 
-def _columns(records: Sequence[Record]) -> Callable[[Record], str]:
-    """The column of a record: its benchmark, with the number of examples where a benchmark was asked with several."""
+def _names(records: Sequence[Record]) -> Callable[[Record], str]:
+    """What a record's benchmark is called: its name, with the number of examples where it was asked with several."""
     shots: dict[str, set[int | None]] = {}
     for record in records:
         shots.setdefault(record.benchmark, set()).add(record.fewshot)
 
-    def column(record: Record) -> str:
+    def name(record: Record) -> str:
         several = len(shots[record.benchmark]) > 1
         return f"{record.benchmark} ({record.fewshot}-shot)" if several else record.benchmark
 
-    return column
+    return name
 
 
-def _column_place(column: str) -> tuple:
-    return next((i for i, kind in enumerate(KINDS) if kind in column), len(KINDS)), column
+def _benchmark_place(benchmark: str) -> tuple[int, str]:
+    return next((i for i, kind in enumerate(KINDS) if kind in benchmark), len(KINDS)), benchmark
 
 
 def _budget(records: Sequence[Record]) -> dict[str, float]:

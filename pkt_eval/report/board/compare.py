@@ -1,13 +1,13 @@
 """The numbers of a cell, from its records: score, differences, gap. Which statistic answers what, and when."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from statistics import fmean
 
 import numpy as np
 
-from pkt_eval.report.board.leaderboard import LEVEL, POWER, Difference, Subject
-from pkt_eval.report.records.match import Aligned, align
-from pkt_eval.report.records.read import Record
+from pkt_eval.report.board.model import LEVEL, POWER, Difference, Subject
+from pkt_eval.report.records import Aligned, Record, align
 from pkt_eval.report.stats import (
     Estimate,
     aggregate_seeds,
@@ -29,7 +29,7 @@ FEW = 10
 def score_interval(records: Sequence[Record]) -> tuple[float, float | None, float | None, float | None]:
     """Score of a student over its seeds: value, both ends of the interval, and the spread between seeds.
 
-    One seed: Wilson's interval, over documents. More: `aggregate_seeds`, over seeds and documents. Without items, and
+    One seed: Wilson's interval, over documents. More: ``aggregate_seeds``, over seeds and documents. Without items, and
     with more than one seed, there is no interval.
     """
     if len(records) == 1:
@@ -37,16 +37,16 @@ def score_interval(records: Sequence[Record]) -> tuple[float, float | None, floa
     if not all(record.items for record in records):
         scores = [record.score for record in records]
         return fmean(scores), None, None, float(np.std(scores, ddof=1))
-    found = aggregate_seeds(align(records).scores, level=LEVEL)
-    return found.value, found.low, found.high, found.spread
+    mean = aggregate_seeds(align(records).scores, level=LEVEL)
+    return mean.value, mean.low, mean.high, mean.spread
 
 
 def wilson(record: Record) -> Estimate:
     """The interval of one record: of its items, or of as many right-or-wrong ones where only the score is known."""
     if record.items:
         return wilson_interval_of_scores([item.score for item in record.items.values()], level=LEVEL)
-    found = wilson_interval(round(record.score * record.count), record.count, level=LEVEL)
-    return Estimate(record.score, found.low, found.high)
+    interval = wilson_interval(round(record.score * record.count), record.count, level=LEVEL)
+    return Estimate(record.score, interval.low, interval.high)
 
 
 def difference(a: Sequence[Record], b: Sequence[Record], against: str) -> tuple[Difference, tuple[str, ...]]:
@@ -58,60 +58,87 @@ def difference(a: Sequence[Record], b: Sequence[Record], against: str) -> tuple[
         The difference, and notes of the matching.
 
     Raises:
-        NotComparableError: See `match.align`.
+        NotComparableError: See ``match.align``.
     """
     both = align([*a, *b])
     x, y = both.scores[: len(a)], both.scores[len(a) :]
     seeds = [[record.student.seed for record in side] for side in (a, b)]
     same_seeds = seeds[0] == seeds[1] and None not in seeds[0]
     clusters = enough_clusters(both)
-    found = seed_difference(x, y, same_seeds, clusters, level=LEVEL)
+    apart = seed_difference(x, y, same_seeds, clusters, level=LEVEL)
     # With the same seeds the s-th student meets the s-th; else each meets each.
     gaps = x - y if same_seeds else (x[:, None] - y[None]).reshape(-1, x.shape[1])
     won, lost = won_and_lost(gaps)
-    low, high = found.low, found.high
+    low, high = apart.low, apart.high
     if floor := few(gaps):
         low, high = min(low, floor.low), max(high, floor.high)
     detectable = minimum_detectable_difference(len(both.keys), float(np.abs(gaps).mean()), POWER)
     result = Difference(
         against=against,
-        value=found.value,
+        value=apart.value,
         low=low,
         high=high,
-        p=found.p,
-        adjusted=found.p,
+        p=apart.p,
+        adjusted=apart.p,
         significant=False,
         count=len(both.keys),
         won=won,
         lost=lost,
         detectable=detectable if np.isfinite(detectable) else None,
         clusters=None if clusters is None else len(set(clusters)),
-        seeds=found.seeds,
+        seeds=apart.seeds,
     )
     return result, both.notes
 
 
-def gap(student: Sequence[Record], vanilla: Sequence[Record], teacher: Sequence[Record]) -> Estimate | None:
+@dataclass(frozen=True)
+class Sides:
+    """A student and those it is set against, on the documents that all have.
+
+    Attributes:
+        scores: ``student`` and the others' roles → ``(seeds, N)``.
+        clusters: ``(N,)`` subjects to be resampled whole; None where documents are.
+    """
+
+    scores: Mapping[str, np.ndarray]
+    clusters: np.ndarray | None
+
+    @classmethod
+    def of(cls, records: Mapping[str, Sequence[Record]]) -> "Sides":
+        """Of the records of each role, one a seed.
+
+        Raises:
+            NotComparableError: See ``records.align``.
+        """
+        every = align([record for side in records.values() for record in side])
+        ends = np.cumsum([len(side) for side in records.values()])[:-1]
+        return cls(dict(zip(records, np.split(every.scores, ends), strict=True)), enough_clusters(every))
+
+    def mean(self, role: str = "student") -> np.ndarray:
+        """``(N,)``: each document's mean over the seeds."""
+        return self.scores[role].mean(axis=0)
+
+
+def gap(sides: Sides) -> Estimate | None:
     """Share of the teacher's lead that arrived, each student's documents averaged over its seeds.
 
-    Where hardly a document differs from vanilla, the interval is not narrower than the gain's by `few`, over the lead.
+    Where hardly a document differs from vanilla, the interval is not narrower than the gain's by ``few``, over the
+    lead.
 
-    Raises:
-        NotComparableError: See `match.align`.
+    Args:
+        sides: ``student``, ``vanilla`` and ``teacher``.
     """
-    all_three = align([*student, *vanilla, *teacher])
-    ends = np.cumsum([len(student), len(vanilla)])
-    ours, base, theirs = (part.mean(axis=0) for part in np.split(all_three.scores, ends))
-    found = gap_recovered(ours, base, theirs, clusters=enough_clusters(all_three), level=LEVEL)
+    ours, base, theirs = (sides.mean(role) for role in ("student", "vanilla", "teacher"))
+    share = gap_recovered(ours, base, theirs, clusters=sides.clusters, level=LEVEL)
     floor = few((ours - base)[None])
-    if found is None or floor is None:
-        return found
+    if share is None or floor is None:
+        return share
     lead = (theirs - base).mean()
-    return Estimate(found.value, min(found.low, floor.low / lead), max(found.high, floor.high / lead))
+    return Estimate(share.value, min(share.low, floor.low / lead), max(share.high, floor.high / lead))
 
 
 def few(gaps: np.ndarray) -> Estimate | None:
-    """An interval of the mean of ``gaps (S, N)`` that has a width, if fewer than `FEW` documents differ; else None."""
+    """An interval of the mean of ``gaps (S, N)`` that has a width; None if ``FEW`` documents or more differ."""
     if np.count_nonzero((gaps != 0).any(axis=0)) >= FEW:
         return None
     won, lost = won_and_lost(gaps)
@@ -128,21 +155,21 @@ def subjects(records: Sequence[Record], vanilla: Sequence[Record]) -> dict[str, 
     """Scores of each subject, and the differences to vanilla where there is one to compare with.
 
     Raises:
-        NotComparableError: See `match.align`.
+        NotComparableError: See ``match.align``.
     """
     both = align([*records, *vanilla])
     if both.clusters is None:
         return {}
     ours, theirs = both.scores[: len(records)].mean(axis=0), both.scores[len(records) :]
-    found = {}
+    by_subject = {}
     for name in sorted(set(both.clusters)):
         here = both.clusters == name
         change = float((ours - theirs.mean(axis=0))[here].mean()) if len(theirs) else None
-        found[str(name)] = Subject(int(here.sum()), float(ours[here].mean()), change)
-    return found
+        by_subject[str(name)] = Subject(int(here.sum()), float(ours[here].mean()), change)
+    return by_subject
 
 
 def enough_clusters(aligned: Aligned) -> np.ndarray | None:
-    """The clusters to resample, or None: see `MIN_CLUSTERS`."""
+    """The clusters to resample, or None: see ``MIN_CLUSTERS``."""
     enough = aligned.clusters is not None and len(set(aligned.clusters)) >= MIN_CLUSTERS
     return aligned.clusters if enough else None

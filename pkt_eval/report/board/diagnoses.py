@@ -49,14 +49,14 @@ def find(paths: Sequence[Path]) -> tuple[list[Diagnosis], list[Path]]:
     Raises:
         DataError: A diagnosis lacks a figure that its summary names.
     """
-    found: dict[Path, Diagnosis] = {}
+    diagnoses: dict[Path, Diagnosis] = {}
     others = []
     for path in paths:
         folders = [file.parent for file in sorted(path.rglob("summary.json")) if _is_one(file)] if path.is_dir() else []
-        found |= {folder.resolve(): _read(folder) for folder in folders}
+        diagnoses |= {folder.resolve(): _read(folder) for folder in folders}
         if path not in folders:
             others.append(path)
-    return list(found.values()), others
+    return list(diagnoses.values()), others
 
 
 def _is_one(summary: Path) -> bool:

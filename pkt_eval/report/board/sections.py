@@ -4,9 +4,8 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from pkt_eval.report.board.leaderboard import Row
-from pkt_eval.report.records.read import Record
-from pkt_eval.report.records.students import Model, Student
+from pkt_eval.report.board.model import Row
+from pkt_eval.report.records import Model, Record, Student
 
 _PARADIGMS = ("baseline", "PostPKT", "PrePKT", "control", "")
 _ENDS = {"vanilla": -1, "teacher": len(_PARADIGMS)}
@@ -14,88 +13,96 @@ _ENDS = {"vanilla": -1, "teacher": len(_PARADIGMS)}
 
 @dataclass(eq=False)
 class Entry:
-    """A row in the making: its records, by column and seed."""
+    """A row in the making: its records, by benchmark as shown and seed."""
 
     label: str
     student: Student
     records: dict[str, list[Record]] = field(default_factory=dict)
-    row: Row | None = None
+    row: Row = field(init=False)
 
 
 @dataclass(eq=False)
 class Section:
-    """A group in the making. With neither model it holds the students of which no pair is known."""
+    """A group in the making. Without a base it holds the students of which no pair is known."""
 
     teacher: Model | None
     base: Model | None
     entries: list[Entry] = field(default_factory=list)
 
-    def vanilla(self, entry: Entry, column: str) -> Entry | None:
+    def vanilla(self, entry: Entry, benchmark: str) -> Entry | None:
         """The unchanged student: ours, or else a foreign run of the very model."""
-        return self._untouched("vanilla", self.base, entry, column)
+        return self._untouched("vanilla", self.base, entry, benchmark)
 
-    def teacher_of(self, entry: Entry, column: str) -> Entry | None:
+    def teacher_of(self, entry: Entry, benchmark: str) -> Entry | None:
         """The teacher: ours, or else a foreign run of the very model."""
-        return self._untouched("teacher", self.teacher, entry, column)
+        return self._untouched("teacher", self.teacher, entry, benchmark)
 
-    def lora(self, entry: Entry, column: str) -> Entry | None:
+    def lora(self, entry: Entry, benchmark: str) -> Entry | None:
         """LoRA for the same task; for a student of which no task is known, LoRA for the benchmark itself."""
-        tasks = {record.student.transfer_task for record in entry.records[column]} - {None}
+        tasks = {record.student.transfer_task for record in entry.records[benchmark]} - {None}
 
         def fits(record: Record) -> bool:
             return record.student.transfer_task in tasks if tasks else is_own(record)
 
-        loras = [e for e in self._with(column) if e.student.method == "lora" and all(map(fits, e.records[column]))]
+        loras = [
+            e for e in self._with(benchmark) if e.student.method == "lora" and all(map(fits, e.records[benchmark]))
+        ]
         return _closest(entry, loras)
 
-    def enter(self, record: Record, column: str) -> None:
+    def enter(self, record: Record, benchmark: str) -> None:
         """Add a record to its row."""
         student, label = record.student, record.student.label
         if student.transfer_task and not is_own(record):
             label = f"{label} ← {student.transfer_task}"
-        self._entry(label, student).records.setdefault(column, []).append(record)
+        self._entry(label, student).records.setdefault(benchmark, []).append(record)
 
     def split_crossed(self) -> None:
         """Where students are scored on other benchmarks too, each row is of one transferred task, and says which."""
         crossed = {entry.label.partition(" ← ")[0] for entry in self.entries if " ← " in entry.label}
         for entry in [e for e in self.entries if e.label in crossed]:
             self.entries.remove(entry)
-            for column, records in entry.records.items():
+            for benchmark, records in entry.records.items():
                 for record in records:
                     label = f"{entry.label} ← {record.student.transfer_task}"
-                    self._entry(label, record.student).records.setdefault(column, []).append(record)
+                    self._entry(label, record.student).records.setdefault(benchmark, []).append(record)
 
     def sort(self) -> None:
         """Vanilla first, the teacher last, in between by paradigm and name."""
         self.entries.sort(key=_place)
 
-    def _untouched(self, method: str, model: Model | None, entry: Entry, column: str) -> Entry | None:
-        here = self._with(column)
+    def _untouched(self, method: str, model: Model | None, entry: Entry, benchmark: str) -> Entry | None:
+        here = self._with(benchmark)
         ours = [e for e in here if e.student.method == method]
         foreign = [e for e in here if e.student.method is None and model and e.student.base.source == model.source]
         return _closest(entry, ours or foreign)
 
-    def _with(self, column: str) -> list[Entry]:
-        return [entry for entry in self.entries if column in entry.records]
+    def _with(self, benchmark: str) -> list[Entry]:
+        return [entry for entry in self.entries if benchmark in entry.records]
 
     def _entry(self, label: str, student: Student) -> Entry:
-        found = next((entry for entry in self.entries if entry.label == label), None)
-        if found is None:
-            self.entries.append(found := Entry(label, student))
-        return found
+        for entry in self.entries:
+            if entry.label == label:
+                return entry
+        self.entries.append(new := Entry(label, student))
+        return new
 
 
 def sections(students: Iterable[Student]) -> list[Section]:
     """The pairs among students of ours, by name, and a student whose teacher nobody used on its own."""
-    found: list[Section] = []
+    pairs: list[Section] = []
     ours = [student for student in students if student.method]
     for student in ours:
-        if student.teacher and not any(_is_of(student, section) for section in found):
-            found.append(Section(student.teacher, student.base))
+        if student.teacher and not any(_is_of(student, section) for section in pairs):
+            pairs.append(Section(student.teacher, student.base))
     for student in ours:
-        if not any(section.base.same(student.base) for section in found):
-            found.append(Section(None, student.base))
-    return sorted(found, key=lambda s: (s.base.name, s.teacher.name if s.teacher else "", s.base.digest or ""))
+        if not any(section.base and section.base.same(student.base) for section in pairs):
+            pairs.append(Section(None, student.base))
+    return sorted(pairs, key=_order)
+
+
+def _order(section: Section) -> tuple[str, str, str]:
+    base, teacher = section.base, section.teacher
+    return base.name if base else "", teacher.name if teacher else "", (base.digest if base else None) or ""
 
 
 def belongs(student: Student, section: Section, alone: bool) -> bool:
@@ -119,10 +126,10 @@ def is_own(record: Record) -> bool:
 
 
 def _is_of(student: Student, section: Section) -> bool:
+    if section.base is None or not section.base.same(student.base):
+        return False
     used = student.teacher
-    return section.base.same(student.base) and (
-        used is None or (section.teacher is not None and section.teacher.same(used))
-    )
+    return used is None or (section.teacher is not None and section.teacher.same(used))
 
 
 def _closest(entry: Entry, candidates: Sequence[Entry]) -> Entry | None:
@@ -138,4 +145,4 @@ def _closest(entry: Entry, candidates: Sequence[Entry]) -> Entry | None:
 def _place(entry: Entry) -> tuple[int, str]:
     paradigm = entry.student.paradigm
     default = _PARADIGMS.index(paradigm) if paradigm in _PARADIGMS else _PARADIGMS.index("")
-    return _ENDS.get(entry.student.method, default), entry.label
+    return _ENDS.get(entry.student.method or "", default), entry.label

@@ -3,7 +3,7 @@
 Two claims can be made of a benchmark. Both are about the tolerance τ, so that a loss within it fails no gate however
 significant it is, and each is false with a chance of α at most:
 
-- *holds*: a loss of τ or more is excluded (`non_inferiority`). The gate holds where every benchmark does, which needs
+- *holds*: a loss of τ or more is excluded (``non_inferiority``). The gate holds where every benchmark does, which needs
   no correction: where one of them has lost τ, its own test lets the whole pass with a chance of α (an
   intersection–union test, Berger 1982, doi:10.1080/00401706.1982.10487790).
 - *worse*: a loss of more than τ is shown (the same test turned round). One benchmark suffices to fail the gate, so
@@ -13,92 +13,20 @@ Between the two a benchmark is *undecided*, and the reason says how many items w
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
 from pkt_eval.errors import ConfigError
 from pkt_eval.report.board.compare import enough_clusters
+from pkt_eval.report.board.wording import points
+from pkt_eval.report.gate.outcome import HOLDS, UNDECIDED, WORSE, Check, Compared, Gate
 from pkt_eval.report.gate.power import POWER, Promise
 from pkt_eval.report.gate.students import name_of, only_student
-from pkt_eval.report.records.match import NotComparableError, align
-from pkt_eval.report.records.read import Record, join
-from pkt_eval.report.render.wording import points
+from pkt_eval.report.records import NotComparableError, Record, align, join
 from pkt_eval.report.stats import holm, non_inferiority
 
-HOLDS, WORSE, UNDECIDED, REFUSED = "holds", "worse", "undecided", "not compared"
 TOLERANCE, ALPHA = 0.02, 0.05
-
-
-@dataclass(frozen=True)
-class Check:
-    """One benchmark.
-
-    Attributes:
-        benchmark: Its name.
-        tolerance: The loss in score that is tolerated, e.g. 0.02 for two points.
-        verdict: `HOLDS`, `WORSE`, `UNDECIDED` or `REFUSED`; a refused one has none of what follows but the reason.
-        reason: Of the verdict, as a sentence; "" where it holds.
-        items: Documents that both have.
-        baseline: Score on them.
-        candidate: Score on them.
-        difference: ``candidate - baseline``.
-        low: The difference is above this, with confidence ``1 - alpha``: above ``-tolerance`` where it holds.
-        high: The difference is below this, with confidence ``1 - alpha``.
-        p_holds: Against "the loss is the tolerance or more".
-        p_worse: Against "the loss is within the tolerance", after Holm.
-        won: Documents that the candidate scores higher on, by their place in the task.
-        lost: Documents that it scores lower on.
-        promise: What could have been told.
-    """
-
-    benchmark: str
-    tolerance: float
-    verdict: str
-    reason: str = ""
-    items: int = 0
-    baseline: float | None = None
-    candidate: float | None = None
-    difference: float | None = None
-    low: float | None = None
-    high: float | None = None
-    p_holds: float | None = None
-    p_worse: float | None = None
-    won: tuple[str, ...] = ()
-    lost: tuple[str, ...] = ()
-    promise: Promise | None = None
-
-
-@dataclass(frozen=True)
-class Gate:
-    """A candidate against a baseline.
-
-    Attributes:
-        baseline: Name of the student.
-        candidate: Name of the student.
-        alpha: Chance of either wrong claim.
-        checks: One for each benchmark of the baseline.
-        not_asked: Benchmarks that only the candidate has.
-        notes: What differs and was compared nevertheless, as sentences.
-    """
-
-    baseline: str
-    candidate: str
-    alpha: float
-    checks: tuple[Check, ...]
-    not_asked: tuple[str, ...]
-    notes: tuple[str, ...]
-
-    @property
-    def verdict(self) -> str:
-        """`WORSE` if any benchmark is, `HOLDS` if all do, else `UNDECIDED`, or `REFUSED` if some were not compared."""
-        found = {check.verdict for check in self.checks}
-        return next(verdict for verdict in (WORSE, REFUSED, UNDECIDED, HOLDS) if verdict in found)
-
-    @property
-    def exit_code(self) -> int:
-        """0 holds, 1 worse, 2 undecided or not compared."""
-        return {HOLDS: 0, WORSE: 1}.get(self.verdict, 2)
 
 
 def gate(
@@ -129,17 +57,19 @@ def gate(
     )
     pairs, not_asked = _pairs(a, b)
     tolerances = _tolerances(pairs, tolerance, own or {})
-    notes, checks = list(notes), []
+    said: list[str] = list(notes)
+    checks: list[Check] = []
     for name, (old, new) in pairs.items():
         try:
             if new is None:
                 raise NotComparableError("the candidate has no record of it")
-            checks.append(_check(name, old, new, tolerances[name], alpha, len(pairs), notes))
+            checks.append(_check(name, old, new, tolerances[name], alpha, len(pairs), said))
         except NotComparableError as error:
             # The row says on what, the table who.
             reason = str(error)
-            checks.append(Check(name, tolerances[name], REFUSED, reason.partition(f" on {old.task}: ")[2] or reason))
-    return Gate(name_of(a[0]), name_of(b[0]), alpha, tuple(_corrected(checks, alpha)), not_asked, tuple(notes))
+            reason = reason.partition(f" on {old.task}: ")[2] or reason
+            checks.append(Check(name, tolerances[name], reason=reason))
+    return Gate(name_of(a[0]), name_of(b[0]), alpha, tuple(_corrected(checks, alpha)), not_asked, tuple(said))
 
 
 def _pairs(a: Sequence[Record], b: Sequence[Record]) -> tuple[dict[str, tuple[Record, Record | None]], tuple[str, ...]]:
@@ -158,17 +88,19 @@ def _tolerances(names: Mapping[str, object], tolerance: float, own: Mapping[str,
         if not 0 < value < 1:
             said = f"the tolerance of {name}" if name else "the tolerance"
             raise ConfigError(f"{said} must lie strictly between 0 and 1 (two points are 0.02), got {value}")
-    found = dict.fromkeys(names, tolerance)
+    each = dict.fromkeys(names, tolerance)
     # A full name counts more than a word of it.
-    for word in sorted(own, key=lambda word: word in found):
-        fit = [word] if word in found else [n for n in found if f"_{word}_" in f"_{n.partition(' ')[0]}_"]
+    for word in sorted(own, key=lambda word: word in each):
+        fit = [word] if word in each else [n for n in each if f"_{word}_" in f"_{n.partition(' ')[0]}_"]
         if not fit:
-            raise ConfigError(f"a tolerance is given for {word!r}, but the baseline has: {', '.join(found)}")
-        found |= dict.fromkeys(fit, own[word])
-    return found
+            raise ConfigError(f"a tolerance is given for {word!r}, but the baseline has: {', '.join(each)}")
+        each |= dict.fromkeys(fit, own[word])
+    return each
 
 
-def _check(name: str, old: Record, new: Record, tolerance: float, alpha: float, tests: int, notes: list[str]) -> Check:
+def _check(
+    name: str, old: Record, new: Record, tolerance: float, alpha: float, tests: int, notes: list[str]
+) -> Compared:
     """A benchmark by itself: it holds, or is undecided before the correction."""
     both = align([old, new])
     notes += [f"On {name}, {note}" for note in both.notes]
@@ -177,7 +109,7 @@ def _check(name: str, old: Record, new: Record, tolerance: float, alpha: float, 
     holds = non_inferiority(candidate, baseline, tolerance, alpha, clusters)
     beyond = non_inferiority(baseline, candidate, -tolerance, alpha, clusters)
     changes = candidate - baseline
-    check = Check(
+    check = Compared(
         benchmark=name,
         tolerance=tolerance,
         verdict=UNDECIDED,
@@ -197,24 +129,26 @@ def _check(name: str, old: Record, new: Record, tolerance: float, alpha: float, 
 
 
 def _corrected(checks: Sequence[Check], alpha: float) -> list[Check]:
-    adjusted = holm([np.nan if check.p_worse is None else check.p_worse for check in checks])
-    found = []
-    for check, p in zip(checks, adjusted, strict=True):
-        if check.p_worse is not None:
-            check = replace(check, p_worse=float(p))
-            if check.verdict != HOLDS and p <= alpha:
-                reason = (
-                    f"{points(check.difference)} points [{points(check.low)}, {points(check.high)}], which is beyond "
-                    f"the tolerance of {100 * check.tolerance:g}"
-                )
-                check = replace(check, verdict=WORSE, reason=reason)
-            elif check.verdict == UNDECIDED:
-                check = replace(check, reason=_why_undecided(check, check.promise))
-        found.append(check)
-    return found
+    adjusted = holm([check.p_worse if isinstance(check, Compared) else np.nan for check in checks])
+    pairs = zip(checks, adjusted, strict=True)
+    return [_decided(check, float(p), alpha) if isinstance(check, Compared) else check for check, p in pairs]
 
 
-def _why_undecided(check: Check, promise: Promise) -> str:
+def _decided(check: Compared, p: float, alpha: float) -> Compared:
+    check = replace(check, p_worse=p)
+    if check.verdict == HOLDS:
+        return check
+    if p <= alpha:
+        reason = (
+            f"{points(check.difference)} points [{points(check.low)}, {points(check.high)}], which is beyond the "
+            f"tolerance of {100 * check.tolerance:g}"
+        )
+        return replace(check, verdict=WORSE, reason=reason)
+    return replace(check, reason=_why_undecided(check))
+
+
+def _why_undecided(check: Compared) -> str:
+    promise = check.promise
     if promise.power < POWER:
         needed = promise.needed_if_equal()
         return (

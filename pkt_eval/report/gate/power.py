@@ -5,6 +5,7 @@ difference, which is what the share of flipped items is for right-or-wrong ones,
 that for both the numbers are approximate.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from math import ceil
@@ -58,18 +59,18 @@ class Promise:
 
     @cached_property
     def detectable(self) -> float | None:
-        """Smallest true loss, on this benchmark alone, that is called worse with `POWER`; None where none is."""
+        """Smallest true loss, on this benchmark alone, that is called worse with ``POWER``; None where none is."""
         n = self._alone
         if self._worse(n, 1.0) < POWER:
             return None
         return float(brentq(lambda loss: self._worse(n, loss) - POWER, self.tolerance, 1.0, xtol=1e-4))
 
     def needed_if_equal(self) -> int | None:
-        """Items for an equal candidate to hold with `POWER`; None above `MOST`."""
+        """Items for an equal candidate to hold with ``POWER``; None above ``MOST``."""
         return self.needed_if(0.0)
 
     def needed_if(self, difference: float) -> int | None:
-        """Items for a candidate that differs so to hold, or to be called worse, with `POWER`; None above `MOST`."""
+        """Items for a candidate that differs so to hold, or to be called worse, with ``POWER``; None above ``MOST``."""
         if difference >= -self.tolerance:
             return self._search(self._holds, difference, self.alpha)
         return self._search(lambda n, d: self._worse(n, -d), difference, self.alpha / self.tests)
@@ -87,7 +88,7 @@ class Promise:
         flips = max(self.discordance, loss)
         return non_inferiority_power(n, flips, -self.tolerance, loss, self.alpha / self.tests)
 
-    def _search(self, power, difference: float, alpha: float) -> int | None:
+    def _search(self, power: Callable[[int, float], float], difference: float, alpha: float) -> int | None:
         """Upwards from below the normal approximation, in steps of 4 %: the exact power is not monotone in n."""
         away = abs(difference + self.tolerance)
         variance = max(self.discordance, abs(difference)) - difference**2

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pkt_eval.errors import ConfigError
-from pkt_eval.report.records.read import Record, join, read
+from pkt_eval.report.records import Record, join, read
 
 
 def load(place: str) -> tuple[list[Record], list[str]]:
@@ -16,7 +16,7 @@ def load(place: str) -> tuple[list[Record], list[str]]:
             that is raised where there are several: ``lora``, ``lora/seed1``.
 
     Returns:
-        One record a benchmark, and the notes of `records.read`.
+        One record a benchmark, and the notes of ``records.read``.
 
     Raises:
         ConfigError: There is no such student, or there are several; lists them.
@@ -26,8 +26,8 @@ def load(place: str) -> tuple[list[Record], list[str]]:
     folder, colons, name = place.rpartition("::")
     if not colons or Path(place).exists():
         folder, name = place, ""
-    found, notes = read([Path(folder)])
-    records = join(found)
+    tasks, notes = read([Path(folder)])
+    records = join(tasks)
     if name:
         chosen = [record for record in records if name in _names(record)]
         if not chosen:
@@ -68,7 +68,7 @@ def name_of(record: Record) -> str:
 def _listed(records: Sequence[Record]) -> list[str]:
     """Every student once, by the shortest name that tells them apart."""
     bases: dict[str, set[str]] = {}
-    cells: dict[tuple, list[Record]] = {}
+    cells: dict[tuple[str, str, str, int | None], list[Record]] = {}
     for record in records:
         student = record.student
         bases.setdefault(student.label, set()).add(student.base.name)

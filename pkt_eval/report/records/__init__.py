@@ -1,1 +1,26 @@
 """The records of a comparison: lm-eval's results and samples, read, matched and kept."""
+
+from pkt_eval.report.records.keeping import ITEMS, keep
+from pkt_eval.report.records.match import Aligned, NotComparableError, align, not_comparable
+from pkt_eval.report.records.primary_metric import primary_metric
+from pkt_eval.report.records.reading import read
+from pkt_eval.report.records.record import Record, join
+from pkt_eval.report.records.samples import Item
+from pkt_eval.report.records.students import Budget, Model, Student
+
+__all__ = [
+    "ITEMS",
+    "Aligned",
+    "Budget",
+    "Item",
+    "Model",
+    "NotComparableError",
+    "Record",
+    "Student",
+    "align",
+    "join",
+    "keep",
+    "not_comparable",
+    "primary_metric",
+    "read",
+]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pkt_eval.errors import DataError
-from pkt_eval.report.records.read import Record
+from pkt_eval.report.records.record import Record
 
 
 class NotComparableError(DataError):
@@ -30,35 +30,6 @@ class Aligned:
     clusters: np.ndarray | None
     left_out: tuple[int, ...]
     notes: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Matched:
-    """Two records on the documents that both have.
-
-    Attributes:
-        keys: ``(N,)`` documents, in the order of ``a``.
-        a: ``(N,)`` scores of the first.
-        b: ``(N,)`` scores of the second.
-        clusters: ``(N,)`` subjects; None where the documents have none.
-        only_a: Documents that only the first has.
-        only_b: Documents that only the second has.
-        notes: What differs and is compared nevertheless, as sentences.
-    """
-
-    keys: list[str]
-    a: np.ndarray
-    b: np.ndarray
-    clusters: np.ndarray | None
-    only_a: int
-    only_b: int
-    notes: tuple[str, ...]
-
-
-def pair(a: Record, b: Record) -> Matched:
-    """Match two records; see `align`."""
-    both = align([a, b])
-    return Matched(both.keys, both.scores[0], both.scores[1], both.clusters, *both.left_out, both.notes)
 
 
 def align(records: Sequence[Record]) -> Aligned:

@@ -7,6 +7,11 @@ _METRICS = ("pass@1,judged", "exact_match,strict-match", "acc,none", "pass@1,cre
 _CHAT = "exact_match,flexible-extract"
 
 
+def is_mean(name: str) -> bool:
+    """Whether ``metric,filter`` is known to be the mean of what it is for each item."""
+    return name in (_CHAT, *_METRICS)
+
+
 def primary_metric(task: str, scores: Container[str]) -> str | None:
     """The ``metric,filter`` that is a task's one number, in leaderboards and tables; None if it has none of ours.
 

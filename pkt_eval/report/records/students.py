@@ -1,10 +1,10 @@
 """Who was scored: the student of a record, from the provenance in its results JSON, or a foreign model by its name."""
 
 import json
-from collections import defaultdict
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+
+from pkt_eval.errors import DataError
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,11 @@ class Student:
         seed: None where nothing is random.
         options: Everything else that decides it.
         budget: What the transfer took.
-        provenance: ``config.pkt`` as it is in the results JSON.
+        title: Of the method, in a line.
+        reference: Of the method.
+        tuned_on: Digest of the records that it was fine-tuned on; None where it was not.
+        data: Split → digest of the records that it was made from; None where it was made from none.
+        provenance: ``config.pkt`` as it is in the results JSON; None for a foreign model.
     """
 
     label: str
@@ -71,65 +75,132 @@ class Student:
     teacher: Model | None = None
     transfer_task: str | None = None
     seed: int | None = None
-    options: dict[str, Any] = field(default_factory=dict)
+    options: dict[str, object] = field(default_factory=dict)
     budget: Budget = field(default_factory=Budget)
-    provenance: dict[str, Any] | None = None
+    title: str = ""
+    reference: str = ""
+    tuned_on: str | None = None
+    data: Mapping[str, str] | None = None
+    provenance: Mapping[str, object] | None = None
 
     @property
     def variant(self) -> str:
         """The same for students that differ in transfer task and seed alone."""
-        return json.dumps([self.method, *_sources(self), self.options], sort_keys=True)
+        return json.dumps([self.method, *sources(self), self.options], sort_keys=True)
 
     @property
     def identity(self) -> str:
         """The same for a student that was made, or run, twice; versions of libraries and devices do not count."""
-        data = (self.provenance or {}).get("split_digests")
+        data = None if self.data is None else dict(self.data)
         return json.dumps([self.variant, self.transfer_task, self.seed, data], sort_keys=True)
 
 
-def student_of(config: dict[str, Any]) -> Student:
+@dataclass(frozen=True)
+class Made:
+    """What a report reads of a provenance. A field that a record lacks is None, or empty."""
+
+    method: str
+    title: str = ""
+    paradigm: str = ""
+    reference: str = ""
+    student: str = ""
+    teacher: str | None = None
+    student_digest: str | None = None
+    teacher_digest: str | None = None
+    transfer_task: str | None = None
+    seed: int | None = None
+    config: Mapping[str, object] | None = None
+    chat_format: str | None = None
+    loss_on: str | None = None
+    transfer_max_length: int | None = None
+    dtype: str | None = None
+    splits_source: str | None = None
+    split_sizes: Mapping[str, int] | None = None
+    split_digests: Mapping[str, str] | None = None
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    peak_memory_bytes: int | None = None
+    record: Mapping[str, object] = field(default_factory=dict)
+
+
+def made_of(provenance: Mapping[str, object]) -> Made:
+    """A provenance as it is read here: the one place that names its fields.
+
+    Raises:
+        DataError: It names no method, or no base; or a field is of another type.
+    """
+    fields_ = {each.name: provenance[each.name] for each in fields(Made) if provenance.get(each.name) is not None}
+    for name, value in fields_.items():
+        kind = _KINDS.get(name, str)
+        if not isinstance(value, kind):
+            raise DataError(f"its provenance's {name} is {value!r}, which is no {_KIND_NAMES[kind]}")
+    for name in ("method", "student"):
+        if name not in fields_:
+            raise DataError(f"its provenance lacks {name}")
+    return Made(**fields_)  # type: ignore[arg-type]  # checked above
+
+
+_KINDS: dict[str, type] = {
+    **dict.fromkeys(("config", "split_sizes", "split_digests", "seconds", "record"), Mapping),
+    **dict.fromkeys(("seed", "transfer_max_length", "peak_memory_bytes"), int),
+}
+_KIND_NAMES = {str: "text", int: "whole number", Mapping: "JSON object"}
+
+
+def student_of(config: Mapping[str, object]) -> Student:
     """The student of a results JSON.
 
     Args:
         config: Its ``config``.
+
+    Raises:
+        DataError: Its provenance cannot be read.
     """
-    found = config.get("pkt")
-    if not isinstance(found, dict):
+    content = config.get("pkt")
+    if not isinstance(content, dict):
         return _foreign(config)
-    options = dict(found.get("config") or {}) | _evaluation(config)
-    options |= {key: found[key] for key in ("chat_format", "loss_on", "transfer_max_length", "dtype") if key in found}
-    options |= {f"{split}_samples": n for split, n in (found.get("split_sizes") or {}).items()}
-    if str(found.get("splits_source", "")).startswith("files of"):  # not the benchmark's own
-        options["splits"] = found["splits_source"]
+    made = made_of(content)
+    options = dict(made.config or {}) | _evaluation(config)
+    settings = ("chat_format", "loss_on", "transfer_max_length", "dtype")
+    options |= {key: value for key in settings if (value := getattr(made, key)) is not None}
+    options |= {f"{split}_samples": n for split, n in (made.split_sizes or {}).items()}
+    if made.splits_source and made.splits_source.startswith("files of"):  # not the benchmark's own
+        options["splits"] = made.splits_source
+    # A student that was not fine-tuned has the split and saw none of it.
+    tuned = bool(made.record.get("training"))
     return Student(
-        label=found["method"],
-        method=found["method"],
-        paradigm=found.get("paradigm", ""),
-        base=_model(found["student"], found.get("student_digest")),
-        teacher=_model(found["teacher"], found.get("teacher_digest")) if found.get("teacher") else None,
-        transfer_task=found.get("transfer_task"),
-        seed=found.get("seed"),
+        label=made.method,
+        method=made.method,
+        paradigm=made.paradigm,
+        base=_model(made.student, made.student_digest),
+        teacher=_model(made.teacher, made.teacher_digest) if made.teacher else None,
+        transfer_task=made.transfer_task,
+        seed=made.seed,
         options=options,
-        budget=_budget(found),
-        provenance=found,
+        budget=budget_of(made),
+        title=made.title,
+        reference=made.reference,
+        tuned_on=(made.split_digests or {}).get("train") if tuned else None,
+        data=made.split_digests,
+        provenance=content,
     )
 
 
-def _foreign(config: dict[str, Any]) -> Student:
-    arguments = config.get("model_args") or {}
-    if isinstance(arguments, str):
-        arguments = dict(pair.split("=", 1) for pair in arguments.split(",") if "=" in pair)
+def _foreign(config: Mapping[str, object]) -> Student:
+    said = config.get("model_args") or {}
+    if isinstance(said, str):
+        said = dict(pair.split("=", 1) for pair in said.split(",") if "=" in pair)
+    arguments: Mapping[str, object] = said if isinstance(said, dict) else {}
     source = str(arguments.get("pretrained") or arguments.get("model") or config.get("model") or "unnamed model")
     # `hf` can put an adapter on a base: that is another model.
     extra = {key: arguments[key] for key in ("peft", "delta", "revision", "gguf_file") if arguments.get(key)}
     model = _model(source, None)
     name = "+".join([model.name, *(short_name(str(value)) for value in extra.values())])
     kind = str(config.get("model"))
-    options = {**extra, "model": kind, **_evaluation(config)}
+    options: dict[str, object] = {**extra, "model": kind, **_evaluation(config)}
     return Student(f"{name} ({kind})", method=None, paradigm="", base=model, options=options)
 
 
-def _evaluation(config: dict[str, Any]) -> dict[str, str]:
+def _evaluation(config: Mapping[str, object]) -> dict[str, str]:
     """The dtype that a model was run in moves some of its answers: in another one it is another student.
 
     So a LaTen student, which needs float32, is compared with vanilla in float32 where that is there.
@@ -153,69 +224,36 @@ def short_name(source: str) -> str:
     return source if len(parts) == 2 and all(parts) and parts[0] not in (".", "..", "~") else parts[-1]
 
 
-def _budget(found: dict[str, Any]) -> Budget:
-    record = found.get("record") or {}
-    training, alignment = record.get("training") or {}, record.get("alignment") or {}
-    seconds = found.get("seconds") or {}
-    learnt = found.get("transfer_task") is not None
-    steps = training.get("steps", len(alignment["steps"]) if isinstance(alignment.get("steps"), list) else None)
-    samples = dict(found.get("split_sizes") or {})
+def budget_of(made: Made) -> Budget:
+    """What a transfer took, of any method.
+
+    A method's own record says how many ``steps`` it took, as a number or as a list with an entry for each, and may say
+    on how many ``records``; by itself, or in ``training`` or ``alignment``, where ours say it. Where it does not say on
+    how many, they were those of its split: of ``align`` where it has aligned, else of ``train``.
+    """
+    parts = [(name, part) for name in ("training", "alignment") if isinstance(part := made.record.get(name), Mapping)]
+    steps, records, split = None, None, "train"
+    for name, part in [("", made.record), *parts]:
+        if steps is None and (steps := _count(part.get("steps"))) is not None and name == "alignment":
+            split = "align"
+        records = _count(part.get("records")) if records is None else records
+    samples = dict(made.split_sizes or {})
+    learnt = made.transfer_task is not None
     return Budget(
         samples=samples,
-        records=samples.get("align" if alignment else "train") if steps is not None else None,
+        records=samples.get(split) if records is None and steps is not None else records,
         steps=steps,
-        seconds=round(sum(seconds.values()), 3) if learnt and seconds else None,
-        peak_bytes=found.get("peak_memory_bytes") if learnt else None,
+        seconds=round(sum(made.seconds.values()), 3) if learnt and made.seconds else None,
+        peak_bytes=made.peak_memory_bytes if learnt else None,
     )
 
 
-def labelled(students: Iterable[Student]) -> dict[str, str]:
-    """variant → label: the method, and the options in which students of one method and pair differ.
-
-    How many records there are is a task's own affair, so it is said only where that alone makes the difference on one
-    and the same task.
-    """
-    found: dict[str, str] = {}
-    for group in _grouped(students, lambda s: (s.label, *_sources(s))):
-        for alike in _grouped(group, lambda s, group=group: _said(s, _varying(group, samples=False))):
-            sized = _grouped(alike, lambda s: s.transfer_task)
-            keys = _varying(group, samples=False) + sorted({key for of in sized for key in _varying(of, samples=True)})
-            for student in alike:
-                said = _said(student, keys)
-                found[student.variant] = f"{student.label} ({said})" if said else student.label
-    return found
+def _count(value: object) -> int | None:
+    if isinstance(value, list):
+        return len(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
 
 
-def _grouped(students: Iterable[Student], key: Callable[[Student], Any]) -> list[list[Student]]:
-    groups: dict[Any, list[Student]] = defaultdict(list)
-    for student in students:
-        groups[key(student)].append(student)
-    return list(groups.values())
-
-
-def _varying(students: list[Student], samples: bool) -> list[str]:
-    """Options that are not the same for all that know them: numbers of records, or all others.
-
-    A record of before an option was there says nothing of it.
-    """
-    keys = {key for student in students for key in student.options if key.endswith("_samples") == samples}
-    return sorted(key for key in keys if len({repr(s.options[key]) for s in students if key in s.options}) > 1)
-
-
-def _said(student: Student, keys: Iterable[str]) -> str:
-    return ", ".join(f"{key}={_value(student.options[key])}" for key in keys if key in student.options)
-
-
-def _sources(student: Student) -> list[str | None]:
+def sources(student: Student) -> list[str | None]:
+    """What tells its base and its teacher from others."""
     return [(model.digest or model.source) if model else None for model in (student.base, student.teacher)]
-
-
-def relabel(student: Student, label: str) -> Student:
-    """The same student under another label."""
-    return student if student.label == label else replace(student, label=label)
-
-
-def _value(value: Any) -> str:
-    if value in (None, []):
-        return "default"
-    return "+".join(map(str, value)) if isinstance(value, list) else str(value)

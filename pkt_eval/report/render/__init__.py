@@ -1,1 +1,6 @@
-"""Writers: the leaderboard as a page, tables and text. A number is computed elsewhere."""
+"""The leaderboard as files and on a terminal. A new format is one file here: see ``formats``."""
+
+from pkt_eval.report.render.files import save_all
+from pkt_eval.report.render.formats import Content, Format, formats, output
+
+__all__ = ["Content", "Format", "formats", "output", "save_all"]

@@ -3,8 +3,8 @@
 import math
 from dataclasses import dataclass
 
-from pkt_eval.report.board.leaderboard import Difference, Group
-from pkt_eval.report.render import wording
+from pkt_eval.report.board import Difference, Group, wording
+from pkt_eval.report.board.columns import comparisons
 
 WIDTH, LABELS, RIGHT = 460, 128, 12
 """Pixels: of the drawing, of the names on its left, of the margin on its right."""
@@ -68,14 +68,21 @@ def forest(group: Group, benchmark: str) -> Forest | None:
         return round(LABELS + share * (WIDTH - LABELS - RIGHT), 1)
 
     lines = []
-    for i, row in enumerate(rows):
-        y, cell = TOP + LINE * (i + 0.5), row.cells[benchmark]
-        pair = [("vanilla", cell.vanilla), ("lora", cell.lora)]
-        there = [(kind, d) for kind, d in pair if d]
-        # Two marks stand below each other, one alone in the middle.
-        places = [y - 6, y + 6] if len(there) == 2 else [y]
+    for number, row in enumerate(rows):
+        y, cell = TOP + LINE * (number + 0.5), row.cells[benchmark]
+        there = [(column.id, d) for column, of in comparisons() if (d := of(cell))]
+        # Marks stand below each other, one alone in the middle.
+        places = [y + 12 * (i - (len(there) - 1) / 2) for i in range(len(there))]
         marks = [
-            Mark(kind, x(d.value), x(_end(d.low)), x(_end(d.high)), place, style(d), f"{row.label}: {sentence(d)}")
+            Mark(
+                kind,
+                x(d.value),
+                x(_end(d.low)),
+                x(_end(d.high)),
+                place,
+                wording.style(d),
+                f"{row.label}: {sentence(d)}",
+            )
             for (kind, d), place in zip(there, places, strict=True)
         ]
         name, options = row.name_and_options
@@ -83,11 +90,6 @@ def forest(group: Group, benchmark: str) -> Forest | None:
     bottom = TOP + LINE * len(rows)
     axis = [(x(tick), wording.points(tick).replace(".0", "")) for tick in ticks]
     return Forest(benchmark, bottom + BOTTOM, x(0.0), axis, lines, _lead(group, benchmark), bottom=bottom)
-
-
-def style(of: Difference) -> str:
-    """``gain`` or ``loss`` where significant, else ``chance``."""
-    return "chance" if not of.significant else "gain" if of.value > 0 else "loss"
 
 
 def sentence(of: Difference) -> str:

@@ -1,7 +1,9 @@
 """The leaderboard as LaTeX: one booktabs table for each pair, to be put into a paper with ``\\input``."""
 
-from pkt_eval.report.board.leaderboard import Cell, Difference, Group, Leaderboard
-from pkt_eval.report.render import wording
+from pkt_eval.report.board import Cell, Group, Shown, Table
+from pkt_eval.report.board.columns import columns
+from pkt_eval.report.board.wording import harmless
+from pkt_eval.report.render.formats import Content, output
 
 _ESCAPES = {
     "\\": r"\textbackslash{}",
@@ -15,21 +17,26 @@ _ESCAPES = {
 }
 
 
-def latex(board: Leaderboard) -> str:
+@output("leaderboard.tex", "LaTeX", place=4)
+def latex(content: Content) -> str:
     """The whole file; needs booktabs, and graphicx for wide ones."""
+    board = content.board
     head = "% Needs \\usepackage{booktabs,graphicx}. Made by pkt-eval report.\n"
     return head + "\n".join(_table(group, board.comparisons) for group in board.groups)
 
 
 def escape(text: str) -> str:
     """Text that LaTeX sets as it is."""
-    return "".join(_ESCAPES.get(character, character) for character in " ".join(text.split()))
+    return "".join(_ESCAPES.get(character, character) for character in harmless(" ".join(text.split())))
 
 
 def _table(group: Group, comparisons: int) -> str:
-    benchmarks = group.benchmarks
-    heads = " & ".join(rf"\multicolumn{{3}}{{c}}{{{escape(name)}}}" for name in benchmarks)
-    rules = "".join(rf"\cmidrule(lr){{{2 + 3 * i}-{4 + 3 * i}}}" for i in range(len(benchmarks)))
+    benchmarks, here = group.benchmarks, columns(Table.PAPER)
+    width = len(here)
+    heads = " & ".join(rf"\multicolumn{{{width}}}{{c}}{{{escape(name)}}}" for name in benchmarks)
+    first = [2 + width * i for i in range(len(benchmarks))]
+    rules = "".join(rf"\cmidrule(lr){{{i}-{i + width - 1}}}" for i in first)
+    names = "".join(f" & {column.tex or escape(column.head)}" for column in here)
     lines = []
     for row in group.rows:
         cells = [row.cells.get(name) for name in benchmarks]
@@ -45,11 +52,11 @@ def _table(group: Group, comparisons: int) -> str:
             r"\centering",
             rf"\caption{{{caption}}}",
             r"\resizebox{\textwidth}{!}{%",
-            rf"\begin{{tabular}}{{l{'rrr' * len(benchmarks)}}}",
+            rf"\begin{{tabular}}{{l{'r' * width * len(benchmarks)}}}",
             r"\toprule",
             rf" & {heads} \\",
             rules,
-            "Student" + r" & Score & $\Delta_V$ & $\Delta_L$" * len(benchmarks) + r" \\",
+            "Student" + names * len(benchmarks) + r" \\",
             r"\midrule",
             *lines,
             r"\bottomrule",
@@ -61,15 +68,12 @@ def _table(group: Group, comparisons: int) -> str:
 
 
 def _parts(cell: Cell | None) -> list[str]:
-    if cell is None:
-        return ["", "", ""]
-    interval = wording.ends(cell.low, cell.high)
-    score = f"{wording.score(cell)} {{\\scriptsize {escape(interval)}}}" if interval else wording.score(cell)
-    return [score, _difference(cell.vanilla), _difference(cell.lora)]
+    return [_set(column.shown(cell)) if cell else "" for column in columns(Table.PAPER)]
 
 
-def _difference(of: Difference | None) -> str:
-    if of is None:
-        return ""
-    text = wording.difference(of).replace("−", "-")
-    return rf"$\mathbf{{{text}}}$" if of.significant else f"${text}$"
+def _set(shown: Shown) -> str:
+    if shown.signed:
+        text = shown.text.replace("−", "-")
+        return "" if not text else rf"$\mathbf{{{text}}}$" if shown.style else f"${text}$"
+    text = escape(shown.text)
+    return f"{text} {{\\scriptsize {escape(shown.interval)}}}" if shown.interval else text

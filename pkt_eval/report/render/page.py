@@ -10,29 +10,36 @@ import json
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
-from urllib.parse import quote
 
-from pkt_eval.report.board.diagnoses import Diagnosis
-from pkt_eval.report.board.flips import Flips
-from pkt_eval.report.board.leaderboard import Group, Leaderboard, written
-from pkt_eval.report.render import wording
-from pkt_eval.report.render.forest import forest, sentence, style
+from pkt_eval.report.board import Cell, Column, Group, Leaderboard, Table, wording
+from pkt_eval.report.board.columns import columns, comparisons, legend, sortable
+from pkt_eval.report.board.model import written
+from pkt_eval.report.board.wording import harmless
+from pkt_eval.report.render.forest import forest, sentence
+from pkt_eval.report.render.formats import Content, formats, output
+from pkt_eval.report.render.links import link
 
 HEAT = 0.3
 """Difference of a subject at which the heat map's colour is full."""
+_DRAWN = ("score", "items", "vanilla", "lora", "gap", "seeds", "detectable")
+"""The columns that the script draws itself in a student's details; of others it shows what is written here."""
+_LINKED = ("JSON", "CSV", "Markdown", "LaTeX")
+"""The formats that are named first below the page, in this order."""
 
 
-def page(board: Leaderboard, flips: Flips, diagnoses: Sequence[Diagnosis] = ()) -> str:
+@output("index.html", "HTML", place=1)
+def page(content: Content) -> str:
     """The whole file."""
+    board, flips = content.board, content.flips
     from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup
 
     environment = Environment(
-        autoescape=True, undefined=StrictUndefined, finalize=written, trim_blocks=True, lstrip_blocks=True
+        autoescape=True, undefined=StrictUndefined, finalize=_shown, trim_blocks=True, lstrip_blocks=True
     )
-    environment.globals.update(w=wording, style=style, sentence=sentence, link=link, heat=heat)
-    script = _file("page.js")
+    environment.globals.update(w=wording, style=wording.style, sentence=sentence, link=link, heat=heat, number=_number)
+    others = [column for column in columns(Table.PAGE) if column.id not in _DRAWN]
+    script = _script(others)
     groups = [
         {
             "group": group,
@@ -45,25 +52,62 @@ def page(board: Leaderboard, flips: Flips, diagnoses: Sequence[Diagnosis] = ()) 
         for number, group in enumerate(board.groups)
     ]
     differences = [d for *_, cell in board.cells() for d in cell.differences()]
+    data: dict[str, object] = {"board": board.to_dict(), "texts": flips.texts, "flips": flips.cells}
+    if others:
+        data["others"] = _others(board, others)
     return environment.from_string(_file("page.html")).render(
         board=board,
         groups=groups,
-        diagnoses=diagnoses,
+        diagnoses=content.diagnoses,
+        sortable=sortable(),
+        comparisons=comparisons(),
+        files=_linked(),
         facts=[
             _counted(len(board.groups), "pair"),
             _counted(sum(len(group.rows) for group in board.groups), "student"),
             _counted(len(differences), "comparison"),
             ("significant", sum(d.significant for d in differences)),
         ],
-        legend=wording.legend(board),
+        legend=legend(board),
         css=Markup(_file("page.css")),
         script=Markup(script),
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        data=Markup(embedded({"board": board.to_dict(), "texts": flips.texts, "flips": flips.cells})),
+        data=Markup(embedded(data)),
     )
 
 
-def embedded(value: Any) -> str:
+def _script(others: Sequence[Column]) -> str:
+    """The script, with the heads of the columns; and where there are others than it draws itself, a cell for each."""
+    drawn = [column for column in columns(Table.PAGE) if column.id in _DRAWN]
+    slots = {
+        "/*heads*/": ", ".join(embedded(column.head) for column in [*drawn, *others]),
+        "/*, others*/": ", others" if others else "",
+        "/*cells*/": '...others[row.id][name].map((text) => h("td", {}, text)), ' if others else "",
+    }
+    script = _file("page.js")
+    for slot, text in slots.items():
+        script = script.replace(slot, text)
+    return script
+
+
+def _others(board: Leaderboard, others: Sequence[Column]) -> dict[str, dict[str, list[str]]]:
+    """Row → benchmark → what stands in the columns that the script does not draw itself."""
+    of_rows: dict[str, dict[str, list[str]]] = {}
+    for _, row, benchmark, cell in board.cells():
+        shown = [column.shown(cell) for column in others]
+        texts = [" ".join(filter(None, (each.text, each.interval, each.on))) for each in shown]
+        of_rows.setdefault(row.id, {})[benchmark] = texts
+    return of_rows
+
+
+def _linked() -> list[tuple[str, str]]:
+    """File and title of the other formats."""
+    named = {each.title: each.file for each in formats() if each.file != "index.html"}
+    order = [*(title for title in _LINKED if title in named), *(title for title in named if title not in _LINKED)]
+    return [(named[title], title) for title in order]
+
+
+def embedded(value: object) -> str:
     """JSON that ends no script element and opens no comment, whatever strings it holds."""
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     for character in "<>&\u2028\u2029":
@@ -72,14 +116,24 @@ def embedded(value: Any) -> str:
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def link(path: str) -> str:
-    """A relative link to a file, whatever its name; a colon in it makes no scheme."""
-    return quote(path, safe="/")
+def _shown(value: object) -> object:
+    """A value as the template puts it into the page: numbers as JSON has them, and text that is only text."""
+    from markupsafe import Markup
+
+    if isinstance(value, str):
+        return value if isinstance(value, Markup) else harmless(value)
+    return written(value)
 
 
 def heat(value: float) -> str:
     """Strength of a heat map's colour, 0 to 100, by the size of a difference."""
     return f"{min(abs(value) / HEAT, 1.0) * 100:.0f}"
+
+
+def _number(column: Column, cell: Cell) -> float | str:
+    """What the page sorts a cell by, as an attribute."""
+    value = column.sort(cell) if column.sort else None
+    return "" if value is None else value
 
 
 def _counted(number: int, name: str) -> tuple[str, int]:

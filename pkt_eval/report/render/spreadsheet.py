@@ -3,48 +3,41 @@
 import csv
 import io
 
-from pkt_eval.report.board.leaderboard import Difference, Leaderboard, written
-from pkt_eval.report.render.wording import COLUMNS
+from pkt_eval.report.board import Cell, Group, Row, columns
+from pkt_eval.report.board.model import written_object
+from pkt_eval.report.board.wording import harmless
+from pkt_eval.report.render.formats import Content, output
 
-_DIFFERENCE = ("value", "low", "high", "p", "adjusted", "significant", "count", "won", "lost", "detectable", "against")
 
-
-def spreadsheet(board: Leaderboard) -> str:
+@output("leaderboard.csv", "CSV", place=3)
+def spreadsheet(content: Content) -> str:
     """The whole file. Scores and differences are shares in [0, 1] and [-1, 1]; what is not known is empty."""
     text = io.StringIO()
-    lines = [_line(*cell) for cell in board.cells()]
+    lines = [_line(*cell) for cell in content.board.cells()]
     writer = csv.DictWriter(text, list(lines[0]) if lines else [], lineterminator="\n")
     writer.writeheader()
-    writer.writerows(map(written, lines))
+    writer.writerows(map(written_object, lines))
     return text.getvalue()
 
 
-def _line(group, row, benchmark, cell) -> dict[str, object]:
-    line = {
-        "teacher": _plain(group.teacher),
-        "student": _plain(group.student),
-        "label": _plain(row.label),
+def _line(group: Group, row: Row, benchmark: str, cell: Cell) -> dict[str, object]:
+    line: dict[str, object] = {
+        "teacher": group.teacher,
+        "student": group.student,
+        "label": row.label,
         "method": row.method,
         "paradigm": row.paradigm,
-        "benchmark": _plain(benchmark),
-        "score": cell.score,
-        "score_low": cell.low,
-        "score_high": cell.high,
-        "items": cell.count,
-        "seeds": len(cell.sources),
-        "spread": cell.spread,
+        "benchmark": benchmark,
     }
-    for name in ("vanilla", "lora"):
-        line |= _of(getattr(cell, name), name)
-    line |= dict(zip(("gap", "gap_low", "gap_high"), cell.gap or (None,) * 3, strict=True))
-    line |= {name: cell.budget.get(name) for name in COLUMNS}
-    return line | {"records": " ".join(source.results for source in cell.sources)}
-
-
-def _of(difference: Difference | None, name: str) -> dict[str, object]:
-    return {f"{name}_{part}": _plain(getattr(difference, part, None)) for part in _DIFFERENCE}
+    for column in columns.COLUMNS:
+        line |= column.numbers_of(cell)
+    line["records"] = " ".join(source.results for source in cell.sources)
+    return {name: _plain(value) for name, value in line.items()}
 
 
 def _plain(value: object) -> object:
-    """A spreadsheet takes text that begins so for a formula; labels are not ours."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@")) else value
+    """A spreadsheet takes text that begins so for a formula; no text is ours."""
+    if not isinstance(value, str):
+        return value
+    text = harmless(value)
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r", "\n")) else text

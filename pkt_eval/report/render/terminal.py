@@ -1,11 +1,14 @@
-"""The leaderboard on a terminal: the overview of each pair, and each benchmark with its intervals."""
+"""The leaderboard on a terminal: each benchmark with its intervals."""
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Table as RichTable
 from rich.text import Text
 
-from pkt_eval.report.board.leaderboard import Difference, Group, Leaderboard
-from pkt_eval.report.render import wording
+from pkt_eval.report.board import Group, Leaderboard, Shown, Table
+from pkt_eval.report.board.columns import columns, legend
+from pkt_eval.report.printing import line
+
+_STYLES = {"gain": "bold green", "loss": "bold red", "": ""}
 
 
 def show(board: Leaderboard, console: Console) -> None:
@@ -14,33 +17,23 @@ def show(board: Leaderboard, console: Console) -> None:
         for benchmark in group.benchmarks:
             console.print(_table(group, benchmark))
             console.print()
-    for line in [*wording.legend(board)[1:3], *board.notes]:
-        console.print(Text(line), style="dim", soft_wrap=True)
+    for said in [*legend(board, Table.TERMINAL), *board.notes]:
+        console.print(line(said), style="dim", soft_wrap=True)
 
 
-def _table(group: Group, benchmark: str) -> Table:
-    table = Table(box=None, title=Text(f"{group.title}: {benchmark}", style="bold"), title_justify="left")
+def _table(group: Group, benchmark: str) -> RichTable:
+    table = RichTable(box=None, title=line(f"{group.title}: {benchmark}", "bold"), title_justify="left")
     table.add_column("student", min_width=12, overflow="fold")
-    for name in ("score", "Δ vanilla", "Δ LoRA", "gap", "seeds"):
-        table.add_column(name, justify="right", no_wrap=True)
+    for column in columns(Table.TERMINAL):
+        table.add_column(column.head, justify="right", no_wrap=True)
     for row in group.rows:
         if cell := row.cells.get(benchmark):
-            table.add_row(
-                Text(row.label),
-                _with(Text(wording.score(cell)), wording.ends(cell.low, cell.high)),
-                _with(_bold(cell.vanilla), wording.difference_ends(cell.vanilla), wording.on(cell.vanilla, cell)),
-                _with(_bold(cell.lora), wording.difference_ends(cell.lora), wording.on(cell.lora, cell)),
-                wording.gap(cell),
-                wording.seeds(cell),
-            )
+            table.add_row(line(row.label), *(_cell(column.shown(cell)) for column in columns(Table.TERMINAL)))
     return table
 
 
-def _bold(of: Difference | None) -> Text:
-    style = "" if of is None or not of.significant else "bold green" if of.value > 0 else "bold red"
-    return Text(wording.difference(of), style)
-
-
-def _with(number: Text, interval: str, on: str = "") -> Text:
+def _cell(shown: Shown) -> Text:
     """An interval behind a number, in columns of their own width: the numbers stand below each other."""
-    return number + Text(f"{interval:>16}{on and ' ' + on}", "dim") if interval else number
+    number = Text(shown.text, _STYLES[shown.style])
+    on = f" {shown.on}" if shown.on else ""
+    return number + Text(f"{shown.interval:>16}{on}", "dim") if shown.interval else number

@@ -3,15 +3,15 @@
 A score lies in [0, 1]: 1 or 0 for one graded answer, a fraction for the mean of several. Items are matched before they
 come here: the i-th entries of two arrays belong to the same document. Which function answers which question:
 
-- How good is a student? `wilson_interval`, `wilson_interval_of_scores`; over seeds `aggregate_seeds`.
-- How far are two students apart? `paired_bootstrap`, or `paired_score_interval` where hardly an answer differs; over
-  seeds `seed_difference`.
-- Is that more than chance? `paired_test` (exact McNemar where every item is right or wrong), then
-  `benjamini_hochberg` over the table. An interval that leaves out zero is no substitute for the p-value: with three
+- How good is a student? ``wilson_interval``, ``wilson_interval_of_scores``; over seeds ``aggregate_seeds``.
+- How far are two students apart? ``paired_bootstrap``, or ``paired_score_interval`` where hardly an answer differs;
+  over seeds ``seed_difference``.
+- Is that more than chance? ``paired_test`` (exact McNemar where every item is right or wrong), then
+  ``benjamini_hochberg`` over the table. An interval that leaves out zero is no substitute for the p-value: with three
   discordant items, all one way, the bootstrap leaves out zero and the exact test says p = 0.25.
-- Could it have been seen? `minimum_detectable_difference`, `mcnemar_power`.
-- How much of the teacher's lead arrived? `gap_recovered`.
-- Is a candidate good enough? `non_inferiority`, `non_inferiority_power`, `holm`.
+- Could it have been seen? ``minimum_detectable_difference``, ``mcnemar_power``.
+- How much of the teacher's lead arrived? ``gap_recovered``.
+- Is a candidate good enough? ``non_inferiority``, ``non_inferiority_power``, ``holm``.
 """
 
 from pkt_eval.code.passk import pass_at_k

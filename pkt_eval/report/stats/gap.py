@@ -20,11 +20,11 @@ def gap_recovered(
 ) -> Estimate | None:
     """``(student - vanilla) / (teacher - vanilla)`` with Fieller's interval; None where the teacher has no sure lead.
 
-    The lead must be positive and significant at ``1 - level`` in `paired_test`. A quotient by a lead that may be zero
+    The lead must be positive and significant at ``1 - level`` in ``paired_test``. A quotient by a lead that may be zero
     can be anything; Fieller's set says so by itself: it is all ρ for which ``d_s - ρ·d_t`` is within ``t`` standard
     errors of zero, and is bounded if and only if ``d_t`` is more than ``t`` standard errors from zero. That is asked as
     well. Fieller 1954 (doi:10.1111/j.2517-6161.1954.tb00159.x). The two differences share vanilla and the items; their
-    covariance is `Units.covariance`'s, and ``t`` has (units - 1) degrees of freedom.
+    covariance is ``Units.covariance``'s, and ``t`` has (units - 1) degrees of freedom.
 
     Args:
         student: ``(N,)`` scores of the transferred student; with several seeds, each item's mean over them, and the

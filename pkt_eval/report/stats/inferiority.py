@@ -3,8 +3,8 @@
 Two questions, two p-values. ``p``: can a loss of ``margin`` or more be excluded? ``p_worse``: is there a loss at all,
 beyond chance? On few items neither may be answered. Over several benchmarks, "all hold" needs every ``p`` at or below
 α and no correction: one benchmark that is worse suffices to make it false, and that one test lets it pass with a chance
-of α at most (an intersection–union test, Berger 1982, doi:10.1080/00401706.1982.10487790). "Any is worse" needs `holm`
-over the ``p_worse``.
+of α at most (an intersection–union test, Berger 1982, doi:10.1080/00401706.1982.10487790). "Any is worse" needs
+``holm`` over the ``p_worse``.
 
 "Is it worse by more than the margin?" is the same test with the students' names swapped and the margin negated:
 ``non_inferiority(baseline, candidate, -margin).p``.
@@ -46,14 +46,14 @@ def non_inferiority(
 ) -> NonInferiority:
     """Tests ``mean(candidate) - mean(baseline) <= -margin`` on matched items, one-sided.
 
-    **Right-or-wrong items without clusters**: the score test, `paired_score_z` at ``θ = -margin``.
+    **Right-or-wrong items without clusters**: the score test, ``paired_score_z`` at ``θ = -margin``.
 
     **Fractional scores or clusters**: ``t = (d - θ)/se`` with (units - 1) degrees of freedom and the standard error of
-    `Units.covariance`. A sample without spread would make any margin sure, so the variance of an item is not taken
+    ``Units.covariance``. A sample without spread would make any margin sure, so the variance of an item is not taken
     below that of "d everywhere, but rare total losses that make θ true", ``(d - θ)(1 + θ)``. Without discordant items
     that is the score test's own variance.
 
-    ``p_worse`` is one-sided `paired_test`: exact McNemar for right-or-wrong items, else by sign flips.
+    ``p_worse`` is one-sided ``paired_test``: exact McNemar for right-or-wrong items, else by sign flips.
 
     Args:
         candidate: ``(N,)`` scores in [0, 1].
@@ -76,7 +76,7 @@ def non_inferiority(
     differences = candidate - baseline
     p_worse = paired_test(candidate, baseline, clusters, alternative="less")
     if clusters is None and np.isin(differences, (-1, 0, 1)).all():
-        won, lost, n = np.count_nonzero(differences > 0), np.count_nonzero(differences < 0), len(differences)
+        won, lost, n = int((differences > 0).sum()), int((differences < 0).sum()), len(differences)
         low = paired_score_interval(won, lost, n, level=1 - 2 * alpha).low
         p = float(norm.sf(paired_score_z(won, lost, n, -margin)))
     else:
@@ -87,12 +87,12 @@ def non_inferiority(
 def non_inferiority_power(
     n: int, discordance: float, margin: float, difference: float = 0.0, alpha: float = 0.05
 ) -> float:
-    """Chance that `non_inferiority` of right-or-wrong items gives ``p <= alpha``, exactly.
+    """Chance that ``non_inferiority`` of right-or-wrong items gives ``p <= alpha``, exactly.
 
     Sums over the won and lost items, b and c, that are likely at all. At ``difference=0`` it is the chance that an
     equal candidate holds; at a loss of ``margin`` the chance that the loss is missed: about ``alpha``, as the test is
     approximate (up to 0.06 for 0.05 with five discordant items). The chance that
-    ``p_worse <= alpha`` is `mcnemar_power` with ``sides=1``.
+    ``p_worse <= alpha`` is ``mcnemar_power`` with ``sides=1``.
 
     Args:
         n: Items.

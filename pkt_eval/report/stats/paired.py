@@ -86,17 +86,18 @@ def paired_test(
         return mcnemar_exact(int(positive.sum()), int((either - positive).sum()), alternative)
 
     observed = sizes @ (2 * positive - either)
-    rng, hits = np.random.default_rng(seed), 0
+    rng = np.random.default_rng(seed)
+    hits = 0
     # Sums that are equal but for rounding count as equal.
     slack = 1e-9 * sizes.max()
     for size in blocks(resamples, len(sizes)):
         flipped = (2 * rng.binomial(either, 0.5, size=(size, len(sizes))) - either) @ sizes
         if alternative == "two-sided":
-            hits += np.count_nonzero(np.abs(flipped) >= abs(observed) - slack)
+            hits += int(np.count_nonzero(np.abs(flipped) >= abs(observed) - slack))
         elif alternative == "less":
-            hits += np.count_nonzero(flipped <= observed + slack)
+            hits += int(np.count_nonzero(flipped <= observed + slack))
         else:
-            hits += np.count_nonzero(flipped >= observed - slack)
+            hits += int(np.count_nonzero(flipped >= observed - slack))
     return float((1 + hits) / (1 + resamples))
 
 
@@ -130,7 +131,7 @@ def paired_bootstrap(
 
     Returns:
         The difference and its interval. Where all units have the same difference, an interval of no width, for the
-        bootstrap knows nothing beyond what it sees: `paired_score_interval` does. With a single unit, -inf to inf.
+        bootstrap knows nothing beyond what it sees: ``paired_score_interval`` does. With a single unit, -inf to inf.
 
     Raises:
         DataError: Scores are not matched, or not finite.
@@ -141,7 +142,7 @@ def paired_bootstrap(
 
 
 def bca_of_mean(units: Units, level: float, resamples: int, seed: int) -> Estimate:
-    """BCa interval of the mean of the one row of ``units``; see `paired_bootstrap`."""
+    """BCa interval of the mean of the one row of ``units``; see ``paired_bootstrap``."""
     check_probability(level, "level")
     mean = float(units.means[0])
     if units.number == 1:

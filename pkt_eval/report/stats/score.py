@@ -31,7 +31,7 @@ def paired_score_z(b: np.ndarray | int, c: np.ndarray | int, n: int, theta: floa
 
 
 def paired_score_interval(b: int, c: int, n: int, level: float = 0.95) -> Estimate:
-    """Interval of the difference ``(b - c)/n``: every θ that `paired_score_z` does not reject (Tango 1998).
+    """Interval of the difference ``(b - c)/n``: every θ that ``paired_score_z`` does not reject (Tango 1998).
 
     It has a width also where no item is discordant, ``±z²/(n + z²)``, where a bootstrap sees nothing but zeros.
 

@@ -48,7 +48,7 @@ def aggregate_seeds(
     (Owen). S seeds drawn from S vary too little by (S-1)/S, which matters at three: their deviations from equal weight
     are widened by ``√(S/(S-1))`` (Rao & Wu 1988, doi:10.1080/01621459.1988.10478591). Ends are percentiles.
 
-    With one seed there is nothing to be learnt about seeds: the interval is `paired_bootstrap`'s, over items, and the
+    With one seed there is nothing to be learnt about seeds: the interval is ``paired_bootstrap``'s, over items, and the
     spread is NaN.
 
     Args:
@@ -89,7 +89,7 @@ def seed_difference(
     data and order alike) and the difference is one student; else each student's seeds are drawn apart. A student that
     is made once because chance has no part in it, such as vanilla, is one row, with ``same_seeds=False``.
 
-    The p-value must hold over items and over seeds, so it is the larger of two: `paired_test` of the means over seeds
+    The p-value must hold over items and over seeds, so it is the larger of two: ``paired_test`` of the means over seeds
     and, with more than one seed, twice the smaller share of bootstrap differences on either side of zero.
 
     Args:
@@ -102,7 +102,7 @@ def seed_difference(
         seed: Of both.
 
     Returns:
-        The difference, its interval as in `aggregate_seeds`, the p-value, and ``(S_a, S_b)``.
+        The difference, its interval as in ``aggregate_seeds``, the p-value, and ``(S_a, S_b)``.
 
     Raises:
         DataError: The items are not matched, or the seeds are not though ``same_seeds`` says so.

@@ -48,7 +48,7 @@ def wilson_interval_of_scores(scores: ArrayLike, samples: int = 1, level: float 
     Methodology 24:193–201); with Wilson's formula, Dean & Pagano 2015 (doi:10.1093/jssam/smv024).
 
     ``n <= n* <= n·samples``: the lower end is reached where each item is wholly right or wrong, and then the interval
-    is `wilson_interval`'s; the upper end, independent answers, caps it. Where ``p̂`` is 0 or 1 nothing is known of how
+    is ``wilson_interval``'s; the upper end, independent answers, caps it. Where ``p̂`` is 0 or 1 nothing is known of how
     the answers to one item go together, and ``n* = n``.
 
     Args:

@@ -2,7 +2,7 @@
 // is in here.
 "use strict";
 (() => {
-  const { board, texts, flips } = JSON.parse(document.getElementById("data").textContent);
+  const { board, texts, flips/*, others*/ } = JSON.parse(document.getElementById("data").textContent);
   const all = (selector, root = document) => [...root.querySelectorAll(selector)];
   const rows = new Map();
   board.groups.forEach((group, number) => group.rows.forEach((row) => rows.set(row.id, { row, group, number })));
@@ -123,7 +123,7 @@
     bytes === undefined ? null : `${(bytes / 1e9).toFixed(1)} GB`,
   ].filter(Boolean).join(", ");
   function details({ row, group, number }) {
-    const heads = ["benchmark", "score", "items", "Δ vanilla", "Δ LoRA", "gap", "seeds", "detectable",
+    const heads = ["benchmark", /*heads*/,
       "budget", "won / lost", "records"];
     const lines = group.benchmarks.filter((name) => row.cells[name]).map((name) => {
       const cell = row.cells[name];
@@ -137,7 +137,7 @@
         h("td", {}, cell.count.toLocaleString("en")), difference(cell.vanilla, cell), difference(cell.lora, cell), 
         h("td", {}, ...(shares ? [`${shares[0]} %`, h("small", {}, `[${shares[1]}, ${shares[2]}]`)] : [])),
         h("td", {}, cell.sources.length + (cell.spread === null ? "" : ` ± ${percent(cell.spread)}`)),
-        h("td", {}, cell.vanilla?.detectable ? percent(cell.vanilla.detectable) : ""), h("td", { class: "wrap" }, budget(cell.budget)),
+        h("td", {}, cell.vanilla?.detectable ? percent(cell.vanilla.detectable) : ""), /*cells*/h("td", { class: "wrap" }, budget(cell.budget)),
         h("td", {}, flip ? h("button", { type: "button", class: "link", click: () => read(number, row.id, name) },
           `${flip.won} / ${flip.lost}`) : ""),
         h("td", { class: "wrap" }, ...sources));

@@ -5,9 +5,14 @@ Scores and differences are shares in [0, 1] here; writers show them in per cent 
 
 import json
 import math
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import cast
+
+from pkt_eval.report.stats import Estimate
+
+Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
+"""What JSON can say."""
 
 LEVEL = 0.95
 """Coverage of every interval."""
@@ -44,8 +49,8 @@ class Source:
     high: float
     count: int
     others: dict[str, float]
-    conditions: dict[str, Any]
-    provenance: dict[str, Any]
+    conditions: dict[str, object]
+    provenance: dict[str, object]
 
 
 @dataclass
@@ -63,7 +68,7 @@ class Difference:
         count: Documents in common.
         won: Documents that the student gained, a mean over seeds.
         lost: Documents that it lost, a mean over seeds.
-        detectable: Smallest true difference that as many documents, as discordant as these, show with `POWER`; None
+        detectable: Smallest true difference that as many documents, as discordant as these, show with ``POWER``; None
             where they can show none.
         clusters: Subjects that were resampled whole; None where documents were.
         seeds: Seeds of either side.
@@ -106,8 +111,7 @@ class Cell:
         count: Documents.
         vanilla: Against the unchanged student.
         lora: Against LoRA for the same task.
-        gap: Share of the teacher's lead over vanilla that arrived: value, low, high; None where the lead is not
-            significant, or something is missing.
+        statistics: What the columns' measures found, by the column's id; None where one says nothing of this cell.
         budget: What the transfer took, a mean over seeds: ``learnt_records``, ``steps``, ``seconds``, ``peak_bytes``.
         subjects: Of benchmarks that have some.
         sources: The records, one a seed.
@@ -121,13 +125,26 @@ class Cell:
     sources: list[Source]
     vanilla: Difference | None = None
     lora: Difference | None = None
-    gap: tuple[float, float, float] | None = None
+    statistics: dict[str, Estimate | float | None] = field(default_factory=dict)
     budget: dict[str, float] = field(default_factory=dict)
     subjects: dict[str, Subject] = field(default_factory=dict)
+
+    @property
+    def gap(self) -> Estimate | None:
+        """Share of the teacher's lead over vanilla that arrived; None where the lead is not significant."""
+        gap = self.statistics.get("gap")
+        return gap if isinstance(gap, Estimate) else None
 
     def differences(self) -> list[Difference]:
         """Those that were tested."""
         return [d for d in (self.vanilla, self.lora) if d]
+
+    def to_dict(self) -> dict[str, object]:
+        """As JSON holds it: each statistic beside the other numbers."""
+        flat: dict[str, object] = {}
+        for name, value in asdict(self).items():
+            flat |= value if name == "statistics" else {name: value}
+        return flat
 
 
 @dataclass
@@ -185,23 +202,35 @@ class Leaderboard:
         """How many tests the correction is over."""
         return sum(len(cell.differences()) for *_, cell in self.cells())
 
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON holds it; see `written`."""
+    def to_dict(self) -> dict[str, Json]:
+        """As JSON holds it; see ``written``."""
         head = {"level": LEVEL, "alpha": ALPHA, "power": POWER, "comparisons": self.comparisons}
-        groups = [{"title": group.title, **asdict(group)} for group in self.groups]
-        return written({**head, "groups": groups, "notes": self.notes})
+        return written_object({**head, "groups": [_group(group) for group in self.groups], "notes": self.notes})
 
     def to_json(self) -> str:
-        """Of `to_dict`, the same text for the same records."""
+        """Of ``to_dict``, the same text for the same records."""
         return json.dumps(self.to_dict(), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def written(value: Any) -> Any:
+def _group(group: Group) -> dict[str, object]:
+    rows = []
+    for row in group.rows:
+        cells = {benchmark: cell.to_dict() for benchmark, cell in row.cells.items()}
+        rows.append(asdict(replace(row, cells={})) | {"cells": cells})
+    return {"title": group.title, **asdict(replace(group, rows=[])), "rows": rows}
+
+
+def written_object(content: Mapping[str, object]) -> dict[str, Json]:
+    """See ``written``."""
+    return {str(key): written(each) for key, each in content.items()}
+
+
+def written(value: object) -> Json:
     """As a file holds it: no NaN, no infinity, and 12 digits, since another processor sums to other last ones."""
-    if isinstance(value, dict):
-        return {str(key): written(each) for key, each in value.items()}
+    if isinstance(value, Mapping):
+        return written_object(value)
     if isinstance(value, list | tuple):
         return [written(each) for each in value]
     if isinstance(value, float):
         return float(f"{value:.12g}") if math.isfinite(value) else None
-    return value
+    return cast(Json, value)  # numbers, texts and what came from JSON

@@ -1,13 +1,13 @@
 """``pkt-eval gate``: from two folders of records to an exit code."""
 
 import logging
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from pkt_eval._util.files import save_text
 from pkt_eval.errors import ConfigError, PKTError, StoreError
 
 FOLDER = (
@@ -64,26 +64,21 @@ def gate(
 def _gate(
     baseline: str, candidate: str, words: Sequence[str], alpha: float, junit: Path | None, json_file: Path | None
 ) -> int:
-    from rich.console import Console
-
-    from pkt_eval.report.gate import show as gate_show
-    from pkt_eval.report.gate.check import TOLERANCE
-    from pkt_eval.report.gate.check import gate as test
-    from pkt_eval.report.gate.students import load
+    from pkt_eval.report.gate import TOLERANCE, load, show, to_json, to_junit
+    from pkt_eval.report.gate import gate as test
+    from pkt_eval.report.printing import console
 
     own = tolerances(words)
     (old, notes), (new, more) = load(baseline), load(candidate)
-    found = test(old, new, own.pop("", TOLERANCE), own, alpha, list(dict.fromkeys([*notes, *more])))
-    for path, text in ((junit, gate_show.to_junit), (json_file, gate_show.to_json)):
+    outcome = test(old, new, own.pop("", TOLERANCE), own, alpha, list(dict.fromkeys([*notes, *more])))
+    for path, text in ((junit, to_junit), (json_file, to_json)):
         if path:
             try:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_text(text(found), "utf-8")
+                save_text(path, text(outcome))
             except OSError as error:
                 raise StoreError(f"cannot write {path}: {error}") from error
-    # A file or a pipe has no width: the table gets what it needs.
-    gate_show.show(found, Console() if sys.stdout.isatty() else Console(width=160))
-    return found.exit_code
+    show(outcome, console())
+    return outcome.exit_code
 
 
 def tolerances(words: Sequence[str]) -> dict[str, float]:
@@ -95,14 +90,14 @@ def tolerances(words: Sequence[str]) -> dict[str, float]:
     Raises:
         ConfigError: A word is neither, or something is given twice.
     """
-    found: dict[str, float] = {}
+    given: dict[str, float] = {}
     for word in words:
         name, _, value = word.rpartition("=")
         try:
             number = float(value)
         except ValueError:
             raise ConfigError(f"--tolerance {word!r} is neither a share, such as 0.02, nor NAME=SHARE") from None
-        if name in found:
+        if name in given:
             raise ConfigError(f"--tolerance is given twice for {name or 'all benchmarks'}")
-        found[name] = number
-    return found
+        given[name] = number
+    return given

@@ -1,10 +1,17 @@
-"""How numbers are written, the same everywhere: scores in per cent, differences in points, and what they mean."""
+"""How numbers are written, the same everywhere: scores in per cent, differences in points."""
 
-from pkt_eval.report.board.leaderboard import ALPHA, LEVEL, POWER, Cell, Difference, Leaderboard
+import re
+
+from pkt_eval.report.board.model import Cell, Difference
 
 BLANK = ""
-COLUMNS = ("learnt_records", "steps", "seconds", "peak_bytes")
-"""Of a budget, in the order in which they are shown."""
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Control characters, ESC among them; those that turn the direction of writing; halves of surrogate pairs."""
+
+
+def harmless(text: str) -> str:
+    """A label, note or path of somebody's, without what a terminal, a browser or a file takes for more than text."""
+    return _CONTROL.sub("\ufffd", text)
 
 
 def score(cell: Cell) -> str:
@@ -38,6 +45,11 @@ def on(of: Difference | None, cell: Cell) -> str:
     return BLANK if of is None or of.count >= cell.count else f"on {of.count:,}"
 
 
+def style(of: Difference) -> str:
+    """``gain`` or ``loss`` where significant, else ``chance``."""
+    return "chance" if not of.significant else "gain" if of.value > 0 else "loss"
+
+
 def gap(cell: Cell) -> str:
     """``38 % [12, 64]``."""
     if cell.gap is None:
@@ -57,15 +69,14 @@ def detectable(of: Difference | None) -> str:
     return BLANK if of is None or of.detectable is None else f"{100 * of.detectable:.1f}"
 
 
-def budget(cell: Cell) -> list[str]:
-    """Records, steps, time and memory, as `COLUMNS` has them."""
-    shown = {
-        "learnt_records": lambda n: f"{n:,.0f}",
-        "steps": lambda n: f"{n:,.0f}",
-        "seconds": duration,
-        "peak_bytes": lambda n: f"{n / 1e9:.1f} GB",
-    }
-    return [shown[name](cell.budget[name]) if name in cell.budget else BLANK for name in COLUMNS]
+def number(value: float) -> str:
+    """``1,250``."""
+    return f"{value:,.0f}"
+
+
+def gigabytes(value: float) -> str:
+    """``1.2 GB``, of bytes."""
+    return f"{value / 1e9:.1f} GB"
 
 
 def duration(seconds: float) -> str:
@@ -73,20 +84,3 @@ def duration(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
-def legend(board: Leaderboard) -> list[str]:
-    """What the numbers are, as sentences."""
-    level, alpha, power = (f"{100 * share:.0f} %" for share in (LEVEL, ALPHA, POWER))
-    return [
-        f"Scores are in per cent, differences in points, brackets hold {level} intervals: Wilson's for a score, over "
-        "seeds and items where there are several seeds; paired over the same items for a difference, MMLU's subjects "
-        "being resampled whole.",
-        f"Bold: significant at {alpha} after Benjamini–Hochberg over all {board.comparisons} comparisons of the table, "
-        "by exact McNemar or sign flips. What is not bold may be chance.",
-        "Gap: share of the teacher's lead over vanilla that arrived; blank where that lead is not significant.",
-        "Seeds: how many, and the standard deviation between them. Budget: records optimised on, optimiser steps, time "
-        "and peak memory of the transfer, a mean over seeds.",
-        f"Detectable: the smallest true difference to vanilla that so many items would show with {power} power; "
-        "smaller ones are not excluded.",
-    ]

@@ -1,19 +1,46 @@
 """The items that a transfer won and lost, with both answers, to be read."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import NotRequired, TypedDict
 
 from pkt_eval.report.board.assemble import relative
-from pkt_eval.report.board.leaderboard import Cell, Group, Leaderboard, Source
-from pkt_eval.report.records.items import Item
-from pkt_eval.report.records.read import Record, join
+from pkt_eval.report.board.model import Cell, Group, Leaderboard, Source
+from pkt_eval.report.records import Item, Record, join
 
 MOST = 50
 """Items won, and items lost, of a student on a benchmark that a page holds; the samples files have all."""
 LONGEST = {"prompt": 3000, "target": 1500, "answer": 1500}
 """Characters that are shown of a text; of a prompt its end, where the question is."""
+
+
+class Flip(TypedDict):
+    """An item on which a student and vanilla differ."""
+
+    doc: int
+    won: bool
+    # Places of the texts in ``Flips.texts``
+    prompt: int
+    target: int
+    # What vanilla wrote, and what the student wrote
+    before: str
+    after: str
+    cluster: str
+    # For code, how the programs ended
+    before_verdict: NotRequired[str]
+    after_verdict: NotRequired[str]
+
+
+class FlipsOfCell(TypedDict):
+    """Those of a student on a benchmark: of one seed, one of ``of``; ``items`` holds the first won and lost."""
+
+    seed: int | None
+    of: int
+    won: int
+    lost: int
+    count: int
+    items: list[Flip]
 
 
 @dataclass
@@ -22,11 +49,11 @@ class Flips:
 
     Attributes:
         texts: Prompts and targets, each once.
-        cells: Row id → benchmark → ``seed``, counts ``won`` and ``lost``, and ``items``.
+        cells: Row id → benchmark → its flips.
     """
 
     texts: list[str] = field(default_factory=list)
-    cells: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
+    cells: dict[str, dict[str, FlipsOfCell]] = field(default_factory=dict)
 
 
 def flips(board: Leaderboard, records: Iterable[Record], out: Path) -> Flips:
@@ -34,16 +61,16 @@ def flips(board: Leaderboard, records: Iterable[Record], out: Path) -> Flips:
 
     Args:
         board: Made of ``records``.
-        records: As `records.read` gives them.
+        records: As ``records.read`` gives them.
         out: The leaderboard's folder.
     """
-    found, places = Flips(), {}
+    shown, places = Flips(), dict[str, int]()
     by_source = {(relative(r.results, out), r.task): r for r in join(list(records))}
 
     def text(value: str) -> int:
         if value not in places:
-            places[value] = len(found.texts)
-            found.texts.append(value)
+            places[value] = len(shown.texts)
+            shown.texts.append(value)
         return places[value]
 
     def record(source: Source) -> Record:
@@ -59,9 +86,15 @@ def flips(board: Leaderboard, records: Iterable[Record], out: Path) -> Flips:
         lost = [(a, b) for a, b in pairs if a.score < b.score]
         items = [_shown(a, b, text) for a, b in [*won[:MOST], *lost[:MOST]]]
         seed = cell.sources[0].seed
-        here = {"seed": seed, "of": len(cell.sources), "won": len(won), "lost": len(lost), "count": len(pairs)}
-        found.cells.setdefault(row.id, {})[benchmark] = here | {"items": items}
-    return found
+        shown.cells.setdefault(row.id, {})[benchmark] = {
+            "seed": seed,
+            "of": len(cell.sources),
+            "won": len(won),
+            "lost": len(lost),
+            "count": len(pairs),
+            "items": items,
+        }
+    return shown
 
 
 def _vanilla(group: Group, cell: Cell, benchmark: str) -> Cell | None:
@@ -70,8 +103,8 @@ def _vanilla(group: Group, cell: Cell, benchmark: str) -> Cell | None:
     return next(row.cells[benchmark] for row in group.rows if row.label == cell.vanilla.against)
 
 
-def _shown(ours: Item, theirs: Item, text: Any) -> dict[str, Any]:
-    shown = {
+def _shown(ours: Item, theirs: Item, text: Callable[[str], int]) -> Flip:
+    flip: Flip = {
         "doc": ours.doc_id,
         "won": ours.score > theirs.score,
         "prompt": text(cut(ours.prompt, "prompt")),
@@ -80,8 +113,11 @@ def _shown(ours: Item, theirs: Item, text: Any) -> dict[str, Any]:
         "after": cut(ours.answer, "answer"),
         "cluster": ours.cluster or "",
     }
-    verdicts = {"before_verdict": theirs.verdict, "after_verdict": ours.verdict}
-    return shown | {name: cut(value, "answer") for name, value in verdicts.items() if value}
+    if theirs.verdict:
+        flip["before_verdict"] = cut(theirs.verdict, "answer")
+    if ours.verdict:
+        flip["after_verdict"] = cut(ours.verdict, "answer")
+    return flip
 
 
 def cut(value: str, kind: str) -> str:

@@ -1,7 +1,7 @@
 """Records small enough to be committed: what a leaderboard reads of results and samples, and nothing else.
 
 A results JSON stays one, less what describes the machine; the answers of all its tasks become one compressed file
-beside it, and what was asked, the same for many students, one in ``items/``. ``records.read`` reads them, and makes the
+beside it, and what was asked, the same for many students, one in ``items/``. ``reading`` reads them, and makes the
 same leaderboard of them.
 """
 
@@ -10,13 +10,14 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 from pkt_eval.errors import ConfigError, StoreError
-from pkt_eval.report.records.items import samples_of
-from pkt_eval.report.records.read import Record
+from pkt_eval.report.records.record import Record
+from pkt_eval.report.records.results import Results, load_results
+from pkt_eval.report.records.samples import samples_of, score_of
 from pkt_eval.report.records.students import short_name
 
 _KEPT = (
@@ -26,6 +27,8 @@ _KEPT = (
 """Of a results JSON."""
 ITEMS = "items"
 """Folder of what was asked, beside those of the records."""
+_SECRET = re.compile(r"(^|_)(token|api_?key|secret|password|credentials?|auth)$", re.IGNORECASE)
+_TOKEN = re.compile(r"(hf_|sk-|gh[opsu]_)[\w-]{16,}$")
 _SAMPLE = ("doc_id", "target", "filter", "doc_hash", "prompt_hash", "target_hash")
 """Of a sample, besides what was asked and answered."""
 
@@ -34,7 +37,7 @@ def keep(records: Sequence[Record], out: Path) -> None:
     """Write records anew, small: a folder for each results file, laid out as they were.
 
     Args:
-        records: As ``records.read`` gives them.
+        records: As ``read`` gives them.
         out: Folder to write; what an earlier call wrote there is replaced.
 
     Raises:
@@ -59,7 +62,7 @@ def keep(records: Sequence[Record], out: Path) -> None:
 def _write(folder: Path, results: Path, group: list[Record], items: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     items.mkdir(parents=True, exist_ok=True)
-    content = _nameless(json.loads(results.read_text("utf-8")))
+    content = _nameless(load_results(results))
     # lm-eval writes a function as what Python calls it, its address included.
     text = re.sub(r" at 0x[0-9a-f]+>", ">", json.dumps(content, indent=1, ensure_ascii=False))
     (folder / results.name).write_text(text + "\n", "utf-8")
@@ -75,42 +78,54 @@ def _write(folder: Path, results: Path, group: list[Record], items: Path) -> Non
         (folder / name).write_bytes(gzip.compress(answers, mtime=0))
 
 
-def _lines(values: Iterable[dict[str, Any]]) -> bytes:
+def _lines(values: Iterable[Mapping[str, object]]) -> bytes:
     return "".join(json.dumps(value, ensure_ascii=False) + "\n" for value in values).encode()
 
 
-def _nameless(content: dict[str, Any]) -> dict[str, Any]:
-    """The results without places on somebody's disk."""
-    kept = {key: content[key] for key in _KEPT if key in content}
-    config = dict(kept["config"])
+def _nameless(content: Results) -> dict[str, object]:
+    """The results without places on somebody's disk, and without what opens somebody's account."""
+    chosen: dict[str, object] = {key: value for key, value in content.items() if key in _KEPT}
+    config: dict[str, object] = dict(content["config"])
     made, arguments = config.get("pkt"), config.get("model_args")
     if isinstance(made, dict):
         config["pkt"] = made | {key: short_name(made[key]) for key in ("student", "teacher") if made.get(key)}
-    if isinstance(arguments, dict) and "pretrained" in arguments:
-        config["model_args"] = arguments | {"pretrained": short_name(str(arguments["pretrained"]))}
+    if isinstance(arguments, str):
+        said = [pair for pair in arguments.split(",") if not _is_secret(*pair.partition("=")[::2])]
+        config["model_args"] = ",".join(said)
+    if isinstance(arguments, dict):
+        config["model_args"] = {k: v for k, v in arguments.items() if not _is_secret(k, v)}
+        if "pretrained" in arguments:
+            config["model_args"] |= {"pretrained": short_name(str(arguments["pretrained"]))}
     configs = {
         task: {k: v for k, v in settings.items() if k not in ("dataset_kwargs", "metadata")}
-        for task, settings in kept["configs"].items()
+        for task, settings in content["configs"].items()
     }
-    return kept | {"config": config, "configs": configs}
+    whole = chosen | {"config": config, "configs": configs}
+    return {key: whole[key] for key in _KEPT if key in whole}
 
 
-def _samples(record: Record) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
-    """Each item's question and answer: the primary metric's filter, with what ``samples.read_items`` looks at."""
+def _is_secret(name: str, value: object) -> bool:
+    """Whether an argument is a token, or looks like one."""
+    return bool(_SECRET.search(name)) or (isinstance(value, str) and bool(_TOKEN.match(value)))
+
+
+def _samples(record: Record) -> Iterator[tuple[dict[str, object], dict[str, object]]]:
+    """Each item's question and answer: the primary metric's filter, with what ``read_items`` looks at."""
     for path in record.samples:
         for _, sample in samples_of(path, record.task, record.filter):
             subject = sample["doc"].get("subject") if isinstance(sample["doc"], dict) else None
-            item = {"task": record.task} | {key: sample[key] for key in _SAMPLE}
+            item: dict[str, object] = {"task": record.task}
+            item |= {key: cast(dict[str, object], sample)[key] for key in _SAMPLE}
             item |= {"doc": {"subject": subject} if subject else {}, "arguments": _asked(sample["arguments"])}
             answer = {
                 "resps": [sample["resps"][0][:1]],
                 "filtered_resps": [_verdict(answer) for answer in sample["filtered_resps"]],
-                record.metric: sample[record.metric],
+                record.metric: score_of(sample, record.metric),
             }
             yield item, answer
 
 
-def _asked(arguments: dict[str, Any]) -> dict[str, Any]:
+def _asked(arguments: Mapping[str, Mapping[str, object]]) -> dict[str, dict[str, object]]:
     """The prompt once, and the choices."""
     return {
         name: {k: v for k, v in request.items() if (k == "arg_1" and isinstance(v, str)) or (k == "arg_0" and not i)}
@@ -118,7 +133,7 @@ def _asked(arguments: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _verdict(answer: Any) -> Any:
+def _verdict(answer: object) -> object:
     """A code answer's verdict without the program and its output; any other answer as it is."""
     first = answer[0] if isinstance(answer, list) and answer else None
     if not isinstance(first, str) or not first.startswith("{"):

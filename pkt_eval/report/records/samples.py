@@ -5,9 +5,28 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, NotRequired, TypedDict, cast
 
 from pkt_eval.errors import DataError
+
+
+class Sample(TypedDict):
+    """A line of lm-eval's samples JSONL, as far as it is read; its metrics are in it by their names."""
+
+    doc_id: int
+    doc: object
+    target: object
+    # "gen_args_0" and so on, one a request → "arg_0", the prompt, and "arg_1", the choice or the settings
+    arguments: dict[str, dict[str, object]]
+    # request → answers
+    resps: list[list[object]]
+    filtered_resps: list[object]
+    filter: str
+    doc_hash: str
+    prompt_hash: str
+    target_hash: str
+    # of the files that ``keep`` writes
+    task: NotRequired[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +62,7 @@ def read_items(path: Path, task: str, metric: str, filter_name: str, texts: dict
     A document that occurs twice in a task is two items: the second's key ends in ``#2``.
 
     Args:
-        path: See `samples_of`.
+        path: See ``samples_of``.
         task: Whose items are wanted.
         metric: Whose value is the score.
         filter_name: Whose lines count.
@@ -52,18 +71,18 @@ def read_items(path: Path, task: str, metric: str, filter_name: str, texts: dict
     Raises:
         DataError: A line cannot be read; names the file and the line.
     """
-    found: list[tuple[str, Item]] = []
+    keyed: list[tuple[str, Item]] = []
     for number, sample in samples_of(path, task, filter_name):
         try:
-            score = sample.get(metric)
+            score = score_of(sample, metric)
             if not isinstance(score, int | float) or not 0 <= score <= 1:
                 return None
-            found.append((sample["doc_hash"], _item(sample, float(score), texts)))
+            keyed.append((sample["doc_hash"], _item(sample, float(score), texts)))
         except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
             raise _no_sample(path, number, error) from None
-    found.sort(key=lambda pair: pair[1].doc_id)
+    keyed.sort(key=lambda pair: pair[1].doc_id)
     items: dict[str, Item] = {}
-    for key, item in found:
+    for key, item in keyed:
         unique, copies = key, 1
         while unique in items:
             copies += 1
@@ -72,7 +91,12 @@ def read_items(path: Path, task: str, metric: str, filter_name: str, texts: dict
     return items
 
 
-def samples_of(path: Path, task: str, filter_name: str) -> Iterator[tuple[int, dict[str, Any]]]:
+def score_of(sample: Sample, metric: str) -> object:
+    """The value of a metric, which a sample has under its name; None where it has none."""
+    return cast(dict[str, object], sample).get(metric)
+
+
+def samples_of(path: Path, task: str, filter_name: str) -> Iterator[tuple[int, Sample]]:
     """The samples of a task and filter, with the number of their line.
 
     Args:
@@ -106,7 +130,9 @@ def samples_of(path: Path, task: str, filter_name: str) -> Iterator[tuple[int, d
 
 
 def _opened(path: Path) -> IO[str]:
-    return (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8")
+    if path.suffix == ".gz":
+        return gzip.open(path, "rt", encoding="utf-8")
+    return path.open(encoding="utf-8")
 
 
 def _asked(path: Path) -> Iterator[str]:
@@ -119,14 +145,15 @@ def _no_sample(path: Path, number: int, error: Exception) -> DataError:
     return DataError(f"{path}, line {number}: {said}. Truncated? Run that evaluation again.")
 
 
-def _item(sample: dict[str, Any], score: float, texts: dict[str, str]) -> Item:
+def _item(sample: Sample, score: float, texts: dict[str, str]) -> Item:
     doc = sample["doc"] if isinstance(sample["doc"], dict) else {}
     requests = list(sample["arguments"].values())
-    if sample["filtered_resps"] and _is_choice(sample["filtered_resps"][0]):
-        answer, target, verdict = *_choices(sample, requests), ""
+    first = sample["filtered_resps"][0] if sample["filtered_resps"] else None
+    if _is_choice(first):
+        (answer, target), verdict = _choices(sample, requests), ""
     else:
         answer, target = str(sample["resps"][0][0]), str(sample["target"])
-        verdict = _verdict(sample["filtered_resps"])
+        verdict = _verdict(first)
     subject = doc.get("subject")
     prompt = str(requests[0]["arg_0"])
     return Item(
@@ -142,23 +169,22 @@ def _item(sample: dict[str, Any], score: float, texts: dict[str, str]) -> Item:
     )
 
 
-def _is_choice(response: Any) -> bool:
+def _is_choice(response: object) -> bool:
     """A log-likelihood and whether it is greedy, which lm-eval writes as text."""
     return isinstance(response, list) and len(response) == 2 and str(response[1]) in ("True", "False")
 
 
-def _choices(sample: dict[str, Any], requests: list[dict[str, Any]]) -> tuple[str, str]:
+def _choices(sample: Sample, requests: list[dict[str, object]]) -> tuple[str, str]:
     """The likeliest of a document's choices, and the right one."""
     choices = [str(request["arg_1"]).strip() for request in requests]
-    values = [float(response[0]) for response in sample["filtered_resps"]]
+    values = [float(likelihood) for likelihood, _ in cast(list[list[str]], sample["filtered_resps"])]
     answer = choices[max(range(len(values)), key=values.__getitem__)]
     target = str(sample["target"])
     return answer, choices[int(target)] if target.isdigit() and int(target) < len(choices) else target
 
 
-def _verdict(filtered: list[Any]) -> str:
+def _verdict(first: object) -> str:
     """``status: message`` of a code answer; "" for other answers."""
-    first = filtered[0] if filtered else None
     text = first[0] if isinstance(first, list) and first else None
     if not isinstance(text, str) or not text.startswith("{"):
         return ""

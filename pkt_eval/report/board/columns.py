@@ -1,0 +1,160 @@
+"""The columns of a leaderboard. To add one, add its row here; Markdown, LaTeX, CSV, terminal, JSON and page have it.
+
+A column of a new statistic is the statistic, a function in ``stats``, and a row here whose ``measure`` calls it.
+"""
+
+from collections.abc import Callable
+
+from pkt_eval.report.board import compare, wording
+from pkt_eval.report.board.column import Column, Measure, Shown, Table
+from pkt_eval.report.board.model import ALPHA, LEVEL, POWER, Cell, Difference, Leaderboard
+
+_DIFFERENCE = ("value", "low", "high", "p", "adjusted", "significant", "count", "won", "lost", "detectable", "against")
+_EVERYWHERE = Table.DETAILS | Table.TERMINAL | Table.PAGE
+
+
+def _difference(id: str, head: str, of: Callable[[Cell], Difference | None], tex: str, tables: Table) -> Column:
+    def write(cell: Cell) -> Shown:
+        shown = of(cell)
+        if shown is None:
+            return Shown("", signed=True)
+        style = wording.style(shown) if shown.significant else ""
+        return Shown(
+            wording.difference(shown), wording.difference_ends(shown), wording.on(shown, cell), style, signed=True
+        )
+
+    def sort(cell: Cell) -> float | None:
+        return shown.value if (shown := of(cell)) else None
+
+    def numbers(cell: Cell) -> dict[str, object]:
+        return {f"{id}_{part}": getattr(of(cell), part, None) for part in _DIFFERENCE}
+
+    return Column(id=id, head=head, write=write, sort=sort, numbers=numbers, difference=of, tex=tex, tables=tables)
+
+
+def _budget(
+    id: str, head: str, write: Callable[[float], str], sort: bool = False, title: str = "", help: str = ""
+) -> Column:
+    def number(cell: Cell) -> float | None:
+        return cell.budget.get(id)
+
+    return Column(
+        id=id,
+        head=head,
+        write=lambda cell: write(cell.budget[id]) if id in cell.budget else wording.BLANK,
+        sort=number if sort else None,
+        numbers=lambda cell: {id: number(cell)},
+        tables=Table.DETAILS,  # the page has the parts of a budget in one cell
+        title=title,
+        help=help,
+    )
+
+
+COLUMNS: tuple[Column, ...] = (
+    Column(
+        id="score",
+        head="score",
+        write=lambda cell: Shown(wording.score(cell), wording.ends(cell.low, cell.high)),
+        sort=lambda cell: cell.score,
+        numbers=lambda cell: {"score": cell.score, "score_low": cell.low, "score_high": cell.high},
+        tables=_EVERYWHERE | Table.OVERVIEW | Table.PAPER,
+        tex="Score",
+    ),
+    Column(
+        id="items",
+        head="items",
+        write=lambda cell: wording.number(cell.count),
+        numbers=lambda cell: {"items": cell.count},
+        tables=Table.PAGE,
+    ),
+    Column(
+        id="seeds",
+        head="seeds",
+        write=wording.seeds,
+        numbers=lambda cell: {"seeds": len(cell.sources), "spread": cell.spread},
+        tables=_EVERYWHERE,
+        after="gap",
+    ),
+    _difference(
+        "vanilla",
+        "Δ vanilla",
+        lambda cell: cell.vanilla,
+        tex=r"$\Delta_V$",
+        tables=_EVERYWHERE | Table.OVERVIEW | Table.PAPER,
+    ),
+    _difference("lora", "Δ LoRA", lambda cell: cell.lora, tex=r"$\Delta_L$", tables=_EVERYWHERE | Table.PAPER),
+    Column(
+        id="gap",
+        head="gap",
+        write=wording.gap,
+        sort=lambda cell: cell.gap.value if cell.gap else None,
+        numbers=lambda cell: dict(zip(("gap", "gap_low", "gap_high"), cell.gap or (None,) * 3, strict=True)),
+        tables=_EVERYWHERE,
+        measure=Measure(compare.gap, against=("vanilla", "teacher"), needs_lead=True),
+        title="gap recovered",
+        help="Gap: share of the teacher's lead over vanilla that arrived; blank where that lead is not significant.",
+    ),
+    _budget(
+        "learnt_records",
+        "records",
+        wording.number,
+        help="Seeds: how many, and the standard deviation between them. Budget: records optimised on, optimiser steps, "
+        "time and peak memory of the transfer, a mean over seeds.",
+    ),
+    _budget("steps", "steps", wording.number),
+    _budget("seconds", "time", wording.duration, sort=True, title="time of the transfer"),
+    _budget("peak_bytes", "memory", wording.gigabytes),
+    Column(
+        id="detectable",
+        head="detectable",
+        write=lambda cell: wording.detectable(cell.vanilla),
+        numbers=lambda cell: {},  # ``vanilla_detectable`` and ``lora_detectable`` are there
+        help=f"Detectable: the smallest true difference to vanilla that so many items would show with "
+        f"{100 * POWER:.0f} % power; smaller ones are not excluded.",
+    ),
+)
+
+
+def columns(table: Table) -> list[Column]:
+    """The columns of a table, in the order in which it shows them."""
+    here = [column for column in COLUMNS if table in column.tables]
+    for column in [column for column in here if column.after in {other.id for other in here}]:
+        here.remove(column)
+        here.insert(next(i for i, other in enumerate(here) if other.id == column.after) + 1, column)
+    return here
+
+
+def sortable() -> list[Column]:
+    """The columns that the page sorts by."""
+    return [column for column in COLUMNS if column.sort]
+
+
+def comparisons() -> list[tuple[Column, Callable[[Cell], Difference | None]]]:
+    """The columns that show a comparison, with that."""
+    return [(column, column.difference) for column in COLUMNS if column.difference]
+
+
+def measured() -> list[tuple[Column, Measure]]:
+    """The columns whose number a measure makes, with that."""
+    return [(column, column.measure) for column in COLUMNS if column.measure]
+
+
+def legend(board: Leaderboard, table: Table | None = None) -> list[str]:
+    """What the numbers are, as sentences.
+
+    Args:
+        board: Whose.
+        table: Whose columns are to be explained, to who knows what a score is; default: all.
+    """
+    level, alpha = (f"{100 * share:.0f} %" for share in (LEVEL, ALPHA))
+    intervals = (
+        f"Scores are in per cent, differences in points, brackets hold {level} intervals: Wilson's for a score, over "
+        "seeds and items where there are several seeds; paired over the same items for a difference, MMLU's subjects "
+        "being resampled whole."
+    )
+    bold = (
+        f"Bold: significant at {alpha} after Benjamini–Hochberg over all {board.comparisons} comparisons of the table, "
+        "by exact McNemar or sign flips. What is not bold may be chance."
+    )
+    helps = [column.help for column in (COLUMNS if table is None else columns(table)) if column.help]
+    return [bold, *helps] if table else [intervals, bold, *helps]

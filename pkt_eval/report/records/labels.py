@@ -1,0 +1,57 @@
+"""What a table calls the students of a comparison: by their method, and by what tells them apart."""
+
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable
+from dataclasses import replace
+from functools import partial
+
+from pkt_eval.report.records.students import Student, sources
+
+
+def labelled(students: Iterable[Student]) -> dict[str, str]:
+    """variant → label: the method, and the options in which students of one method and pair differ.
+
+    How many records there are is a task's own affair, so it is said only where that alone makes the difference on one
+    and the same task.
+    """
+    labels: dict[str, str] = {}
+    for group in _grouped(students, lambda s: (s.label, *sources(s))):
+        options = _varying(group, samples=False)
+        for alike in _grouped(group, partial(_said, keys=options)):
+            sized = _grouped(alike, lambda s: s.transfer_task)
+            keys = options + sorted({key for of in sized for key in _varying(of, samples=True)})
+            for student in alike:
+                said = _said(student, keys)
+                labels[student.variant] = f"{student.label} ({said})" if said else student.label
+    return labels
+
+
+def _grouped(students: Iterable[Student], key: Callable[[Student], Hashable]) -> list[list[Student]]:
+    groups: dict[Hashable, list[Student]] = defaultdict(list)
+    for student in students:
+        groups[key(student)].append(student)
+    return list(groups.values())
+
+
+def _varying(students: list[Student], samples: bool) -> list[str]:
+    """Options that are not the same for all that know them: numbers of records, or all others.
+
+    A record of before an option was there says nothing of it.
+    """
+    keys = {key for student in students for key in student.options if key.endswith("_samples") == samples}
+    return sorted(key for key in keys if len({repr(s.options[key]) for s in students if key in s.options}) > 1)
+
+
+def _said(student: Student, keys: Iterable[str]) -> str:
+    return ", ".join(f"{key}={_value(student.options[key])}" for key in keys if key in student.options)
+
+
+def relabel(student: Student, label: str) -> Student:
+    """The same student under another label."""
+    return student if student.label == label else replace(student, label=label)
+
+
+def _value(value: object) -> str:
+    if value in (None, []):
+        return "default"
+    return "+".join(map(str, value)) if isinstance(value, list) else str(value)

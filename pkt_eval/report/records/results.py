@@ -1,0 +1,175 @@
+"""One results JSON of lm-eval, of a student of ours or of anybody's, as records."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import TypedDict, TypeGuard, cast
+
+from pkt_eval.errors import DataError
+from pkt_eval.report.records.digests import check_digests
+from pkt_eval.report.records.primary_metric import is_mean, primary_metric
+from pkt_eval.report.records.record import Record
+from pkt_eval.report.records.samples import read_items
+from pkt_eval.report.records.students import student_of
+
+
+class TaskConfig(TypedDict, total=False):
+    """What is read of a task's configuration."""
+
+    generation_kwargs: dict[str, object] | None
+
+
+class Evaluation(TypedDict, total=False):
+    """What is read of a results JSON's ``config``, besides what ``students`` reads."""
+
+    model_dtype: str
+    batch_size: object
+    limit: float | None
+
+
+Results = TypedDict(
+    "Results",
+    {
+        # task or group → "metric,filter" → value
+        "results": dict[str, dict[str, object]],
+        # task → its configuration
+        "configs": dict[str, TaskConfig],
+        # of the model and the evaluation; "pkt" is a student's provenance
+        "config": Evaluation,
+        # task → version
+        "versions": dict[str, object],
+        # task → examples in the prompt
+        "n-shot": dict[str, int | None],
+        # task → "original" and "effective" number of documents
+        "n-samples": dict[str, dict[str, int]],
+        # group → its tasks and groups
+        "group_subtasks": dict[str, list[str]],
+        # sha256; None where none was applied
+        "chat_template_sha": str | None,
+        # seconds since 1970
+        "date": float,
+    },
+    total=False,
+)
+"""What is read of a results JSON. Only the first three are known to be there, and to be objects."""
+
+
+def records_of(path: Path, texts: dict[str, str]) -> list[Record]:
+    """The records of a results JSON, one a task.
+
+    Args:
+        path: The file; its samples are beside it.
+        texts: Prompts and targets met so far, so that those of many students are in memory once.
+
+    Raises:
+        DataError: It, or its samples, are truncated, altered, or not lm-eval's; names the file.
+    """
+    check_digests(path)
+    content = load_results(path)
+    config = content["config"]
+    try:
+        student = student_of(config)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from None
+    members = _benchmarks(content)
+    # With --output_path NAME.json, lm-eval calls the file NAME_<time>.json.
+    stamp = path.stem.rpartition("_")[2]
+    records = []
+    for task in content["configs"]:
+        values = content["results"].get(task) or {}
+        scores = {k: float(v) for k, v in values.items() if "," in k and "_stderr," not in k and _is_number(v)}
+        if not scores:
+            continue
+        name = primary_metric(task, scores) or next(iter(scores))
+        metric, _, filter_name = name.partition(",")
+        samples = path.with_name(f"samples_{task}_{stamp}.jsonl")
+        if not samples.exists():
+            samples = path.with_name(f"samples_{stamp}.jsonl.gz")  # as ``keep`` writes those of all tasks
+        if samples.exists():
+            check_digests(samples)
+        record = Record(
+            results=path,
+            samples=(samples,) if samples.exists() else (),
+            task=task,
+            benchmark=members.get(task, task),
+            version=str(content.get("versions", {}).get(task)),
+            metric=metric,
+            filter=filter_name,
+            score=scores.pop(name),
+            count=_whole((content.get("n-samples", {}).get(task) or {}).get("effective") or values.get("sample_len")),
+            others=scores,
+            student=student,
+            fewshot=content.get("n-shot", {}).get(task),
+            template=content.get("chat_template_sha"),
+            generation=content["configs"][task].get("generation_kwargs") or {},
+            dtype=str(config.get("model_dtype", "")).removeprefix("torch."),
+            batch_size=str(config.get("batch_size", "")),
+            limit=config.get("limit"),
+            date=float(content.get("date") or 0),
+        )
+        records.append(_with_items(record, texts))
+    return records
+
+
+def load_results(path: Path) -> Results:
+    """A results JSON.
+
+    Raises:
+        DataError: It cannot be read, or is not lm-eval's; names it.
+    """
+    try:
+        content = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"cannot read {path}: {error}. Remove it, or run that evaluation again.") from None
+    shape = {"results": dict, "configs": dict, "config": dict}
+    if not isinstance(content, dict) or any(not isinstance(content.get(k), t) for k, t in shape.items()):
+        raise DataError(f"{path} is no results file of lm-eval: it needs {', '.join(shape)}")
+    return cast(Results, content)
+
+
+def _benchmarks(content: Results) -> dict[str, str]:
+    """task → its topmost group that has a score of its own; ``pkt_all`` and other mere lists have none."""
+    subtasks = content.get("group_subtasks") or {}
+    scored = [
+        group
+        for group in subtasks
+        if any(_is_number(v) for k, v in (content["results"].get(group) or {}).items() if "," in k)
+    ]
+
+    def leaves(name: str) -> list[str]:
+        below = subtasks.get(name) or []
+        return [leaf for each in below for leaf in leaves(each)] if below else [name]
+
+    topmost: dict[str, str] = {}
+    for group in sorted(scored, key=lambda name: (-len(leaves(name)), name)):
+        for leaf in leaves(group):
+            topmost.setdefault(leaf, group)
+    return topmost
+
+
+def _with_items(record: Record, texts: dict[str, str]) -> Record:
+    if not record.samples:
+        return replace(record, reason=f"{record.results.name} has no samples beside it (lm_eval --log_samples)")
+    path = record.samples[0]
+    items = read_items(path, record.task, record.metric, record.filter, texts)
+    if items is None:
+        return replace(record, reason=f"{record.metric} is not a number between 0 and 1 for each item")
+    if not items or (record.count and len(items) != record.count):
+        raise DataError(f"{path} holds {len(items)} items, {record.results.name} counts {record.count}: truncated?")
+    mean = sum(item.score for item in items.values()) / len(items)
+    if abs(mean - record.score) > 1e-6:
+        if is_mean(f"{record.metric},{record.filter}"):
+            raise DataError(
+                f"{record.results}: {record.metric} of {record.task} is {record.score:.4f}, but its items in "
+                f"{path.name} say {mean:.4f}. One of the two was changed: restore it, or run that evaluation again."
+            )
+        return replace(record, reason=f"the items' mean {mean:.4f} is not the score {record.score:.4f}")
+    return replace(record, items=items, count=len(items))
+
+
+def _is_number(value: object) -> TypeGuard[int | float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _whole(value: object) -> int:
+    return int(value) if _is_number(value) else 0
