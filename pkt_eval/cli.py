@@ -21,7 +21,7 @@ from pkt_eval.errors import ConfigError, PKTError
 from pkt_eval.methods.base import get_method, methods
 from pkt_eval.report.cli import report
 from pkt_eval.report.gate.cli import gate
-from pkt_eval.suite.cli import run
+from pkt_eval.suite.cli import run, status
 from pkt_eval.transfer.recipe import FIELDS, Recipe, make_recipe, make_student, unknown_options
 
 app = typer.Typer(
@@ -37,6 +37,7 @@ app = typer.Typer(
 app.add_typer(data_app, name="data")
 app.command()(doctor)
 app.command()(run)
+app.command()(status)
 app.command()(diagnose)
 app.command()(report)
 app.command()(gate)

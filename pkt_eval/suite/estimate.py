@@ -12,6 +12,7 @@ from statistics import median
 from typing import Any
 
 from pkt_eval._util.folders import store_root
+from pkt_eval.errors import ConfigError
 from pkt_eval.models.source import ModelSource
 from pkt_eval.models.student import MANIFEST
 from pkt_eval.suite.plan import Cell, Learner
@@ -53,6 +54,8 @@ def evaluation(cell: Cell, device: str, limit: int | None) -> float | None:
 def transfer(recipe: Recipe, device: str) -> float | None:
     """Seconds of the slowest stored transfer that differs in nothing but seed and versions; None if there is none."""
     pair, entry = recipe.pair(device), recipe.entry
+    if recipe.transfer_task is None:
+        raise ConfigError(f"method={recipe.method} learns from no data: it has no transfer to estimate")
     splits = recipe.task_splits(recipe.transfer_task)
     like: dict[str, Any] = {
         "method": recipe.method,
@@ -62,17 +65,17 @@ def transfer(recipe: Recipe, device: str) -> float | None:
         "split_sizes": splits.sizes,
         "device": device.split(":")[0],
     }
-    if "teacher" in entry.uses:
+    if "teacher" in entry.uses and pair.teacher:
         like["teacher_digest"] = pair.teacher.digest
-    found = []
+    seconds = []
     for path in (Store().root / "students").glob(f"*/{MANIFEST}"):
         try:
             made = json.loads(path.read_text("utf-8"))["provenance"]
             if all(made.get(name) == value for name, value in like.items()):
-                found.append(sum(made["seconds"].values()))
+                seconds.append(sum(made["seconds"].values()))
         except (OSError, ValueError, KeyError):
             continue
-    return max(found, default=None)
+    return max(seconds, default=None)
 
 
 def estimate(suite: Suite, cells: Sequence[Cell], to_make: Sequence[Learner], device: str) -> str:
@@ -87,8 +90,8 @@ def estimate(suite: Suite, cells: Sequence[Cell], to_make: Sequence[Learner], de
     transfers = [transfer(student.recipe, device) for student in to_make]
     evaluations = [evaluation(cell, device, suite.items(cell.benchmark)) for cell in cells]
     parts = []
-    for what, found in (("transfers", transfers), ("evaluation", evaluations)):
-        if known := [seconds for seconds in found if seconds is not None]:
+    for what, estimates in (("transfers", transfers), ("evaluation", evaluations)):
+        if known := [seconds for seconds in estimates if seconds is not None]:
             parts.append(f"{sum(known) / 60:.1f} min of {what}")
     unknown = [
         f"{n} {what}" for n, what in ((transfers.count(None), "transfers"), (evaluations.count(None), "cells")) if n
@@ -113,10 +116,10 @@ def _times() -> Path:
 def _lines(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
-    found = []
+    lines = []
     for line in path.read_text("utf-8").splitlines():
         try:
-            found.append(json.loads(line))
+            lines.append(json.loads(line))
         except ValueError:  # torn by the end of a process
             continue
-    return found
+    return lines
