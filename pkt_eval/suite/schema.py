@@ -135,7 +135,7 @@ class Suite(BaseModel):
             return content
         asked = content.get("engine", "local")
         content = dict(content)
-        for name in ENGINES.keys() & content.keys():
+        for name in [name for name in ENGINES if name in content]:
             options = content.pop(name)
             if name == asked:
                 content["engine_options"] = options
@@ -247,7 +247,7 @@ def load_suite(path: Path) -> Suite:
         return Suite(**content)
     except ValidationError as error:
         raise ConfigError(
-            f"{path}: " + "; ".join(_said(wrong, content.get("engine")) for wrong in error.errors())
+            f"{path}: " + "; ".join(_said(wrong, content.get("engine", "local")) for wrong in error.errors())
         ) from None
     except TypeError:  # a key that is no string
         raise ConfigError(f"{path}: every key is a word; `pkt-eval run --example` shows them") from None
@@ -262,6 +262,7 @@ def _said(wrong: Any, engine: str) -> str:
             model = Entry if place[0] == "methods" else options_class(place[0] if place[0] in ENGINES else "local")
         known = [name for name in model.model_fields if name != "engine_options"]
         near = difflib.get_close_matches(place[-1], known, n=1)
-        return f"{where} is no key" + (f"; did you mean {near[0]!r}?" if near else f": there are {', '.join(known)}")
+        there = f": there are {', '.join(known)}" if known else f": {'.'.join(place[:-1])} takes none"
+        return f"{where} is no key" + (f"; did you mean {near[0]!r}?" if near else there)
     message = wrong["msg"].removeprefix("Value error, ")
     return f"{where}: {message}" if where else message

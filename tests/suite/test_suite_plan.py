@@ -46,7 +46,7 @@ def test_the_example_is_a_suite(tmp_path):
         ('benchmarks: [nano_gsm8k]\nmethods: [{method: lora, name: "a\\u0007"}]', "a name consists of"),
         (f"benchmarks: [nano_gsm8k]\nmethods: [{{method: lora, name: {101 * 'a'}}}]", "has 101 characters"),
         ("benchmarks: [nano_gsm8k]\nmethods: [lora]\nengine: rya", "engine: there is no 'rya'; there are local, ray"),
-        ("benchmarks: [nano_gsm8k]\nmethods: [lora]\nlocal: {cpus: 1}", "local.cpus is no key"),
+        ("benchmarks: [nano_gsm8k]\nmethods: [lora]\nlocal: {cpus: 1}", "local.cpus is no key: local takes none"),
         ("benchmarks: [nano_gsm8k]\nmethods: [lora]\nengine: ray\nray: {cpus: 1}", "did you mean 'num_cpus'"),
         ("benchmarks: [nano_gsm8k]\nmethods: [lora]\nray: {num_cpus: 2}", "say engine: ray, too"),
         ("benchmarks: [nano_gsm8k]\nmethods: [lora]\nengine: ray\ndevice: cpu", "follows from ray.num_gpus"),
@@ -80,8 +80,8 @@ def test_cells_are_chosen_by_method_benchmark_or_student():
     assert chosen("lora", "nano_gsm8k") == {f"lora/nano_gsm8k/seed{seed}/nano_gsm8k" for seed in (0, 1)}
     assert chosen("lora", "seeking") == {c.name for c in every if c.learner.entry in ("lora", "seeking")}
     assert chosen("lora/nano_gsm8k/seed1") == {"lora/nano_gsm8k/seed1/nano_gsm8k"}
-    with pytest.raises(ConfigError, match=r"--only laro: .* did you mean 'lora'"):
-        chosen("laro")
+    with pytest.raises(ConfigError, match=r"--only loar: .* did you mean 'lora'"):
+        chosen("loar")
     with pytest.raises(ConfigError, match="there are lora, nano_gsm8k, nano_mmlu, seeking, teacher, vanilla"):
         chosen("xyzzy")
 
