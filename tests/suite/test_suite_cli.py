@@ -34,7 +34,13 @@ def shown(*words: object) -> str:
 def test_an_interrupted_run_says_what_is_done_and_status_says_it_at_any_time(tmp_path):
     path, out = tmp_path / "suite.yaml", tmp_path / "suite"
     path.write_text(json.dumps(SUITE))
-    process = subprocess.Popen(command("run", path), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command("run", path),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # else, under a shell's &, it is ignored
+    )
     first = out / "vanilla" / "nano_gsm8k"
     wait(process, lambda: (first / "cell.json").exists())
     during = shown("status", out)

@@ -233,7 +233,7 @@ def test_an_engine_is_a_class_and_a_row(tmp_path, monkeypatch):
     ["", "[]", "[" * 100_000, '{"files": 3}', "{}", '{"files": {}}', "\0", '{"scores": {"a": 3}}', "null"],
 )
 def test_a_malformed_record_is_a_cell_to_redo(undisturbed, tmp_path, go_here, caplog, content):
-    out, suite = tmp_path / "out", {**SUITE, "methods": ["vanilla"], "options": {}}
+    out, suite = tmp_path / "out", {**SUITE, "methods": ["vanilla"], "options": {}, "dtype": "float32"}
     shutil.copytree(undisturbed[0] / "out" / "vanilla", out / "vanilla")
     record = out / "vanilla" / "nano_mmlu" / "cell.json"
     before = json.loads(record.read_text())
