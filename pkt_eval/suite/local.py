@@ -12,6 +12,7 @@ from typing import ClassVar
 from pkt_eval._util.devices import release_memory
 from pkt_eval._util.progress import Progress
 from pkt_eval.models.student import MANIFEST
+from pkt_eval.suite.engine import Engine
 from pkt_eval.suite.engines import EngineOptions
 from pkt_eval.suite.evaluate import evaluate_cell
 from pkt_eval.suite.plan import Cell, Learner, learners
@@ -21,7 +22,7 @@ from pkt_eval.transfer.processes import student_of
 from pkt_eval.transfer.store import Store
 
 
-class Local:
+class Local(Engine):
     """Does cells in this process, and in those that `accelerate launch` started with it.
 
     Args:

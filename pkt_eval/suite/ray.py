@@ -19,6 +19,7 @@ from pydantic import Field
 
 from pkt_eval._util.folders import store_root
 from pkt_eval.errors import ConfigError, PrerequisiteError, StoreError
+from pkt_eval.suite.engine import Engine
 from pkt_eval.suite.engines import EngineOptions
 from pkt_eval.suite.local import Local
 from pkt_eval.suite.plan import Cell, learners
@@ -49,7 +50,7 @@ class RayOptions(EngineOptions):
         return "cuda" if self.num_gpus else "cpu"
 
 
-class OnRay:
+class OnRay(Engine):
     """Gives cells to Ray.
 
     Args:
