@@ -1,6 +1,5 @@
 """One base model in memory, which becomes one student after the other."""
 
-import gc
 from typing import Any
 
 from lm_eval.api.instance import Instance
@@ -58,6 +57,6 @@ class SwitchableModel:
 
     def unload(self) -> None:
         """Free the memory."""
-        self.loaded = None
-        gc.collect()
-        release_memory()
+        if self.loaded is not None:
+            self.loaded = None
+            release_memory()
