@@ -16,7 +16,8 @@ TYPE_CHECKING = False  # as type checkers read it; ``typing`` is imported by not
 if TYPE_CHECKING:
     from pkt_eval.methods.base import register
     from pkt_eval.models.student import load_student
-    from pkt_eval.transfer.recipe import make_recipe, make_student
+    from pkt_eval.transfer.recipe import make_recipe
+    from pkt_eval.transfer.transfer import make_student
 
     __version__: str
 

@@ -21,8 +21,8 @@ from pkt_eval.errors import ConfigError, PKTError
 from pkt_eval.methods.base import get_method, methods
 from pkt_eval.models.provenance import Provenance
 from pkt_eval.report.cli import report
-from pkt_eval.report.gate_cli import gate
-from pkt_eval.suite.cli import run
+from pkt_eval.report.gate.cli import gate
+from pkt_eval.suite.cli import run, status
 from pkt_eval.transfer.arguments import split_arguments
 from pkt_eval.transfer.recipe import FIELDS, Recipe, make_recipe
 from pkt_eval.transfer.transfer import Transfer
@@ -40,6 +40,7 @@ app = typer.Typer(
 app.add_typer(data_app, name="data")
 app.command()(doctor)
 app.command()(run)
+app.command()(status)
 app.command()(diagnose)
 app.command()(report)
 app.command()(gate)

@@ -13,8 +13,9 @@ from pkt_eval.methods.base import methods
 from pkt_eval.models.student import load_student
 from pkt_eval.suite.run import Run
 from pkt_eval.suite.schema import Suite
-from pkt_eval.transfer.recipe import make_recipe, make_student
+from pkt_eval.transfer.recipe import make_recipe
 from pkt_eval.transfer.store import Store
+from pkt_eval.transfer.transfer import make_student
 from pkt_eval.tune import training
 
 TASK = "nano_mbpp"

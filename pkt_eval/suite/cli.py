@@ -1,4 +1,4 @@
-"""``pkt-eval run``: a suite from its file to its table."""
+"""``pkt-eval run``: a suite from its file to its table; ``pkt-eval status``: how far it is."""
 
 import logging
 from pathlib import Path
@@ -11,6 +11,7 @@ from pkt_eval.errors import ConfigError
 
 if TYPE_CHECKING:
     from pkt_eval.suite.run import Run
+    from pkt_eval.suite.state import Statuses
 
 
 def run(
@@ -20,6 +21,10 @@ def run(
     ] = None,
     example: Annotated[bool, typer.Option("--example", help="Print a commented suite, and end.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done and how long, and end.")] = False,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(help="A method, benchmark or student, to do its cells alone; may be given several times."),
+    ] = None,
 ) -> None:
     """Run a suite: many students × benchmarks × seeds, scored by lm-eval, journalled and resumable.
 
@@ -39,28 +44,27 @@ def run(
     if out == suite:
         raise ConfigError(f"{suite} has no ending to take off: name the folder of the results with --out")
     from pkt_eval._util.quiet import quiet
+    from pkt_eval.suite.engine import engine_of
     from pkt_eval.suite.run import Run
-    from pkt_eval.suite.show import Display, table
+    from pkt_eval.suite.show import table
     from pkt_eval.transfer import processes
 
-    if processes.world() > 1 and checked.engine == "ray":
-        raise ConfigError("engine: ray starts its own processes: run it without accelerate launch")
+    if processes.world() > 1 and not engine_of(checked).several_processes:
+        raise ConfigError(f"engine: {checked.engine} starts its own processes: run it without accelerate launch")
     if processes.rank():
         from pkt_eval.suite.workers import follow
 
-        quiet(logging.ERROR)  # rank 0 says it
         if not dry_run:
-            follow()
+            with quiet(logging.ERROR):  # rank 0 says it
+                follow()
         return
     console = Console()
-    planned = Run(checked, out)
+    planned = Run(checked, out, only=only or ())
     if dry_run:
         _show_plan(planned, console)
         return
-    quiet()
-    with Display(planned.cells, console) as display:
-        planned.board.show = display.show
-        statuses = planned.run()
+    with quiet():
+        statuses = _run(planned, console)
     console.print(table(planned.cells, statuses))
     console.print(f"\nResults and samples, as lm-eval writes them, are in {out}/", highlight=False, soft_wrap=True)
     failed = {name: status.reason for name, status in statuses.items() if status.state == "failed"}
@@ -68,6 +72,40 @@ def run(
         console.print(f"failed: {name}: {reason}", style="red", highlight=False, soft_wrap=True)
     if failed:
         raise typer.Exit(1)
+
+
+def status(
+    folder: Annotated[Path, typer.Argument(help="Folder of the results of `pkt-eval run`.", metavar="DIR")],
+) -> None:
+    """Show how far a suite is, while it runs or after that."""
+    from pkt_eval.suite.folder import is_at_work, read_progress
+    from pkt_eval.suite.show import done_of_all, progress_table
+    from pkt_eval.suite.state import ENDED
+
+    cells, statuses = read_progress(folder)
+    console = Console()
+    console.print(progress_table(cells, statuses))
+    if is_at_work(folder):
+        then = "; a run is at work"
+    elif all(status.state in ENDED for status in statuses.values()):
+        then = ""
+    else:
+        then = "; no run is at work: the same `pkt-eval run` goes on"
+    console.print(f"\n{folder}: {done_of_all(statuses)}{then}", highlight=False, soft_wrap=True, markup=False)
+
+
+def _run(planned: "Run", console: Console) -> "Statuses":
+    """Run a suite under a display; Ctrl-C ends it with a word on what is done."""
+    from pkt_eval.suite.show import Display, done_of_all
+
+    try:
+        with Display(planned.cells, console) as display:
+            planned.state.watch(display.show)
+            return planned.run()
+    except KeyboardInterrupt:
+        text = f"interrupted: {done_of_all(planned.state.statuses)}; the same command goes on"
+        console.print(text, highlight=False, soft_wrap=True)
+        raise typer.Exit(130) from None
 
 
 def _show_plan(planned: "Run", console: Console) -> None:
@@ -82,15 +120,15 @@ def _show_plan(planned: "Run", console: Console) -> None:
     for column in ("cell", "", "student", "base"):
         shown.add_column(column, overflow="fold")
     planned.mark_finished(planned.cells)
-    left = planned.board.waiting(planned.cells)
+    left = planned.state.waiting(planned.cells)
     students, there = learners(planned.cells), {}
     for cell in left:
         path = Store().path(planned.identities.student(cell)) / MANIFEST
         learns = cell.learner.benchmark is not None
         there[cell.learner.name] = "nothing to learn" if not learns else "stored" if path.exists() else "to make"
     for cell in planned.cells:
-        status = planned.board[cell]
-        state = {"kept": "finished", "failed": status.reason}.get(status.state, "to do")
+        now = planned.state[cell]
+        state = {"kept": "finished", "failed": now.reason}.get(now.state, "to do")
         shown.add_row(cell.name, state, there.get(cell.learner.name, ""), str(cell.learner.base))
     console.print(shown)
     to_make = [student for student in learners(left) if there[student.name] == "to make"]

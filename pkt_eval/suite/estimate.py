@@ -57,15 +57,15 @@ def transfer(recipe: Recipe, device: str) -> float | None:
     alike = ("method", "transfer_task", "student_digest", "teacher_digest", "config", "device")
     like = {name: wanted.identity[name] for name in alike if name in wanted.identity}
     like["split_sizes"] = wanted.splits.sizes if wanted.splits else None
-    found = []
+    seconds = []
     for path in (Store().root / "students").glob(f"*/{MANIFEST}"):
         try:
             made = json.loads(path.read_text("utf-8"))["provenance"]
             if all(made.get(name) == value for name, value in like.items()):
-                found.append(sum(made["seconds"].values()))
+                seconds.append(sum(made["seconds"].values()))
         except (OSError, ValueError, KeyError):
             continue
-    return max(found, default=None)
+    return max(seconds, default=None)
 
 
 def estimate(suite: Suite, cells: Sequence[Cell], to_make: Sequence[Learner], device: str) -> str:
@@ -80,8 +80,8 @@ def estimate(suite: Suite, cells: Sequence[Cell], to_make: Sequence[Learner], de
     transfers = [transfer(student.recipe, device) for student in to_make]
     evaluations = [evaluation(cell, device, suite.items(cell.benchmark)) for cell in cells]
     parts = []
-    for what, found in (("transfers", transfers), ("evaluation", evaluations)):
-        if known := [seconds for seconds in found if seconds is not None]:
+    for what, estimates in (("transfers", transfers), ("evaluation", evaluations)):
+        if known := [seconds for seconds in estimates if seconds is not None]:
             parts.append(f"{sum(known) / 60:.1f} min of {what}")
     unknown = [
         f"{n} {what}" for n, what in ((transfers.count(None), "transfers"), (evaluations.count(None), "cells")) if n
@@ -106,10 +106,10 @@ def _times() -> Path:
 def _lines(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
-    found = []
+    lines = []
     for line in path.read_text("utf-8").splitlines():
         try:
-            found.append(json.loads(line))
+            lines.append(json.loads(line))
         except ValueError:  # torn by the end of a process
             continue
-    return found
+    return lines

@@ -1,6 +1,5 @@
 """One cell: a loaded student on a task, by lm-eval, into a folder that lm-eval's own tools read."""
 
-import json
 import random
 import shutil
 import time
@@ -10,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from pkt_eval._util.digests import file_digest
-from pkt_eval._util.files import save_text
 from pkt_eval.errors import StoreError
 from pkt_eval.lm.tasks import BenchmarkTask
 from pkt_eval.suite.estimate import remember
 from pkt_eval.suite.journal import ORDER, Journal, JournalledLM
+from pkt_eval.suite.plan import Asked
+from pkt_eval.suite.record import CellRecord, Identity, replace
 from pkt_eval.suite.workers import Workers
 
-RECORD = "cell.json"
 SEEDS = {"random_seed": 0, "numpy_seed": 1234, "torch_seed": 1234, "fewshot_seed": 1234}
 """lm-eval's own defaults."""
 
@@ -50,44 +49,27 @@ def _environment() -> dict[str, Any]:
     """What lm-eval records of the machine; it takes seconds to find out."""
     from lm_eval.loggers.utils import add_env_info
 
-    found: dict[str, Any] = {}
-    add_env_info(found)
-    return found
-
-
-def finished(folder: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
-    """The record of a cell that was evaluated under the same identity and whose files are as they were written."""
-    try:
-        record = json.loads((folder / RECORD).read_text("utf-8"))
-        whole = all(file_digest(folder / name) == digest for name, digest in record["files"].items())
-    except (OSError, ValueError, KeyError):
-        return None
-    return record if whole and record["identity"] == identity else None
+    environment: dict[str, Any] = {}
+    add_env_info(environment)
+    return environment
 
 
 def evaluate_cell(
     workers: Workers,
     task: str,
     folder: Path,
-    identity: dict[str, Any],
-    *,
-    limit: int | None,
-    batch_size: int,
-    chat: bool,
-    consent: bool,
+    identity: Identity,
+    asked: Asked,
     advance: Callable[[int, int], None],
-) -> dict[str, Any]:
-    """Evaluate and write ``results_….json``, ``samples_….jsonl`` and, last, the cell's record.
+) -> CellRecord:
+    """Evaluate and write the cell's record, ``results_….json`` and ``samples_….jsonl``.
 
     Args:
         workers: The processes that have the student loaded.
         task: An lm-eval task or group.
         folder: The cell's; a journal in it under the same identity is gone on with.
         identity: Everything that decides a sample.
-        limit: Items a task.
-        batch_size: Items that are asked at once; no more than the student was loaded for.
-        chat: Ask in the chat format.
-        consent: lm-eval's ``confirm_run_unsafe_code``.
+        asked: How the task is asked.
         advance: Called with the numbers of batches done and of all batches.
 
     Returns:
@@ -115,15 +97,15 @@ def evaluate_cell(
             model_source="pkt_student",
             model_args=model_args,
             system_instruction=None,
-            chat_template=lm.chat_template(True) if chat else None,
+            chat_template=lm.chat_template(True) if asked.chat else None,
             fewshot_as_multiturn=False,
         )
         results = lm_eval.evaluate(
-            lm=JournalledLM(lm, journal, batch_size, advance, workers.answer, workers.size),
+            lm=JournalledLM(lm, journal, asked.batch_size, advance, workers.answer, workers.size),
             task_dict=load_task(task),
-            limit=limit,
-            apply_chat_template=chat,
-            confirm_run_unsafe_code=consent,
+            limit=asked.limit,
+            apply_chat_template=asked.chat,
+            confirm_run_unsafe_code=asked.consent,
         )
     finally:
         journal.close()
@@ -131,11 +113,11 @@ def evaluate_cell(
         "model": "pkt_student",
         "model_args": model_args,
         **lm.get_model_info(),
-        "batch_size": batch_size,
+        "batch_size": asked.batch_size,
         "batch_order": ORDER,
         "batch_sizes": [],
         "device": str(lm.device),
-        "limit": limit,
+        "limit": asked.limit,
         **SEEDS,
     }
     results |= {**_environment(), "date": start}
@@ -146,9 +128,7 @@ def evaluate_cell(
     return record
 
 
-def _write(
-    folder: Path, tracker: Any, results: dict[str, Any], identity: dict[str, Any], seconds: float
-) -> dict[str, Any]:
+def _write(folder: Path, tracker: Any, results: dict[str, Any], identity: Identity, seconds: float) -> CellRecord:
     samples = results.pop("samples")
     new = folder / "new"
     shutil.rmtree(new, ignore_errors=True)
@@ -159,21 +139,15 @@ def _write(
     # lm-eval turns an error of writing into a log line.
     if len(written) != 1 + len(results["configs"]):
         raise StoreError(f"lm-eval could not write all results into {new}; is the disk full?")
-    for stale in [*folder.glob("results_*.json"), *folder.glob("samples_*.jsonl")]:
-        stale.unlink()
-    files = {}
-    for path in written:
-        path.replace(folder / path.name)
-        files[path.name] = file_digest(folder / path.name)
-    shutil.rmtree(new)
-    record = {
+    record: CellRecord = {
         "scores": {name: _numbers(values) for name, values in results["results"].items()},
         "items": {name: count["effective"] for name, count in results["n-samples"].items()},
         "seconds": round(seconds, 1),
         "identity": identity,
-        "files": files,
+        "files": {path.name: file_digest(path) for path in written},
     }
-    save_text(folder / RECORD, json.dumps(record, indent=1, sort_keys=True) + "\n")
+    replace(folder, record, written)
+    shutil.rmtree(new)
     return record
 
 

@@ -2,20 +2,19 @@
 
 import importlib.metadata
 from collections.abc import Sequence
-from typing import Any
 
 from pkt_eval._util import sources
-from pkt_eval._util.devices import default_device
 from pkt_eval._util.digests import combine_digests
 from pkt_eval.data.records import kind
 from pkt_eval.data.sources import SPLITS, has_split, load_rows
-from pkt_eval.suite.plan import Cell
+from pkt_eval.suite.plan import Asked, Cell
+from pkt_eval.suite.record import Identity
 from pkt_eval.suite.schema import Suite
 from pkt_eval.transfer.transfer import Transfer, versions
 
 
 class Identities:
-    """The identity of each cell of a suite, found out once.
+    """The identity of each cell of a suite, worked out once.
 
     Args:
         suite: What is compared.
@@ -28,31 +27,30 @@ class Identities:
 
     def __init__(self, suite: Suite, cells: Sequence[Cell]) -> None:
         self.suite = suite
-        if suite.engine == "ray":  # this process need not have what the workers are given
-            self.device = "cuda" if suite.ray.num_gpus else "cpu"
-        else:
-            self.device = suite.device or default_device()
+        self.device = suite.engine_options.device(suite.device)
         self.dtype = suite.dtype
         self._rows: dict[str, str] = {}
         self._students: dict[str, str] = {}
-        self._found: dict[str, dict[str, Any]] = {}
+        self._known: dict[str, Identity] = {}
 
-    def __getitem__(self, cell: Cell) -> dict[str, Any]:
+    def __getitem__(self, cell: Cell) -> Identity:
         """The identity, as JSON."""
-        if cell.name not in self._found:
-            self._found[cell.name] = {
+        if cell.name not in self._known:
+            self._known[cell.name] = {
                 "student": self.student(cell),
                 "task": cell.task,
                 "rows": self._rows_of(cell.benchmark),
-                "limit": self.suite.items(cell.benchmark),
-                "batch_size": self.suite.batch(cell.benchmark),
                 "dtype": self.dtype,
-                "chat": self.suite.chat,
+                **self.asked(cell).identity,
                 "device": self.device.split(":")[0],
                 "versions": versions() | {"lm_eval": importlib.metadata.version("lm_eval")},
                 "scoring": sources.digest(sources.SCORING),
             }
-        return self._found[cell.name]
+        return self._known[cell.name]
+
+    def asked(self, cell: Cell) -> Asked:
+        """How the cell is asked, which is part of its identity."""
+        return Asked.of(self.suite, cell.benchmark)
 
     def student(self, cell: Cell) -> str:
         """Fingerprint of the cell's student."""

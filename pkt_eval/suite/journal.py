@@ -1,5 +1,7 @@
 """The journal of a cell: every answer of the model is on disk before the next batch is begun.
 
+Every line carries its checksum: what follows a line that is not as it was written is asked again.
+
 Requests are cut into the batches that lm-eval's ``hf`` would make of them, longest first, and each batch is one call.
 So a run that goes on after an interruption computes what the interrupted one would have computed, in the same company:
 padding, and with it the last bits of a logit, depend on who shares a batch.
@@ -18,6 +20,7 @@ from lm_eval.api.instance import Instance
 from lm_eval.api.model import LM
 
 from pkt_eval.errors import StoreError
+from pkt_eval.suite.model import SuiteModel
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +35,9 @@ class Journal:
         path: The file. What it holds under another header is not used again.
         header: Everything that decides an answer.
 
+    Attributes:
+        answers: Batch → answers to its requests, in the order in which they were kept.
+
     Raises:
         StoreError: The file cannot be read or written.
     """
@@ -39,6 +45,7 @@ class Journal:
     def __init__(self, path: Path, header: dict[str, Any]) -> None:
         self.path = path
         self.answers: dict[str, list[Any]] = {}
+        self._starts: dict[str, int] = {}  # of each batch's line, in bytes
         first = json.dumps({"header": header}, sort_keys=True)
         kept = 0
         try:
@@ -48,8 +55,11 @@ class Journal:
                     log.warning("%s: code, data or options have changed since; its answers are not used", path)
                     break
                 if number:
-                    record = json.loads(line)
-                    self.answers[record["batch"]] = record["answers"]
+                    record = _checked(line)
+                    if record is None:
+                        log.warning("%s, line %d is damaged: it and what follows is asked again", path, number + 1)
+                        break
+                    self.answers[record["batch"]], self._starts[record["batch"]] = record["answers"], kept
                 kept += len(line)
             # A line that was being written when the process ended goes.
             self._file = path.open("r+b" if path.exists() else "wb")
@@ -57,7 +67,7 @@ class Journal:
             self._file.seek(kept)
             if not kept:
                 self._write(first)
-        except (OSError, ValueError, KeyError) as error:
+        except OSError as error:
             raise StoreError(f"cannot use the journal {path}: {error}. Remove it to begin the cell anew.") from error
 
     def add(self, batch: str, answers: list[Any]) -> None:
@@ -67,10 +77,23 @@ class Journal:
             StoreError: They are not, e.g. since the disk is full.
         """
         try:
-            self._write(json.dumps({"batch": batch, "answers": answers}, ensure_ascii=False))
+            self._starts[batch] = self._file.tell()
+            self._write(_line(batch, answers))
         except OSError as error:
             raise StoreError(f"cannot write the journal {self.path}: {error}") from error
         self.answers[batch] = answers
+
+    def cut(self, batch: str) -> None:
+        """Forget a batch whose answers cannot be right, and those that were kept after it: they are asked again."""
+        log.warning("%s: the answers to %s are not of its kind: it and what follows is asked again", self.path, batch)
+        start = self._starts[batch]
+        for later in [name for name, at in self._starts.items() if at >= start]:
+            del self.answers[later], self._starts[later]
+        try:
+            self._file.truncate(start)
+            self._file.seek(start)
+        except OSError as error:
+            raise StoreError(f"cannot write the journal {self.path}: {error}") from error
 
     def _write(self, line: str) -> None:
         self._file.write(line.encode("utf-8", "surrogatepass") + b"\n")
@@ -91,6 +114,24 @@ def _whole_lines(path: Path) -> Iterator[bytes]:
                 yield line
 
 
+def _line(batch: str, answers: list[Any]) -> str:
+    """What is written of a batch: JSON, with the first 16 digits of the sha256 of what it is without them."""
+    line = json.dumps({"batch": batch, "answers": answers}, ensure_ascii=False)
+    digest = hashlib.sha256(line.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    return f'{line[:-1]}, "sha256": "{digest}"}}'
+
+
+def _checked(line: bytes) -> dict[str, Any] | None:
+    """A line's content, None if it is not as ``_line`` writes it."""
+    try:
+        text = line.decode("utf-8", "surrogatepass").rstrip("\n")
+        record = json.loads(text)
+        batch, answers = record["batch"], record["answers"]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None
+    return record if isinstance(answers, list) and text == _line(batch, answers) else None
+
+
 class JournalledLM(LM):
     """An lm-eval model that looks into a journal before it asks another one.
 
@@ -105,7 +146,7 @@ class JournalledLM(LM):
 
     def __init__(
         self,
-        inner: Any,
+        inner: SuiteModel,
         journal: Journal,
         batch_size: int,
         advance: Callable[[int, int], None] = lambda done, all: None,
@@ -170,18 +211,34 @@ class JournalledLM(LM):
     def _run(self, kind: str, requests: list[Instance], batches: list[list[int]]) -> list[Any]:
         asked = [[requests[i] for i in places] for places in batches]
         keys = [_key(kind, number, batch) for number, batch in enumerate(asked)]
+        for key, batch in zip(keys, asked, strict=True):
+            kept = self.journal.answers.get(key)
+            if kept is not None and not (len(kept) == len(batch) and all(_is_answer(kind, answer) for answer in kept)):
+                self.journal.cut(key)
         left = [number for number, key in enumerate(keys) if key not in self.journal.answers]
         for start in range(0, len(left), self.at_once):
             self.advance(len(batches) - len(left) + start, len(batches))
             now = left[start : start + self.at_once]
-            for number, found in zip(now, self.ask(kind, [asked[n] for n in now]), strict=True):
-                self.journal.add(keys[number], found)
+            for number, answers_to in zip(now, self.ask(kind, [asked[n] for n in now]), strict=True):
+                self.journal.add(keys[number], answers_to)
         self.advance(len(batches), len(batches))
         answers: list[Any] = [None] * len(requests)
         for key, places in zip(keys, batches, strict=True):
             for i, answer in zip(places, self.journal.answers[key], strict=True):
                 answers[i] = answer
         return answers
+
+
+def _is_answer(kind: str, answer: object) -> bool:
+    """Whether an answer is of the type that a kind of request has."""
+    if kind == "generate_until":
+        return isinstance(answer, str)
+    return (
+        isinstance(answer, list | tuple)
+        and len(answer) == 2
+        and isinstance(answer[0], float)
+        and isinstance(answer[1], bool)
+    )
 
 
 def _key(kind: str, number: int, batch: list[Instance]) -> str:

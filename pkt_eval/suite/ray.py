@@ -13,15 +13,20 @@ import time
 from collections.abc import Sequence
 from copy import copy
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
+
+from pydantic import Field
 
 from pkt_eval._util.folders import store_root
 from pkt_eval.errors import ConfigError, PrerequisiteError, StoreError
-from pkt_eval.suite.evaluate import finished
-from pkt_eval.suite.identity import Identities
+from pkt_eval.suite.engine import Engine
+from pkt_eval.suite.engines import EngineOptions
+from pkt_eval.suite.local import Local
 from pkt_eval.suite.plan import Cell, learners
+from pkt_eval.suite.record import Identity, finished
 from pkt_eval.suite.schema import Suite
-from pkt_eval.suite.state import Board, Statuses
+from pkt_eval.suite.state import Statuses
+from pkt_eval.suite.work import Work
 
 log = logging.getLogger(__name__)
 
@@ -31,22 +36,41 @@ _RETRIES = 3
 """Workers that one task may lose before its cells have failed."""
 
 
-class OnRay:
+class RayOptions(EngineOptions):
+    """Where the Ray tasks of a suite run, and what each of them gets."""
+
+    address: str | None = None
+    num_cpus: float = Field(1, ge=0)
+    num_gpus: float = Field(0, ge=0)
+
+    def device(self, asked: str | None) -> str:
+        """By what a task gets: this process need not have it."""
+        if asked:
+            raise ValueError("device: with engine: ray it follows from ray.num_gpus; leave it out")
+        return "cuda" if self.num_gpus else "cpu"
+
+
+class OnRay(Engine):
     """Gives cells to Ray.
 
     Args:
-        suite: What is compared, with the resources of a task under ``ray``.
-        out: Its folder, on a path that all machines share.
-        identities: Of the cells, as this process knows them; a worker with other ones does nothing.
-        board: Where it is said how far they are.
+        work: The suite; its folder, on a path that all machines share; the identities of its cells, as this process
+            knows them: a worker with other ones does nothing.
 
     Raises:
         PrerequisiteError: Ray is not installed.
     """
 
-    def __init__(self, suite: Suite, out: Path, identities: Identities, board: Board) -> None:
-        self.suite, self.out, self.identities, self.board = suite, out.resolve(), identities, board
-        self.asked = {"num_cpus": suite.ray.num_cpus, "num_gpus": suite.ray.num_gpus}
+    Options = RayOptions
+    several_processes: ClassVar[bool] = False
+    """It starts its own."""
+
+    def __init__(self, work: Work) -> None:
+        self.suite, self.out, self.identities, self.state = work.suite, work.out.resolve(), work.identities, work.state
+        options = work.suite.engine_options
+        assert isinstance(options, RayOptions)
+        self.address = options.address
+        self.asked = {"num_cpus": options.num_cpus, "num_gpus": options.num_gpus}
         os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
         # Else Ray recommends it in a warning; a task without a GPU computes on the CPU whatever it sees.
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
@@ -85,7 +109,7 @@ class OnRay:
             self.ray.shutdown()
 
     def _connect(self) -> None:
-        address = self.suite.ray.address
+        address = self.address
         # A local cluster inherits our environment; elsewhere its processes have one of their own.
         passed = {name: value for name, value in os.environ.items() if name.startswith("PKT_EVAL_")}
         passed |= {"PKT_EVAL_STORE": str(store_root().resolve())}
@@ -116,7 +140,7 @@ class OnRay:
         message = (
             f"ray: no machine has the {needs['CPU']:g} CPUs and {needs['GPU']:g} GPUs of a task; there are {there}"
         )
-        if not self.suite.ray.address:
+        if not self.address:
             raise ConfigError(f"{message}. Ask for less in ray.num_cpus and ray.num_gpus, or name a cluster")
         log.warning("%s. Waiting for one.", message)
 
@@ -128,27 +152,27 @@ class OnRay:
         return self.ray.remote(Reports).options(num_cpus=0, scheduling_strategy=here).remote()
 
     def _read(self, reports: Any) -> None:
-        self.board.statuses.update(self.ray.get(reports.take.remote()))
-        self.board.show(self.board.statuses)
+        self.state.update(self.ray.get(reports.take.remote()))
 
     def _end(self, reference: Any, mine: list[Cell]) -> None:
         """A task has ended; what counts is what lies in our folder."""
         try:
-            self.board.statuses.update(self.ray.get(reference))
+            self.state.update(self.ray.get(reference))
         except self.ray.exceptions.RayError as error:
-            lost: Exception = getattr(error, "cause", None) or error
-            lost = lost if isinstance(lost, Exception) else error
+            cause = getattr(error, "cause", None)
+            lost = cause if isinstance(cause, Exception) else error
             for cell in mine:
                 if record := finished(self.out / cell.name, self.identities[cell]):
-                    self.board.end(cell, "done", record)
+                    self.state.end(cell, "done", record)
                 else:
-                    self.board.fail([cell], lost)
+                    self.state.fail([cell], lost)
             return
         for cell in mine:
-            if self.board[cell].state == "done" and not finished(self.out / cell.name, self.identities[cell]):
-                error = StoreError(f"a worker wrote to {self.out}, but it is not there: choose an --out that all share")
-                self.board.fail([cell], error)
-        self.board.show(self.board.statuses)
+            if self.state[cell].state == "done" and not finished(self.out / cell.name, self.identities[cell]):
+                unseen = StoreError(
+                    f"a worker wrote to {self.out}, but it is not there: choose an --out that all share"
+                )
+                self.state.fail([cell], unseen)
 
 
 class Reports:
@@ -167,11 +191,8 @@ class Reports:
         return news
 
 
-def _work(suite: Suite, out: Path, expected: dict[str, dict[str, Any]], reports: Any) -> Statuses:
+def _work(suite: Suite, out: Path, expected: dict[str, Identity], reports: Any) -> Statuses:
     """Do the cells of one student in a worker; ``expected`` are their identities."""
-    from pkt_eval.suite.local import Local
-    from pkt_eval.suite.run import Run
-
     said: dict[str, str] = {}
     last = 0.0
 
@@ -184,19 +205,19 @@ def _work(suite: Suite, out: Path, expected: dict[str, dict[str, Any]], reports:
             last = time.monotonic()
             reports.put.remote({name: copy(status) for name, status in mine.items()})
 
-    run = Run(suite, out, show)
-    mine = [cell for cell in run.cells if cell.name in expected]
+    work = Work(suite, out, show)
+    mine = [cell for cell in work.cells if cell.name in expected]
     for cell in mine:
-        found, asked = run.identities[cell], expected[cell.name]
-        if found != asked:
-            unlike = ", ".join(key for key in asked if found.get(key) != asked[key])
+        here, asked = work.identities[cell], expected[cell.name]
+        if here != asked:
+            unlike = ", ".join(key for key in asked if here.get(key) != asked[key])
             raise ConfigError(
                 f"{platform.node()} would evaluate something else (unlike: {unlike}): it needs the same models, data "
                 "and versions"
             )
-    run.mark_finished(mine)
+    work.mark_finished(mine)
     for cell in mine:
-        if run.board[cell].state == "kept":  # by a worker that was lost
-            run.board[cell].state = "done"
-    Local(suite, out, run.identities, run.board).run(run.board.waiting(mine))
-    return {cell.name: run.board[cell] for cell in mine}
+        if work.state[cell].state == "kept":  # by a worker that was lost
+            work.state[cell].state = "done"
+    Local(work).run(work.state.waiting(mine))
+    return {cell.name: work.state[cell] for cell in mine}

@@ -10,9 +10,12 @@ from pydantic import (
     ConfigDict,
     Field,
     PositiveInt,
+    SerializeAsAny,
+    SerializerFunctionWrapHandler,
     ValidationError,
     ValidationInfo,
     field_validator,
+    model_serializer,
     model_validator,
 )
 
@@ -20,6 +23,7 @@ from pkt_eval.data.records import kind
 from pkt_eval.data.splits import canonical_task
 from pkt_eval.errors import ConfigError, MissingDataError
 from pkt_eval.methods.base import get_method
+from pkt_eval.suite.engines import ENGINES, EngineOptions, options_class
 from pkt_eval.transfer.recipe import FIELDS
 
 EXAMPLE = """\
@@ -61,6 +65,8 @@ batch_size: 8                # recorded: it moves scores; or by benchmark: {mmlu
 
 
 BATCH_SIZE = 8
+_LONGEST_NAME = 100
+"""It is a folder's, beside which others stand in one path."""
 
 
 class Entry(BaseModel):
@@ -92,17 +98,11 @@ class Entry(BaseModel):
     def _is_a_folder(cls, value: str) -> str:
         if not value or set(value) - set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"):
             raise ValueError("a name consists of letters, digits, dots, dashes and underscores")
+        if not value.strip("."):
+            raise ValueError(f"{value!r} is a folder's name for another one: choose a word")
+        if len(value) > _LONGEST_NAME:
+            raise ValueError(f"{value[:20]}… has {len(value)} characters: a name has at most {_LONGEST_NAME}")
         return value
-
-
-class RayOptions(BaseModel):
-    """Where the Ray tasks of a suite run, and what each of them gets."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    address: str | None = None
-    num_cpus: float = Field(1, ge=0)
-    num_gpus: float = Field(0, ge=0)
 
 
 class Suite(BaseModel):
@@ -123,8 +123,43 @@ class Suite(BaseModel):
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     device: str | None = None
     confirm_run_unsafe_code: bool = False
-    engine: Literal["local", "ray"] = "local"
-    ray: RayOptions = RayOptions()
+    engine: str = "local"
+    engine_options: SerializeAsAny[EngineOptions] = Field(default_factory=dict, validate_default=True)
+    """In a file they are under the engine's name."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named_options(cls, content: Any) -> Any:
+        """An engine's options are under its name."""
+        if not isinstance(content, dict):
+            return content
+        asked = content.get("engine", "local")
+        content = dict(content)
+        for name in [name for name in ENGINES if name in content]:
+            options = content.pop(name)
+            if name == asked:
+                content["engine_options"] = options
+            elif options_class(name).model_validate(options) != options_class(name)():
+                raise ValueError(f"{name}: says how engine: {name} works; say engine: {name}, too")
+        return content
+
+    @model_serializer(mode="wrap")
+    def _by_name(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        content: dict[str, Any] = plain(self)
+        options = content.pop("engine_options")
+        return content | ({self.engine: options} if options else {})
+
+    @field_validator("engine")
+    @classmethod
+    def _is_an_engine(cls, value: str) -> str:
+        if value not in ENGINES:
+            raise ValueError(f"there is no {value!r}; there are {', '.join(ENGINES)}")
+        return value
+
+    @field_validator("engine_options", mode="before")
+    @classmethod
+    def _of_the_engine(cls, value: Any, info: ValidationInfo) -> EngineOptions:
+        return options_class(info.data.get("engine", "local")).model_validate(value)
 
     @field_validator("benchmarks")
     @classmethod
@@ -153,10 +188,7 @@ class Suite(BaseModel):
                 raise ValueError(
                     f"options: no method here takes {name!r}" + (f"; did you mean {near[0]!r}?" if near else "")
                 )
-        if self.engine == "ray" and self.device:
-            raise ValueError("device: with engine: ray it follows from ray.num_gpus; leave it out")
-        if self.engine != "ray" and self.ray != RayOptions():
-            raise ValueError("ray: says how engine: ray works; say engine: ray, too")
+        self.engine_options.device(self.device)  # says if they do not go together
         for key in ("limit", "batch_size"):
             if others := set(getattr(self, key)) - set(self.benchmarks):
                 raise ValueError(
@@ -214,18 +246,23 @@ def load_suite(path: Path) -> Suite:
     try:
         return Suite(**content)
     except ValidationError as error:
-        raise ConfigError(f"{path}: " + "; ".join(_said(wrong) for wrong in error.errors())) from None
+        raise ConfigError(
+            f"{path}: " + "; ".join(_said(wrong, content.get("engine", "local")) for wrong in error.errors())
+        ) from None
     except TypeError:  # a key that is no string
         raise ConfigError(f"{path}: every key is a word; `pkt-eval run --example` shows them") from None
 
 
-def _said(wrong: Any) -> str:
-    where = ".".join(str(part) for part in wrong["loc"])
+def _said(wrong: Any, engine: str) -> str:
+    place = [str(engine) if part == "engine_options" else str(part) for part in wrong["loc"]]
+    where = ".".join(place)
     if wrong["type"] == "extra_forbidden":
-        known = {"methods": Entry, "ray": RayOptions}.get(
-            wrong["loc"][0] if wrong["loc"][1:] else "", Suite
-        ).model_fields
-        near = difflib.get_close_matches(str(wrong["loc"][-1]), known, n=1)
-        return f"{where} is no key" + (f"; did you mean {near[0]!r}?" if near else f": there are {', '.join(known)}")
+        model: type[BaseModel] = Suite
+        if len(place) > 1:
+            model = Entry if place[0] == "methods" else options_class(place[0] if place[0] in ENGINES else "local")
+        known = [name for name in model.model_fields if name != "engine_options"]
+        near = difflib.get_close_matches(place[-1], known, n=1)
+        there = f": there are {', '.join(known)}" if known else f": {'.'.join(place[:-1])} takes none"
+        return f"{where} is no key" + (f"; did you mean {near[0]!r}?" if near else there)
     message = wrong["msg"].removeprefix("Value error, ")
     return f"{where}: {message}" if where else message

@@ -1,7 +1,7 @@
 """What a run shows: a live table on a terminal, a line for each change elsewhere, and the scores at the end."""
 
 import time
-from typing import Any
+from collections.abc import Sequence
 
 from rich.console import Console
 from rich.live import Live
@@ -9,9 +9,8 @@ from rich.table import Table
 
 from pkt_eval.report.records import primary_metric
 from pkt_eval.suite.plan import Cell
-from pkt_eval.suite.state import Status, Statuses
-
-_ENDED = ("done", "kept", "failed")
+from pkt_eval.suite.record import CellRecord
+from pkt_eval.suite.state import ENDED, Status, Statuses
 
 
 class Display:
@@ -40,7 +39,7 @@ class Display:
     def show(self, statuses: Statuses) -> None:
         """Draw the statuses, or say what has changed."""
         if self._live:
-            self._live.update(self._table(statuses))
+            self._live.update(progress_table(self.cells, statuses, self._left(statuses)))
             return
         for cell in self.cells:
             status = statuses[cell.name]
@@ -48,26 +47,34 @@ class Display:
                 self._said[cell.name] = status.state
                 self.console.print(f"{cell.name}: {_words(status)}", highlight=False, soft_wrap=True)
 
-    def _table(self, statuses: Statuses) -> Table:
-        ended = [statuses[c.name] for c in self.cells if statuses[c.name].state in _ENDED]
-        table = Table(box=None, caption=self._left(statuses), caption_justify="left")
-        for column in ("student", "task", "", "score"):
-            table.add_column(column, no_wrap=True)
-        # A large suite does not fit: what is over is counted, what goes on is shown.
-        shown = [c for c in self.cells if len(self.cells) <= 40 or statuses[c.name].state not in _ENDED][:40]
-        for cell in shown:
-            status = statuses[cell.name]
-            table.add_row(cell.learner.name, cell.task, _words(status), score_text(status.record))
-        if len(shown) < len(self.cells):
-            table.add_row(f"… {len(self.cells)} cells, {len(ended)} ended", "", "", "")
-        return table
-
     def _left(self, statuses: Statuses) -> str:
         todo = [s for s in (statuses[c.name] for c in self.cells) if s.state != "kept"]
-        share = sum(1.0 if s.state in _ENDED else s.progress for s in todo) / len(todo) if todo else 1.0
+        share = sum(1.0 if s.state in ENDED else s.progress for s in todo) / len(todo) if todo else 1.0
         took = time.monotonic() - self.start
         left = f", about {_minutes(took * (1 - share) / share)} left" if 0 < share < 1 else ""
         return f"{_minutes(took)}{left}"
+
+
+def progress_table(cells: Sequence[Cell], statuses: Statuses, caption: str | None = None) -> Table:
+    """A row for each cell; of a large suite, what is over is counted and what goes on is shown."""
+    ended = [cell for cell in cells if statuses[cell.name].state in ENDED]
+    rows = Table(box=None, caption=caption, caption_justify="left")
+    for column in ("student", "task", "", "score"):
+        rows.add_column(column, no_wrap=True)
+    shown = [c for c in cells if len(cells) <= 40 or statuses[c.name].state not in ENDED][:40]
+    for cell in shown:
+        status = statuses[cell.name]
+        rows.add_row(cell.learner.name, cell.task, _words(status), score_text(status.record))
+    if len(shown) < len(cells):
+        rows.add_row(f"… {len(cells)} cells, {len(ended)} ended", "", "", "")
+    return rows
+
+
+def done_of_all(statuses: Statuses) -> str:
+    """How many cells are done, in words."""
+    states = [status.state for status in statuses.values()]
+    done, failed = sum(state in ("done", "kept") for state in states), states.count("failed")
+    return f"{done} of {len(states)} cells done" + (f", {failed} failed" if failed else "")
 
 
 def _minutes(seconds: float) -> str:
@@ -87,16 +94,17 @@ def _words(status: Status) -> str:
     return status.state
 
 
-def score(record: dict[str, Any] | None, task: str | None = None) -> float | None:
+def score(record: CellRecord | None, task: str | None = None) -> float | None:
     """A cell's one number in [0, 1]: of its task, or of its only or first entry (a group comes first)."""
     if not record or not record["scores"]:
         return None
-    name = task if task in record["scores"] else next(iter(record["scores"]))
+    name = task if task and task in record["scores"] else next(iter(record["scores"]))
     values = record["scores"][name]
-    return values.get(primary_metric(name, values))
+    metric = primary_metric(name, values)
+    return values.get(metric) if metric else None
 
 
-def score_text(record: dict[str, Any] | None) -> str:
+def score_text(record: CellRecord | None) -> str:
     """The same in per cent."""
     value = score(record)
     return "" if value is None else f"{100 * value:.1f}"
@@ -105,10 +113,10 @@ def score_text(record: dict[str, Any] | None) -> str:
 def table(cells: list[Cell], statuses: Statuses) -> Table:
     """Students × tasks, mean over seeds; a cell that failed says so."""
     tasks = list(dict.fromkeys(cell.task for cell in cells))
-    found = Table(box=None)
-    found.add_column("student")
+    scores = Table(box=None)
+    scores.add_column("student")
     for task in tasks:
-        found.add_column(task, justify="right")
+        scores.add_column(task, justify="right")
     # With `cross`, students of one method for several benchmarks are rows of their own.
     crossed = any(cell.learner.benchmark not in (None, cell.benchmark) for cell in cells)
 
@@ -125,5 +133,5 @@ def table(cells: list[Cell], statuses: Statuses) -> Table:
             mean = f"{100 * sum(values) / len(values):.1f}" if values else ""
             spread = f" [{100 * min(values):.1f}, {100 * max(values):.1f}]" if len(values) > 1 else ""
             texts.append(f"{mean}{spread}{' failed' if failed else ''}".strip())
-        found.add_row(name, *texts)
-    return found
+        scores.add_row(name, *texts)
+    return scores

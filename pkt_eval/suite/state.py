@@ -3,13 +3,15 @@
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from pkt_eval.suite.plan import Cell
+from pkt_eval.suite.record import CellRecord
 
 log = logging.getLogger(__name__)
 
 State = Literal["waiting", "transfer", "loading", "running", "done", "kept", "failed"]
+ENDED: tuple[State, ...] = ("done", "kept", "failed")
 
 
 @dataclass
@@ -28,26 +30,35 @@ class Status:
     progress: float = 0.0
     seconds: float = 0.0
     reason: str = ""
-    record: dict[str, Any] | None = None
+    record: CellRecord | None = None
 
 
 Statuses = dict[str, Status]
+Show = Callable[[Statuses], None]
 
 
-class Board:
-    """The statuses of cells, shown whenever one changes.
+class RunState:
+    """The statuses of a run's cells, told to all who watch whenever one changes.
 
     Args:
         cells: All of them.
-        show: Called after each change.
     """
 
-    def __init__(self, cells: Sequence[Cell], show: Callable[[Statuses], None]) -> None:
+    def __init__(self, cells: Sequence[Cell]) -> None:
         self.statuses: Statuses = {cell.name: Status() for cell in cells}
-        self.show = show
+        self._watchers: list[Show] = []
 
     def __getitem__(self, cell: Cell) -> Status:
         return self.statuses[cell.name]
+
+    def watch(self, show: Show) -> None:
+        """Have a function called after each change."""
+        self._watchers.append(show)
+
+    def changed(self) -> None:
+        """Tell those who watch."""
+        for show in self._watchers:
+            show(self.statuses)
 
     def waiting(self, of: Sequence[Cell]) -> list[Cell]:
         """Those that have neither failed nor ended."""
@@ -57,9 +68,14 @@ class Board:
         """Put cells into a state."""
         for cell in of:
             self[cell].state = state
-        self.show(self.statuses)
+        self.changed()
 
-    def end(self, cell: Cell, state: State, record: dict[str, Any]) -> None:
+    def update(self, statuses: Statuses) -> None:
+        """Take statuses over from where the cells are done."""
+        self.statuses.update(statuses)
+        self.changed()
+
+    def end(self, cell: Cell, state: State, record: CellRecord) -> None:
         """A cell is finished: ``done`` or ``kept``."""
         self[cell].record, self[cell].progress = record, 1.0
         self.set([cell], state)
@@ -74,4 +90,4 @@ class Board:
     def advance(self, cell: Cell, share: float) -> None:
         """A share of a cell's batches is done."""
         self[cell].progress = share
-        self.show(self.statuses)
+        self.changed()

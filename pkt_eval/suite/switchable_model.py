@@ -1,11 +1,13 @@
 """One base model in memory, which becomes one student after the other."""
 
-import gc
 from typing import Any
+
+from lm_eval.api.instance import Instance
 
 from pkt_eval._util.devices import release_memory
 from pkt_eval._util.progress import Progress
 from pkt_eval.errors import ConfigError
+from pkt_eval.suite.model import SuiteModel
 from pkt_eval.transfer.processes import student_of
 from pkt_eval.transfer.recipe import Recipe
 from pkt_eval.transfer.transfer import Transfer
@@ -15,17 +17,28 @@ class SwitchableModel:
     """Nothing, until a base is loaded.
 
     Attributes:
-        lm: The base under evaluation, of lm-eval's ``hf`` family.
+        loaded: The base under evaluation, if there is one.
     """
 
-    lm: Any = None
+    loaded: SuiteModel | None = None
+
+    @property
+    def lm(self) -> SuiteModel:
+        """The base under evaluation.
+
+        Raises:
+            ConfigError: No base is loaded.
+        """
+        if self.loaded is None:
+            raise ConfigError("load the base of the student first")
+        return self.loaded
 
     def load(self, arguments: dict[str, Any]) -> None:
         """Load a base by the arguments of ``pkt_vanilla``; one that was there goes first."""
-        from lm_eval.api.registry import get_model
+        from pkt_eval.model_wrappers.student import PKTVanilla  # seconds, which a dry run does not need
 
         self.unload()
-        self.lm = get_model("pkt_vanilla")(**arguments)
+        self.loaded = PKTVanilla(**arguments)
 
     def become(self, recipe: Recipe, device: str) -> None:
         """Make the base a student, which is in the store by now.
@@ -37,16 +50,14 @@ class SwitchableModel:
         Raises:
             ConfigError: No base is loaded.
         """
-        if self.lm is None:
-            raise ConfigError("load the base of the student first")
         self.lm.become(student_of(Transfer(recipe, device), Progress(enabled=False)))
 
-    def answer(self, kind: str, batch: list[Any]) -> list[Any]:
+    def answer(self, kind: str, batch: list[Instance]) -> list[Any]:
         """Answers to a batch of lm-eval's requests, of one kind (the name of the model's method)."""
         return getattr(self.lm, kind)(batch, disable_tqdm=True)
 
     def unload(self) -> None:
         """Free the memory."""
-        self.lm = None
-        gc.collect()
-        release_memory()
+        if self.loaded is not None:
+            self.loaded = None
+            release_memory()

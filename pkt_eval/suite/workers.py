@@ -9,6 +9,7 @@ from typing import Any
 
 from lm_eval.api.instance import Instance
 
+from pkt_eval.suite.model import SuiteModel
 from pkt_eval.suite.switchable_model import SwitchableModel
 from pkt_eval.transfer import processes
 from pkt_eval.transfer.recipe import Recipe
@@ -28,7 +29,7 @@ class Workers:
             processes.join()
 
     @property
-    def lm(self) -> Any:
+    def lm(self) -> SuiteModel:
         """Rank 0's model."""
         return self.own.lm
 

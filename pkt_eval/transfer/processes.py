@@ -6,6 +6,7 @@ train with it. So it is made in a child process that knows of no ranks, and the 
 
 import logging
 import os
+from contextlib import nullcontext
 from datetime import timedelta
 
 from pkt_eval._util.progress import Progress
@@ -61,9 +62,8 @@ def _forget_ranks() -> None:
 
 
 def _make(recipe: Recipe, device: str, shown: bool, level: int) -> None:
-    if not shown:
-        quiet()
-    log = logging.getLogger("pkt_eval")  # whichever process makes the student says so
-    log.addHandler(logging.StreamHandler())
-    log.setLevel(level)
-    Transfer(recipe, device).make(Progress(enabled=shown))
+    with nullcontext() if shown else quiet():
+        log = logging.getLogger("pkt_eval")  # whichever process makes the student says so
+        log.addHandler(logging.StreamHandler())
+        log.setLevel(level)
+        Transfer(recipe, device).make(Progress(enabled=shown))

@@ -67,11 +67,81 @@ def test_a_journal_of_something_else_is_not_used(lm, tmp_path, caplog):
     assert "have changed" in caplog.text and len(path.read_text().splitlines()) == 1
 
 
-def test_a_damaged_journal_is_named(tmp_path):
+def _change(line: bytes, how: str) -> bytes:
+    """A line that is not as it was written."""
+    record = json.loads(line)
+    match how:
+        case "nonsense":
+            return b"nonsense\n"
+        case "no JSON object":
+            return b"[1, 2]\n"
+        case "not UTF-8":
+            return b"\xff\xfe" + line
+        case "a bit":
+            at = line.index(b'"answers"') + 13
+            return line[:at] + bytes([line[at] ^ 1]) + line[at + 1 :]
+        case "another answer":
+            record["answers"][0] = "another"
+        case "an answer less":
+            del record["answers"][0]
+        case "no checksum":
+            del record["sha256"]
+    return json.dumps(record).encode() + b"\n"
+
+
+@pytest.mark.parametrize("kind", ["generate_until", "loglikelihood"])
+@pytest.mark.parametrize(
+    "how",
+    ["nonsense", "no JSON object", "not UTF-8", "a bit", "another answer", "an answer less", "no checksum"],
+)
+def test_what_follows_a_damaged_line_is_asked_again(lm, tmp_path, monkeypatch, caplog, kind, how):
+    requests = generation() if kind == "generate_until" else choices()
     path = tmp_path / "j"
-    path.write_text(json.dumps({"header": {}}) + "\nnonsense\n")
+    first = getattr(JournalledLM(lm, Journal(path, {}), 3), kind)(requests)
+    whole = path.read_bytes()
+    lines = whole.splitlines(keepends=True)
+    lines[2] = _change(lines[2], how)
+    path.write_bytes(b"".join(lines))
+    calls = []
+    ask = getattr(lm, kind)
+    monkeypatch.setattr(lm, kind, lambda batch, **how: calls.append(len(batch)) or ask(batch, **how))
+    again = getattr(JournalledLM(lm, Journal(path, {}), 3), kind)(requests)
+    assert again == first and path.read_bytes() == whole and len(calls) == 2
+    assert f"{path}, line 3 is damaged" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("kind", "answers"),
+    [
+        ("generate_until", ["a", "b"]),
+        ("generate_until", ["a", "b", None]),
+        ("generate_until", [[0.0, True]] * 3),
+        ("loglikelihood", [[0.0, True]] * 8),
+        ("loglikelihood", ["a"] * 9),
+        ("loglikelihood", [[0.0, 1.0]] * 9),
+        ("loglikelihood", [[None, True]] * 9),
+    ],
+)
+def test_answers_that_cannot_be_right_are_asked_again(lm, tmp_path, caplog, kind, answers):
+    """Their line is as it was written: too few of them, or of another type."""
+    requests = generation() if kind == "generate_until" else choices()
+    path = tmp_path / "j"
+    first = getattr(JournalledLM(lm, Journal(path, {}), 3), kind)(requests)
+    whole = path.read_bytes()
+    batches = list(Journal(path, {}).answers.items())
+    path.unlink()
+    journal = Journal(path, {})
+    for batch, kept in [batches[0], (batches[1][0], answers), batches[2]]:
+        journal.add(batch, kept)
+    journal.close()
+    assert getattr(JournalledLM(lm, Journal(path, {}), 3), kind)(requests) == first
+    assert path.read_bytes() == whole and "are not of its kind" in caplog.text
+
+
+def test_a_journal_that_cannot_be_opened_is_named(tmp_path):
+    (tmp_path / "j").mkdir()
     with pytest.raises(StoreError, match="Remove it"):
-        Journal(path, {})
+        Journal(tmp_path / "j", {})
 
 
 def test_a_full_disk_is_an_error_of_ours(lm, tmp_path, monkeypatch):

@@ -3,7 +3,7 @@
 import pytest
 
 from pkt_eval.errors import ConfigError, MissingDataError
-from pkt_eval.suite.plan import cells, learners
+from pkt_eval.suite.plan import Asked, cells, learners, select
 from pkt_eval.suite.schema import EXAMPLE, Suite, load_suite
 
 NANO = {"benchmarks": ["nano_gsm8k", "nano_mmlu"], "methods": ["vanilla", "teacher", "lora", "seeking"]}
@@ -40,6 +40,13 @@ def test_the_example_is_a_suite(tmp_path):
         ("benchmarks: [nano_gsm8k]\nmethods: [lora]\nlimit: {nano_mmlu: 2}", "limit: nano_mmlu is none of the"),
         ("benchmarks: [nano_gsm8k]\nmethods: [lora]\nbatch_size: {mmlu: 2}", "batch_size: mmlu is none of the"),
         ("benchmarks: [nano_gsm8k]\nmethods: [{method: lora, name: a/b}]", "a name consists of"),
+        ("benchmarks: [nano_gsm8k]\nmethods: [{method: lora, name: ..}]", "is a folder's name for another one"),
+        ("benchmarks: [nano_gsm8k]\nmethods: [{method: lora, name: .}]", "is a folder's name for another one"),
+        ("benchmarks: [nano_gsm8k]\nmethods: [{method: lora, name: '..\\a'}]", "a name consists of"),
+        ('benchmarks: [nano_gsm8k]\nmethods: [{method: lora, name: "a\\u0007"}]', "a name consists of"),
+        (f"benchmarks: [nano_gsm8k]\nmethods: [{{method: lora, name: {101 * 'a'}}}]", "has 101 characters"),
+        ("benchmarks: [nano_gsm8k]\nmethods: [lora]\nengine: rya", "engine: there is no 'rya'; there are local, ray"),
+        ("benchmarks: [nano_gsm8k]\nmethods: [lora]\nlocal: {cpus: 1}", "local.cpus is no key: local takes none"),
         ("benchmarks: [nano_gsm8k]\nmethods: [lora]\nengine: ray\nray: {cpus: 1}", "did you mean 'num_cpus'"),
         ("benchmarks: [nano_gsm8k]\nmethods: [lora]\nray: {num_cpus: 2}", "say engine: ray, too"),
         ("benchmarks: [nano_gsm8k]\nmethods: [lora]\nengine: ray\ndevice: cpu", "follows from ray.num_gpus"),
@@ -60,6 +67,30 @@ def test_no_file_says_how_to_get_one(tmp_path):
 def test_an_option_of_a_method_is_checked_before_anything_runs():
     with pytest.raises(ConfigError, match="did you mean 'rank'"):
         cells(Suite(**{**NANO, "methods": [{"method": "lora", "options": {"rnak": 3}}]}))
+
+
+def test_cells_are_chosen_by_method_benchmark_or_student():
+    every = cells(Suite(**NANO, seeds=[0, 1]))
+
+    def chosen(*only):
+        return {cell.name for cell in select(every, only)}
+
+    assert chosen() == {cell.name for cell in every}
+    assert chosen("vanilla") == {"vanilla/nano_gsm8k", "vanilla/nano_mmlu"}
+    assert chosen("lora", "nano_gsm8k") == {f"lora/nano_gsm8k/seed{seed}/nano_gsm8k" for seed in (0, 1)}
+    assert chosen("lora", "seeking") == {c.name for c in every if c.learner.entry in ("lora", "seeking")}
+    assert chosen("lora/nano_gsm8k/seed1") == {"lora/nano_gsm8k/seed1/nano_gsm8k"}
+    with pytest.raises(ConfigError, match=r"--only loar: .* did you mean 'lora'"):
+        chosen("loar")
+    with pytest.raises(ConfigError, match="there are lora, nano_gsm8k, nano_mmlu, seeking, teacher, vanilla"):
+        chosen("xyzzy")
+
+
+def test_how_a_cell_is_asked_is_its_identity_but_for_consent():
+    """A field that is added to it counts, unless it is named as harmless."""
+    asked = Asked.of(Suite(**NANO, limit=3, batch_size={"nano_mmlu": 5}), "nano_mmlu")
+    assert asked == Asked(limit=3, batch_size=5, chat=True, consent=False)
+    assert asked.identity == {"limit": 3, "batch_size": 5, "chat": True}
 
 
 def test_each_benchmark_is_scored_with_the_student_made_for_it():

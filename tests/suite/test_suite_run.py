@@ -1,5 +1,6 @@
 """A run that is killed at whatever moment ends with the scores of one that was left alone."""
 
+import gc
 import json
 import multiprocessing
 import os
@@ -13,10 +14,16 @@ import pytest
 from filelock import FileLock
 
 from pkt_eval.errors import ConfigError
+from pkt_eval.model_wrappers.student import PKTStudent
+from pkt_eval.suite import local
+from pkt_eval.suite.engine import engine_of
+from pkt_eval.suite.engines import ENGINES, EngineOptions
 from pkt_eval.suite.estimate import estimate, evaluation, transfer
+from pkt_eval.suite.folder import read_progress
 from pkt_eval.suite.plan import learners
 from pkt_eval.suite.run import Run
-from pkt_eval.suite.schema import Suite
+from pkt_eval.suite.schema import Suite, load_suite
+from pkt_eval.suite.switchable_model import SwitchableModel
 from pkt_eval.tune import training
 
 SUITE = {
@@ -155,9 +162,134 @@ def test_what_the_like_has_taken_is_the_estimate(undisturbed, tmp_path, monkeypa
     assert transfer(students[0].recipe.model_copy(update={"train_samples": 40}), "cpu") is None
 
 
-def test_one_failing_cell_leaves_the_others_be(tmp_path, monkeypatch, go_here):
-    from pkt_eval.suite import local
+def test_baselines_come_first_and_each_student_as_soon_as_it_is_made(tmp_path, monkeypatch):
+    """And while a transfer runs no base is in memory; one that is needed is loaded once for all that is there."""
+    events: list[str] = []
+    make, loads = local.student_of, SwitchableModel.load
 
+    def transfers(recipe, *args):
+        assert not any(isinstance(model, PKTStudent) for model in gc.get_objects())
+        events.append(f"make {recipe.method}")
+        return make(recipe, *args)
+
+    def load(self, arguments):
+        events.append("load " + ("teacher" if "teacher" in arguments["pretrained"] else "student"))
+        loads(self, arguments)
+
+    def show(statuses):
+        for name, status in statuses.items():
+            if status.state == "done" and f"done {name}" not in events:
+                events.append(f"done {name}")
+
+    monkeypatch.setattr(local, "student_of", transfers)
+    monkeypatch.setattr(SwitchableModel, "load", load)
+    suite = Suite(**{**SUITE, "benchmarks": ["nano_gsm8k"], "options": {**SUITE["options"], "max_steps": 1}})
+    Run(suite, tmp_path / "first", show).run()
+    assert events == [
+        "load student",
+        "done vanilla/nano_gsm8k",
+        "load teacher",
+        "done teacher/nano_gsm8k",
+        "make lora",
+        "load student",
+        "done lora/nano_gsm8k/seed0/nano_gsm8k",
+        "make laten",
+        "load student",
+        "done laten/nano_gsm8k/seed0/nano_gsm8k",
+    ]
+    events.clear()
+    Run(suite, tmp_path / "students stored", show).run()
+    assert [event for event in events if not event.startswith("done")] == ["load student", "load teacher"]
+
+
+def test_an_engine_is_a_class_and_a_row(tmp_path, monkeypatch):
+    """What another one needs: this class, and its row; its options and its device come with it."""
+
+    class Options(EngineOptions):
+        rooms: int = 1
+
+        def device(self, asked):
+            return "cpu"
+
+    class Elsewhere(local.Local):
+        def run(self, left):
+            assert self.suite.engine_options.rooms == 2
+            super().run(left)
+
+    Elsewhere.Options = Options
+    monkeypatch.setattr(local, "Elsewhere", Elsewhere, raising=False)
+    monkeypatch.setitem(ENGINES, "elsewhere", "pkt_eval.suite.local:Elsewhere")
+    path, content = tmp_path / "suite.yaml", {**SUITE, "methods": ["vanilla"], "options": {}, "engine": "elsewhere"}
+    del content["device"]
+    path.write_text(json.dumps({**content, "elsewhere": {"room": 2}}))
+    with pytest.raises(ConfigError, match=r"elsewhere\.room is no key; did you mean 'rooms'"):
+        load_suite(path)
+    path.write_text(json.dumps({**content, "elsewhere": {"rooms": 2}}))
+    run = Run(load_suite(path), tmp_path / "out")
+    assert run.identities.device == "cpu" and engine_of(run.suite) is Elsewhere
+    assert {status.state for status in run.run().values()} == {"done"}
+    assert json.loads((tmp_path / "out" / "suite.json").read_text())["elsewhere"] == {"rooms": 2}
+    assert read_progress(tmp_path / "out")[1].keys() == run.state.statuses.keys()
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "[]", "[" * 100_000, '{"files": 3}', "{}", '{"files": {}}', "\0", '{"scores": {"a": 3}}', "null"],
+)
+def test_a_malformed_record_is_a_cell_to_redo(undisturbed, tmp_path, go_here, caplog, content):
+    out, suite = tmp_path / "out", {**SUITE, "methods": ["vanilla"], "options": {}, "dtype": "float32"}
+    shutil.copytree(undisturbed[0] / "out" / "vanilla", out / "vanilla")
+    record = out / "vanilla" / "nano_mmlu" / "cell.json"
+    before = json.loads(record.read_text())
+    record.write_text(content)
+    states = {name: status.state for name, status in go_here(out, suite).items()}
+    assert states == {"vanilla/nano_mmlu": "done", "vanilla/nano_gsm8k": "kept"}
+    assert json.loads(record.read_text())["scores"] == before["scores"]
+    assert "the cell is done again" in caplog.text
+
+
+def test_only_files_of_the_cell_are_deleted(undisturbed, tmp_path, go_here):
+    out, suite = tmp_path / "out", {**SUITE, "methods": ["vanilla"], "options": {}}
+    shutil.copytree(undisturbed[0] / "out" / "vanilla", out / "vanilla")
+    cell, theirs = out / "vanilla" / "nano_mmlu", tmp_path / "theirs.json"
+    for path in (theirs, cell / "results_of_mine.json", cell / "samples_of_mine.jsonl"):
+        path.write_text("mine")
+    old = [path for path in cell.glob("results_*.json") if path.read_text() != "mine"]
+    record = json.loads((cell / "cell.json").read_text())
+    states = go_here(out, {**suite, "limit": 3})  # an earlier evaluation goes
+    assert states["vanilla/nano_mmlu"].state == "done" and not any(path.exists() for path in old)
+    # A record that names files elsewhere is none.
+    (cell / "cell.json").write_text(json.dumps({**record, "files": {"../../../theirs.json": "0", **record["files"]}}))
+    assert go_here(out, suite)["vanilla/nano_mmlu"].state == "done"
+    assert [path.read_text() for path in (theirs, cell / "results_of_mine.json")] == ["mine", "mine"]
+    assert (cell / "samples_of_mine.jsonl").read_text() == "mine"
+
+
+def test_a_run_that_ends_while_files_are_moved_leaves_none_behind(undisturbed, tmp_path, go_here, scores, monkeypatch):
+    """Whichever move is the last one, the next run has each file once."""
+    out, suite = tmp_path / "out", {**SUITE, "benchmarks": ["nano_mmlu"], "methods": ["vanilla"], "options": {}}
+    move = Path.replace
+    for last in range(3):  # the record, results and samples
+        left = [last]
+
+        def some(path, target, left=left):
+            if Path(target).parent == out / "vanilla" / "nano_mmlu":
+                if not left[0]:
+                    raise KeyboardInterrupt
+                left[0] -= 1
+            return move(path, target)
+
+        shutil.rmtree(out, ignore_errors=True)
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "replace", some)
+            with pytest.raises(KeyboardInterrupt):
+                go_here(out, suite)
+        assert go_here(out, suite)["vanilla/nano_mmlu"].state == "done"
+        assert len(list(out.glob("**/results_*.json"))) == 1 and len(list(out.glob("**/samples_*.jsonl"))) == 1
+    assert scores(out) == {k: v for k, v in scores(undisturbed[0] / "out").items() if k.startswith("vanilla/nano_mmlu")}
+
+
+def test_one_failing_cell_leaves_the_others_be(tmp_path, monkeypatch, go_here):
     evaluate = local.evaluate_cell
 
     def fails(lm, task, folder, *args, **how):
