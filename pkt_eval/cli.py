@@ -21,7 +21,7 @@ from pkt_eval.errors import ConfigError, PKTError
 from pkt_eval.methods.base import get_method, methods
 from pkt_eval.models.provenance import Provenance
 from pkt_eval.report.cli import report
-from pkt_eval.report.gate.cli import gate
+from pkt_eval.report.gate_cli import gate
 from pkt_eval.suite.cli import run, status
 from pkt_eval.transfer.arguments import split_arguments
 from pkt_eval.transfer.recipe import FIELDS, Recipe, make_recipe

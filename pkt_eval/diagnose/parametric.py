@@ -16,7 +16,7 @@ from pkt_eval._util.progress import Progress
 from pkt_eval.errors import ConfigError
 from pkt_eval.extract.svd import truncated_svd
 from pkt_eval.models import blocks
-from pkt_eval.models.edits import Edit, LocatedEdit
+from pkt_eval.models.edits import DenseEdit, Edit, LocatedEdit, LowRankEdit
 from pkt_eval.models.provenance import Provenance
 from pkt_eval.models.student import Student
 
@@ -78,7 +78,7 @@ def start_and_final(edit: Edit, rank: int | None) -> tuple[LowRank | None, LowRa
         edit: One weight's.
         rank: The rank that the student was fine-tuned with. An edit of twice that rank holds its start.
     """
-    if isinstance(edit, LocatedEdit):
+    if not isinstance(edit, LowRankEdit):
         return None, None
     B, A = edit.B.double(), edit.A.double()
     if edit.rank != 2 * (rank or 0):
@@ -152,7 +152,11 @@ def _examine(edit: Edit, rank: int | None, W: torch.Tensor) -> tuple[dict[str, f
         delta = edit.delta.to(W.device, torch.float64)
         at = (W if edit.axis == "rows" else W.T)[edit.indices.to(W.device)]
         delta_norm, dot, delta_singular = delta.norm().item(), (delta * at).sum().item(), torch.linalg.svdvals(delta)
+    elif isinstance(edit, DenseEdit):
+        delta = edit.delta.to(W.device, torch.float64)
+        delta_norm, dot, delta_singular = delta.norm().item(), (delta * W).sum().item(), torch.linalg.svdvals(delta)
     else:
+        assert isinstance(edit, LowRankEdit)
         whole = LowRank(edit.B.double().to(W.device), edit.A.double().to(W.device))
         delta_singular = whole.singular_values()
         delta_norm, dot = delta_singular.norm().item(), whole.dot_weight(W)

@@ -5,6 +5,7 @@ from typing import Any, Protocol
 import torch
 from lm_eval.api.instance import Instance
 
+from pkt_eval.models.source import ModelSource
 from pkt_eval.models.student import Student
 
 
@@ -18,6 +19,7 @@ class SuiteModel(Protocol):
 
     Attributes:
         pretrained: Folder or hub name of the base.
+        source: The base with its revision.
         tokenizer_name: lm-eval's key of its tokenizer and chat template.
         device: Where it computes.
         model: The transformers model.
@@ -25,6 +27,9 @@ class SuiteModel(Protocol):
 
     @property
     def pretrained(self) -> str: ...
+
+    @property
+    def source(self) -> ModelSource: ...
 
     @property
     def tokenizer_name(self) -> str: ...
