@@ -13,8 +13,8 @@ from typing import Any
 from lm_eval.models.huggingface import HFLM
 
 from pkt_eval._util.devices import default_device, native_dtype
+from pkt_eval.data.benchmarks import is_chat_task
 from pkt_eval.errors import ConfigError
-from pkt_eval.lm.excepthook import end_lm_eval_in_one_line
 from pkt_eval.lm.task_functions import JudgedAhead
 from pkt_eval.model_wrappers.generate import applies, shrinking, stop_sequences
 from pkt_eval.models.source import ModelSource
@@ -23,11 +23,8 @@ from pkt_eval.transfer import processes
 from pkt_eval.transfer.recipe import FIELDS, make_recipe, unknown_options
 
 log = logging.getLogger(__name__)
-end_lm_eval_in_one_line()
 
 _HF = frozenset(inspect.signature(HFLM.__init__).parameters) - {"self", "kwargs"}
-# Tasks worded as in the transfer data, which are asked in the chat format.
-_CHAT_TASKS = ("pkt_mmlu_chat", "pkt_gsm8k_chat", "pkt_humaneval_chat", "pkt_mbpp_chat", "nano_")
 
 
 class PKTStudent(HFLM):
@@ -201,7 +198,7 @@ class PKTStudent(HFLM):
         return super().loglikelihood(requests, *args, **kwargs)
 
     def _check_format(self, requests: list[Any]) -> None:
-        chat = {r.task_name for r in requests if (r.task_name or "").startswith(_CHAT_TASKS)}
+        chat = {r.task_name for r in requests if is_chat_task(r.task_name or "")}
         if chat and not self._chat_applied:
             self._warn(
                 f"{', '.join(sorted(chat))} without --apply_chat_template: the student is asked in another format than "

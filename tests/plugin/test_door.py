@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from pkt_eval import plugin
+from pkt_eval.lm.patches import MODELS
 
 
 def python(code: str, *flags: str, **env: str) -> str:
@@ -71,5 +71,5 @@ def test_a_broken_pkt_eval_leaves_lm_eval_working(what):
 def test_every_model_that_is_named_can_be_loaded():
     from lm_eval.api.registry import get_model
 
-    for name, target in plugin.MODELS.items():
+    for name, target in MODELS.items():
         assert f"{get_model(name).__module__}:{get_model(name).__name__}" == target

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from statistics import fmean
 
+from pkt_eval.data.benchmarks import place
 from pkt_eval.report.board import compare
 from pkt_eval.report.board.leaderboard import ALPHA, Cell, Difference, Group, Leaderboard, Row, Source
 from pkt_eval.report.board.notes import Notes
@@ -14,8 +15,6 @@ from pkt_eval.report.records.match import NotComparableError, not_comparable
 from pkt_eval.report.records.read import Record, join
 from pkt_eval.report.stats import benjamini_hochberg
 
-KINDS = ("mmlu", "gsm8k", "humaneval", "mbpp")
-"""Benchmarks are shown in this order, others after them."""
 _NOT_SHOWN = ("student", "teacher", "record")
 """Of the provenance: places on somebody's disk, and the long minutes of a transfer; the record has them."""
 
@@ -241,8 +240,8 @@ def _columns(records: Sequence[Record]) -> Callable[[Record], str]:
     return column
 
 
-def _column_place(column: str) -> tuple:
-    return next((i for i, kind in enumerate(KINDS) if kind in column), len(KINDS)), column
+def _column_place(column: str) -> tuple[int, str]:
+    return place(column), column
 
 
 def _budget(records: Sequence[Record]) -> dict[str, float]:
