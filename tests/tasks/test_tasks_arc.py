@@ -1,4 +1,4 @@
-"""ARC-Challenge on a few rows of our own in the hub's columns: as upstream asks it, as the papers would, and learnt from."""
+"""ARC-Challenge on rows of our own in the hub's columns: as upstream asks it, as the papers would, and learnt from."""
 
 import json
 from pathlib import Path
