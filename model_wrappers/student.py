@@ -15,8 +15,8 @@ from typing import Any
 from lm_eval.models.huggingface import HFLM
 
 from pkt_eval._util.devices import default_device, native_dtype
+from pkt_eval.data.benchmarks import is_chat_task
 from pkt_eval.errors import ConfigError, DataError, MissingDataError
-from pkt_eval.lm.excepthook import end_lm_eval_in_one_line
 from pkt_eval.lm.task_functions import JudgedAhead
 from pkt_eval.model_wrappers import hf_arguments
 from pkt_eval.model_wrappers.generate import applies, shrinking, stop_sequences
@@ -29,10 +29,6 @@ from pkt_eval.transfer.recipe import FIELDS, make_recipe
 from pkt_eval.transfer.transfer import Transfer
 
 log = logging.getLogger(__name__)
-end_lm_eval_in_one_line()
-
-# Tasks worded as in the transfer data, which are asked in the chat format.
-_CHAT_TASKS = ("pkt_mmlu_chat", "pkt_gsm8k_chat", "pkt_humaneval_chat", "pkt_mbpp_chat", "nano_")
 
 
 class PKTStudent(HFLM):
@@ -230,7 +226,7 @@ class PKTStudent(HFLM):
         return answers
 
     def _check_format(self, requests: list[Any]) -> None:
-        chat = {r.task_name for r in requests if (r.task_name or "").startswith(_CHAT_TASKS)}
+        chat = {r.task_name for r in requests if is_chat_task(r.task_name or "")}
         if chat and not self._chat_applied:
             self._warn(
                 f"{', '.join(sorted(chat))} without --apply_chat_template: the student is asked in another format than "

@@ -11,12 +11,13 @@ import time
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from pkt_eval.data.benchmarks import benchmarks
 from pkt_eval.report.records import primary_metric
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-TASKS = ("nano_mmlu", "nano_gsm8k", "nano_humaneval", "nano_mbpp")
+TASKS = tuple(row.task("chat") for row in benchmarks("nano"))
 STUDENTS = ("vanilla", "lora", "seeking", "laten", "teacher")
 
 #: What fits two cores and four minutes, instead of the published protocol (1000 records, 5 epochs, 7B models).

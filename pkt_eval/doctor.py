@@ -24,7 +24,7 @@ def doctor(
     from pkt_eval._util.folders import store_root
     from pkt_eval.code.isolation import LEVELS
     from pkt_eval.code.levels import choose, probe
-    from pkt_eval.data.records import BENCHMARKS
+    from pkt_eval.data.benchmarks import names
     from pkt_eval.data.sources import DATA_ENV
     from pkt_eval.transfer.transfer import versions
 
@@ -41,7 +41,7 @@ def doctor(
     rows |= versions()
     data = os.environ.get(DATA_ENV)
     if data:
-        there = [b for b in BENCHMARKS if (Path(data) / b).is_dir()]
+        there = [b for b in names("real") if (Path(data) / b).is_dir()]
         rows["benchmarks"] = f"{data}: {', '.join(there) or 'none of ours'} ({DATA_ENV})"
     else:
         rows["benchmarks"] = f"from the hub; {DATA_ENV}=DIR for a local folder"

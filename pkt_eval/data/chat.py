@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from pkt_eval.data.rows import ChatRecord, Message
 from pkt_eval.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -76,12 +77,12 @@ class ChatFormat:
             )
         return tokenizer.get_chat_template()
 
-    def prompt(self, tokenizer: Any, messages: list[dict]) -> str:
+    def prompt(self, tokenizer: Any, messages: list[Message]) -> str:
         """The text before the assistant's answer to ``messages``, which end in the user's turn."""
         return self._render(tokenizer, messages, add_generation_prompt=True)
 
     def encode(
-        self, tokenizer: Any, record: dict, *, loss_on: LossOn = "answer", max_length: int | None = None
+        self, tokenizer: Any, record: ChatRecord, *, loss_on: LossOn = "answer", max_length: int | None = None
     ) -> dict[str, list[int]]:
         """One record as token ids and labels.
 
@@ -98,23 +99,23 @@ class ChatFormat:
             max_length: in tokens; None for no limit.
 
         Returns:
-            ``{"input_ids": [int] * T, "labels": [int] * T}``, labels being :data:`IGNORE` outside the loss.
+            ``{"input_ids": [int] * T, "labels": [int] * T}``, labels being ``IGNORE`` outside the loss.
 
         Raises:
             DataError: the record is not a chat that ends in a non-empty answer.
-            ConfigError: an unknown ``loss_on``, or as :meth:`template`.
+            ConfigError: an unknown ``loss_on``, or as ``template``.
         """
         return self._encode(tokenizer, record, loss_on, max_length)[0]
 
     def encode_all(
         self,
         tokenizer: Any,
-        records: Sequence[dict],
+        records: Sequence[ChatRecord],
         *,
         loss_on: LossOn = "answer",
         max_length: int | None = None,
     ) -> list[dict[str, list[int]]]:
-        """:meth:`encode` for every record; logs how many of them had to be cut."""
+        """``encode`` for every record; logs how many of them had to be cut."""
         encoded = [self._encode(tokenizer, record, loss_on, max_length) for record in records]
         cut = sum(was_cut for _, was_cut in encoded)
         if cut:
@@ -122,7 +123,7 @@ class ChatFormat:
         return [example for example, _ in encoded]
 
     def _encode(
-        self, tokenizer: Any, record: dict, loss_on: LossOn, max_length: int | None
+        self, tokenizer: Any, record: ChatRecord, loss_on: LossOn, max_length: int | None
     ) -> tuple[dict[str, list[int]], bool]:
         if loss_on not in ("answer", "all"):
             raise ConfigError(f"loss_on is 'answer' or 'all', not {loss_on!r}")
@@ -136,13 +137,14 @@ class ChatFormat:
         start = _common_prefix(_tokenise(tokenizer, prompt), ids)
         ids.append(tokenizer.eos_token_id)
 
-        was_cut = max_length is not None and len(ids) > max_length
-        if was_cut:
+        was_cut = False
+        if max_length is not None and len(ids) > max_length:
+            was_cut = True
             ids, start = _cut(ids, start, max_length, keep_first=adds_bos(tokenizer))
         labels = list(ids) if loss_on == "all" else [IGNORE] * start + ids[start:]
         return {"input_ids": ids, "labels": labels}, was_cut
 
-    def _render(self, tokenizer: Any, messages: list[dict], *, add_generation_prompt: bool) -> str:
+    def _render(self, tokenizer: Any, messages: list[Message], *, add_generation_prompt: bool) -> str:
         return tokenizer.apply_chat_template(
             messages,
             chat_template=self.template(tokenizer),
@@ -160,8 +162,8 @@ def collate(batch: Sequence[dict[str, list[int]]], pad_id: int) -> "dict[str, Te
     """Pad examples on the right into one batch.
 
     Args:
-        batch: B examples of :meth:`ChatFormat.encode`, the longest of T tokens.
-        pad_id: fills ``input_ids``; its labels are :data:`IGNORE` and its attention 0, so any id will do.
+        batch: B examples of ``ChatFormat.encode``, the longest of T tokens.
+        pad_id: fills ``input_ids``; its labels are ``IGNORE`` and its attention 0, so any id will do.
 
     Returns:
         ``input_ids``, ``labels`` and ``attention_mask``, int64 tensors of shape (B, T).
@@ -181,7 +183,7 @@ def collate(batch: Sequence[dict[str, list[int]]], pad_id: int) -> "dict[str, Te
     }
 
 
-def _checked(record: dict) -> list[dict]:
+def _checked(record: ChatRecord) -> list[Message]:
     messages = record.get("messages") if isinstance(record, dict) else None
     if not isinstance(messages, list) or len(messages) < 2 or messages[-1].get("role") != "assistant":
         raise DataError(f'a chat record is {{"messages": [..., user, assistant]}}, not {str(record)[:200]}')
@@ -199,9 +201,9 @@ def _answer_text(prompt: str, whole: str, answer: str) -> str:
     """
     if whole.startswith(prompt):
         for text in (answer, answer.strip()):
-            found = whole.find(text, len(prompt))
-            if found >= 0:
-                return whole[len(prompt) : found + len(text)]
+            start = whole.find(text, len(prompt))
+            if start >= 0:
+                return whole[len(prompt) : start + len(text)]
     return answer
 
 
@@ -221,7 +223,7 @@ def _common_prefix(a: list[int], b: list[int]) -> int:
 
 
 def _cut(ids: list[int], start: int, max_length: int, *, keep_first: bool) -> tuple[list[int], int]:
-    """Ids cut by the rule of :meth:`ChatFormat.encode`, and where the answer now starts."""
+    """Ids cut by the rule of ``ChatFormat.encode``, and where the answer now starts."""
     keep = min(start, max(max_length - (len(ids) - start), max_length // 2))
     first = ids[:1] if keep_first and keep else []
     prompt = first + ids[start - keep + len(first) : start]

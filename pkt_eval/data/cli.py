@@ -1,17 +1,23 @@
 """``pkt-eval data``: build, show and check the splits of a transfer."""
 
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from statistics import mean
-from typing import Annotated
+from typing import Annotated, ParamSpec, TypeVar
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
+from pkt_eval.data.benchmarks import names
 from pkt_eval.data.decontaminate import DEFAULT_N, Overlap, overlap_report
+from pkt_eval.data.rows import ChatRecord
 from pkt_eval.data.splits import SPLIT_NAMES, Splits, build_splits, write_splits
 from pkt_eval.errors import ConfigError, PKTError
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 app = typer.Typer(
     name="data",
@@ -25,7 +31,7 @@ app = typer.Typer(
 
 Task = Annotated[
     str,
-    typer.Argument(help="mmlu, gsm8k, humaneval, mbpp, or one with nano_ before it; task names work too."),
+    typer.Argument(help=f"{', '.join(names()[:-1])} or {names()[-1]}; task names work too."),
 ]
 Seed = Annotated[int, typer.Option(help="Decides which records are in which split.")]
 DataDir = Annotated[Path | None, typer.Option(help="Folder with {benchmark}/{split}.jsonl or .parquet.")]
@@ -70,7 +76,7 @@ def show(
 ) -> None:
     """Print the sizes, lengths and hashes of the splits, and one record in the papers' text."""
     splits = _splits(task, seed, data_dir, splits_dir, size)
-    measures = {"characters": lambda record: sum(len(m["content"]) for m in record["messages"])}
+    measures: dict[str, Callable[[ChatRecord], int]] = {"characters": _characters}
     if tokenizer:
         measures["tokens"] = _token_counter(tokenizer)
     table = Table(title=f"{splits.benchmark}: {splits.source}")
@@ -165,16 +171,24 @@ def _sizes(options: list[str]) -> dict[str, int]:
     return sizes
 
 
-def _token_counter(name: str):
+def _characters(record: ChatRecord) -> int:
+    return sum(len(message["content"]) for message in record["messages"])
+
+
+def _token_counter(name: str) -> Callable[[ChatRecord], int]:
     from transformers import AutoTokenizer
 
     from pkt_eval.data.chat import ChatFormat
 
     loaded = _or_exit(AutoTokenizer.from_pretrained, name)
-    return lambda record: len(ChatFormat().encode(loaded, record)["input_ids"])
+
+    def count(record: ChatRecord) -> int:
+        return len(ChatFormat().encode(loaded, record)["input_ids"])
+
+    return count
 
 
-def _or_exit(function, *args, **kwargs):
+def _or_exit(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Call, and turn an expected error into one line and exit code 2."""
     try:
         return function(*args, **kwargs)

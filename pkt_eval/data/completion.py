@@ -8,21 +8,22 @@ prompt, with the task as docstring, and the rest the solution.
 import ast
 import warnings
 
-from pkt_eval.data.records import entry_point
+from pkt_eval.data.code_rows import mbpp_entry_point
+from pkt_eval.data.rows import Row
 
 
-def as_completion(row: dict) -> dict | None:
+def as_completion(row: Row) -> Row | None:
     """A HumanEval-like row made of an MBPP row.
 
     Args:
-        row: an MBPP row.
+        row: An MBPP row.
 
     Returns:
         A row with ``prompt``, ``canonical_solution`` and ``entry_point``; None where the code does not parse,
         or does not define the function under test on lines of its own.
     """
     code = row["code"].replace("\r\n", "\n").rstrip() + "\n"
-    name = entry_point("mbpp", row)
+    name = mbpp_entry_point(row)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of the reference code's bad escapes

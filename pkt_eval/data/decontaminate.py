@@ -13,11 +13,12 @@ It reports and removes nothing: what to do about a number is the user's decision
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pkt_eval.data.records import BENCHMARKS, kind
+from pkt_eval.data.benchmarks import benchmark, names
+from pkt_eval.data.rows import ChatRecord
 from pkt_eval.data.sources import load_rows
 from pkt_eval.data.splits import SPLIT_NAMES, Splits
 from pkt_eval.errors import MissingDataError
@@ -27,13 +28,6 @@ PHRASING = 10
 """An n-gram of more test items than this is the test set's phrasing."""
 
 NGram = tuple[str, ...]
-
-_TEST_TEXT: dict[str, Callable[[dict], str]] = {
-    "mmlu": lambda row: "\n".join([row["question"], *row["choices"]]),
-    "gsm8k": lambda row: row["question"],
-    "humaneval": lambda row: row["prompt"],
-    "mbpp": lambda row: row["text"],
-}
 
 
 @dataclass(frozen=True)
@@ -68,7 +62,7 @@ def ngrams(text: str, n: int) -> set[NGram]:
     return {tuple(tokens[i : i + n]) for i in range(len(tokens) - n + 1)}
 
 
-def record_ngrams(records: Iterable[dict], n: int) -> set[NGram]:
+def record_ngrams(records: Iterable[ChatRecord], n: int) -> set[NGram]:
     """All n-grams of the turns of ``records``; none spans two turns."""
     return {gram for record in records for message in record["messages"] for gram in ngrams(message["content"], n)}
 
@@ -85,10 +79,10 @@ def overlap_report(
 
     Args:
         splits: what will be trained on.
-        benchmarks: whose test sets; default: the four real ones, or the four nano ones for nano splits. By
+        benchmarks: whose test sets; default: those of the splits' own family. By
             default a test set that cannot be found is left out, unless none can.
         ns: lengths of n-grams, in words.
-        data_dir: as for :func:`pkt_eval.data.sources.load_rows`.
+        data_dir: as for ``pkt_eval.data.sources.load_rows``.
 
     Raises:
         MissingDataError: a test set that was asked for by name is not there, or none is.
@@ -101,9 +95,9 @@ def overlap_report(
         split_grams["all"] = set().union(*split_grams.values())
         for split, grams in split_grams.items():
             for name, items in test_grams.items():
-                found = [common for item in items if (common := item & grams)]
-                example = " ".join(min(found[0])) if found else ""
-                report.append(Overlap(split, name, n, len(found), len(items), example))
+                shared = [common for item in items if (common := item & grams)]
+                example = " ".join(min(shared[0])) if shared else ""
+                report.append(Overlap(split, name, n, len(shared), len(items), example))
     return report
 
 
@@ -115,10 +109,9 @@ def _distinctive(items: list[set[NGram]]) -> list[set[NGram]]:
 
 
 def _test_texts(splits: Splits, benchmarks: Sequence[str] | None, data_dir: str | Path | None) -> dict[str, list[str]]:
-    prefix = "nano_" if splits.benchmark.startswith("nano_") else ""
     texts: dict[str, list[str]] = {}
     missing: MissingDataError | None = None
-    for name in benchmarks or [prefix + benchmark for benchmark in BENCHMARKS]:
+    for name in benchmarks or names(benchmark(splits.benchmark).family):
         try:
             rows = load_rows(name, "test", data_dir=data_dir)
         except MissingDataError as error:
@@ -126,7 +119,7 @@ def _test_texts(splits: Splits, benchmarks: Sequence[str] | None, data_dir: str 
                 raise
             missing = error
             continue
-        texts[name] = [_TEST_TEXT[kind(name)](row) for row in rows]
+        texts[name] = [benchmark(name).test_text(row) for row in rows]
     if missing and not texts:
         raise missing
     return texts

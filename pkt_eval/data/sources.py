@@ -16,7 +16,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pkt_eval.data.records import kind
+from pkt_eval.data.benchmarks import Embedded, Hub, benchmark
+from pkt_eval.data.rows import Row
 from pkt_eval.errors import DataError, MissingDataError
 
 if TYPE_CHECKING:
@@ -24,82 +25,66 @@ if TYPE_CHECKING:
 
 DATA_ENV = "PKT_EVAL_DATA"
 
-HUB = {
-    "mmlu": ("cais/mmlu", "all"),
-    "gsm8k": ("openai/gsm8k", "main"),
-    "humaneval": ("openai/openai_humaneval", None),
-    "mbpp": ("google-research-datasets/mbpp", "full"),
-}
-"""Benchmark → (dataset, configuration) on the hub."""
-
-SPLITS = {
-    "mmlu": ("test", "validation", "dev"),
-    "gsm8k": ("test", "train"),
-    "humaneval": ("test",),
-    "mbpp": ("test", "train", "validation", "prompt"),
-}
-"""Kind of benchmark → its splits; ``test`` is always there, a local folder may lack others."""
-
 SUFFIXES = (".jsonl", ".parquet")
 
 
-def load_rows(benchmark: str, split: str, *, data_dir: str | Path | None = None) -> list[dict]:
+def load_rows(name: str, split: str, *, data_dir: str | Path | None = None) -> list[Row]:
     """The rows of one split, in their published order.
 
     Args:
-        benchmark: ``mmlu``, ``gsm8k``, ``humaneval``, ``mbpp``, or one of these with ``nano_`` before it.
-        split: one of :data:`SPLITS`, or another that the source has (MMLU's ``auxiliary_train``).
-        data_dir: a local folder; default: the folder named by ``PKT_EVAL_DATA``, else the hub.
+        name: A benchmark, of either family.
+        split: One of its row's ``splits``, or another that the source has (MMLU's ``auxiliary_train``).
+        data_dir: A local folder; default: the folder named by ``PKT_EVAL_DATA``, else the hub.
 
     Raises:
-        DataError: an unknown benchmark, or a file that is not rows.
-        MissingDataError: no such split, or nothing local and the hub out of reach; the message says what to
-        set.
+        DataError: An unknown benchmark, or a file that is not rows.
+        MissingDataError: No such split, or nothing local and the hub out of reach; the message says what to
+            set.
     """
-    kind(benchmark)  # raises for an unknown name
-    if benchmark.startswith("nano_"):
-        return _nano_rows(benchmark, split)
+    source = benchmark(name).source
+    if isinstance(source, Embedded):
+        return _embedded_rows(source, split)
     folder = local_folder(data_dir)
     if folder is None:
-        return list(_hub_rows(benchmark, split))
-    path = _split_file(folder, benchmark, split)
+        return list(_hub_rows(name, source, split))
+    path = _split_file(folder, name, split)
     return list(_read(path, path.stat().st_mtime_ns))
 
 
-def has_split(benchmark: str, split: str, *, data_dir: str | Path | None = None) -> bool:
-    """Whether :func:`load_rows` can find a split; False, not an error, where only this split is missing."""
+def has_split(name: str, split: str, *, data_dir: str | Path | None = None) -> bool:
+    """Whether ``load_rows`` can find a split; False, not an error, where only this split is missing."""
     try:
-        load_rows(benchmark, split, data_dir=data_dir)
+        load_rows(name, split, data_dir=data_dir)
     except MissingDataError:
         return False
     return True
 
 
-def load_dataset(benchmark: str, *, data_dir: str | Path | None = None, subject: str | None = None) -> "DatasetDict":
+def load_dataset(name: str, *, data_dir: str | Path | None = None, subject: str | None = None) -> "DatasetDict":
     """The splits of a benchmark as lm-eval wants them.
 
     Args:
-        benchmark: as for :func:`load_rows`.
-        data_dir: as for :func:`load_rows`.
-        subject: keep the rows of this MMLU subject alone.
+        name: As for ``load_rows``.
+        data_dir: As for ``load_rows``.
+        subject: Keep the rows of this MMLU subject alone.
 
     Returns:
-        A ``datasets.DatasetDict`` with ``test`` and those of the other :data:`SPLITS` that are there.
+        A ``datasets.DatasetDict`` with ``test`` and those of the benchmark's other ``splits`` that are there.
 
     Raises:
-        DataError: an unknown benchmark or subject (with the nearest names), or a malformed file.
-        MissingDataError: no test split can be found.
+        DataError: An unknown benchmark or subject (with the nearest names), or a malformed file.
+        MissingDataError: No test split can be found.
     """
     from datasets import Dataset, DatasetDict
 
-    found: dict[str, list[dict]] = {}
-    for split in SPLITS[kind(benchmark)]:
-        if split == "test" or has_split(benchmark, split, data_dir=data_dir):
-            found[split] = load_rows(benchmark, split, data_dir=data_dir)
+    rows: dict[str, list[Row]] = {}
+    for split in benchmark(name).splits:
+        if split == "test" or has_split(name, split, data_dir=data_dir):
+            rows[split] = load_rows(name, split, data_dir=data_dir)
     if subject is not None:
-        _check_subject(subject, {row["subject"] for row in found["test"]})
-        found = {split: [row for row in rows if row["subject"] == subject] for split, rows in found.items()}
-    return DatasetDict({split: Dataset.from_list(rows) for split, rows in found.items() if rows})
+        _check_subject(subject, {row["subject"] for row in rows["test"]}, benchmark(name).title)
+        rows = {split: [row for row in of_all if row["subject"] == subject] for split, of_all in rows.items()}
+    return DatasetDict({split: Dataset.from_list(kept) for split, kept in rows.items() if kept})
 
 
 def local_folder(data_dir: str | Path | None = None) -> Path | None:
@@ -118,28 +103,27 @@ def local_folder(data_dir: str | Path | None = None) -> Path | None:
     return folder
 
 
-def _split_file(folder: Path, benchmark: str, split: str) -> Path:
-    candidates = [folder / benchmark / f"{split}{suffix}" for suffix in SUFFIXES]
+def _split_file(folder: Path, name: str, split: str) -> Path:
+    candidates = [folder / name / f"{split}{suffix}" for suffix in SUFFIXES]
     for path in candidates:
         if path.is_file():
             return path
-    present = sorted(
-        p.stem for p in (folder / benchmark).glob("*") if p.suffix in SUFFIXES
-    )  # an absent folder has none
+    present = sorted(p.stem for p in (folder / name).glob("*") if p.suffix in SUFFIXES)  # an absent folder has none
     raise MissingDataError(
-        f"no split {split!r} of {benchmark} in {folder}: expected {benchmark}/{split}.jsonl or .parquet; "
+        f"no split {split!r} of {name} in {folder}: expected {name}/{split}.jsonl or .parquet; "
         f"there: {', '.join(present) or 'nothing'}"
     )
 
 
 @lru_cache(maxsize=16)
-def _read(path: Path, _mtime_ns: int) -> list[dict]:
+def _read(path: Path, _mtime_ns: int) -> list[Row]:
     """The rows of a file, cached (57 MMLU subjects read one); the time stamp notices a changed file."""
     try:
         if path.suffix == ".parquet":
             import pyarrow.parquet
 
-            return pyarrow.parquet.read_table(path).to_pylist()
+            table: list[Row] = pyarrow.parquet.read_table(path).to_pylist()
+            return table
         with path.open(encoding="utf-8") as lines:
             rows = [json.loads(line) for line in lines if line.strip()]
     except (ValueError, OSError) as error:  # json's and pyarrow's errors are ValueErrors
@@ -149,30 +133,29 @@ def _read(path: Path, _mtime_ns: int) -> list[dict]:
     return rows
 
 
-def _nano_rows(benchmark: str, split: str) -> list[dict]:
-    from pkt_eval.nano import benchmarks
+def _embedded_rows(source: Embedded, split: str) -> list[Row]:
+    from pkt_eval.nano import benchmarks as nano
 
     try:
-        return benchmarks.rows(kind(benchmark), split)
+        return nano.rows(source.name, split)
     except DataError as error:  # the benchmark is known to exist, so it is the split that does not
         raise MissingDataError(str(error)) from None
 
 
 @lru_cache(maxsize=16)
-def _hub_rows(benchmark: str, split: str) -> list[dict]:
+def _hub_rows(name: str, source: Hub, split: str) -> list[Row]:
     import datasets
 
-    path, name = HUB[benchmark]
     try:
         with _offline_if_unreachable():
-            return list(datasets.load_dataset(path, name, split=split))
+            return list(datasets.load_dataset(source.path, source.config, split=split))
     except ValueError as error:  # datasets' word for a split or configuration that does not exist
-        raise MissingDataError(f"{path} ({name}) on the hub: {error}") from None
+        raise MissingDataError(f"{source.path} ({source.config}) on the hub: {error}") from None
     except OSError:  # ConnectionError and FileNotFoundError: neither reachable nor cached
         raise MissingDataError(
-            f"the {split} rows of {benchmark} ({path}) are neither in the hub's cache nor reachable: "
+            f"the {split} rows of {name} ({source.path}) are neither in the hub's cache nor reachable: "
             f"set {DATA_ENV} (or --metadata '{{\"data_dir\": …}}') to a folder that holds "
-            f"{benchmark}/{split}.jsonl or .parquet"
+            f"{name}/{split}.jsonl or .parquet"
         ) from None
 
 
@@ -209,7 +192,7 @@ def _hub_answers(timeout: float = 5.0) -> bool:
     return True
 
 
-def _check_subject(subject: str, known: set[str]) -> None:
+def _check_subject(subject: str, known: set[str], title: str) -> None:
     if subject not in known:
         near = difflib.get_close_matches(subject, sorted(known), n=3)
-        raise DataError(f"no MMLU subject {subject!r} in the test rows; nearest: {', '.join(near) or 'none'}")
+        raise DataError(f"no {title} subject {subject!r} in the test rows; nearest: {', '.join(near) or 'none'}")

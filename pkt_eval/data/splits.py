@@ -7,18 +7,18 @@ the same benchmark is left out (MBPP has one); what else they share with test se
 report.
 """
 
-import difflib
 import hashlib
 import json
 import logging
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from pkt_eval.data.completion import as_completion
-from pkt_eval.data.records import BENCHMARKS, kind, to_chat, user_turn
+from pkt_eval.data import benchmarks
+from pkt_eval.data.records import to_chat, user_turn
+from pkt_eval.data.rows import ChatRecord, Row
 from pkt_eval.data.sources import has_split, load_rows
 from pkt_eval.errors import ConfigError, DataError, MissingDataError
 
@@ -26,50 +26,32 @@ log = logging.getLogger(__name__)
 
 SPLIT_NAMES = ("extract", "align", "train", "validation")
 
-SIZES = {
-    "mmlu": {"extract": 32, "align": 32, "train": 1000, "validation": 64},
-    "gsm8k": {"extract": 32, "align": 64, "train": 1000, "validation": 64},
-    "humaneval": {"extract": 32, "align": 48, "train": 1000, "validation": 64},
-    "mbpp": {"extract": 32, "align": 128, "train": 300, "validation": 64},
-    "nano_humaneval": {"extract": 32, "align": 48, "train": 600, "validation": 64},
-}
-"""Records a split, by benchmark or its kind: the published protocol's, and 64 for validation."""
-
-POOLS = {
-    "mmlu": ("dev", "validation"),
-    "gsm8k": ("train",),
-    "humaneval": ("train", "validation"),
-    "mbpp": ("train", "validation"),
-}
-"""Kind → the splits of the benchmark that records are drawn from; HumanEval has none and borrows MBPP's."""
-
-NANO_POOL = ("train", "validation")
-
-FILE_STEMS = {"gsm8k": "gsm"}
-"""Benchmark → the first part of its published files' names, where that is not the benchmark's own name."""
-
 
 @dataclass(frozen=True)
 class Splits:
     """Four disjoint lists of chat records, and where they came from.
 
     Attributes:
-        benchmark: canonical name, e.g. ``gsm8k``.
-        extract: records that locate, align and train, and records that choose among the outcomes.
-        source: in words, for provenance.
+        benchmark: Canonical name, e.g. ``gsm8k``.
+        extract: Records that locate.
+        align: Records that align.
+        train: Records that fine-tune.
+        validation: Records that choose among the outcomes.
+        source: In words, for provenance.
     """
 
     benchmark: str
-    extract: list[dict]
-    align: list[dict]
-    train: list[dict]
-    validation: list[dict]
+    extract: list[ChatRecord]
+    align: list[ChatRecord]
+    train: list[ChatRecord]
+    validation: list[ChatRecord]
     source: str
 
-    def __getitem__(self, name: str) -> list[dict]:
+    def __getitem__(self, name: str) -> list[ChatRecord]:
         if name not in SPLIT_NAMES:
             raise KeyError(f"{name!r}: the splits are {', '.join(SPLIT_NAMES)}")
-        return getattr(self, name)
+        records: list[ChatRecord] = getattr(self, name)
+        return records
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -99,20 +81,16 @@ def canonical_task(name: str) -> str:
     Raises:
         ConfigError: the name means none; the message names the nearest.
     """
-    plain = name.strip().lower().removeprefix("pkt_")
-    for suffix in ("_chat", "_cot", "_instruct"):
-        plain = plain.removesuffix(suffix)
-    known = [*BENCHMARKS, *(f"nano_{b}" for b in BENCHMARKS)]
-    if plain in known:
-        return plain
-    near = difflib.get_close_matches(plain, known, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]!r}? " if near else ""
-    raise ConfigError(f"unknown transfer_task {name!r}: {hint}choose from {', '.join(known)}")
+    if meant := benchmarks.benchmark_of_task(name):
+        return meant.name
+    near = benchmarks.nearest(name)
+    hint = f"did you mean {near.name!r}? " if near else ""
+    raise ConfigError(f"unknown transfer_task {name!r}: {hint}choose from {', '.join(benchmarks.names())}")
 
 
 def default_sizes(benchmark: str) -> dict[str, int]:
-    """Split → number of records that :func:`build_splits` asks for."""
-    return dict(SIZES.get(benchmark) or SIZES[kind(benchmark)])
+    """Split → number of records that ``build_splits`` asks for."""
+    return dict(benchmarks.benchmark(benchmark).sizes)
 
 
 def build_splits(
@@ -133,11 +111,11 @@ def build_splits(
     ``seed`` out of the train file and leave it; ``sizes={"validation": 0}`` keeps the train file whole.
 
     Args:
-        transfer_task: a benchmark's or a task's name, see :func:`canonical_task`.
+        transfer_task: a benchmark's or a task's name, see ``canonical_task``.
         seed: decides which records are in which split.
-        data_dir: as for :func:`pkt_eval.data.sources.load_rows`.
+        data_dir: as for ``pkt_eval.data.sources.load_rows``.
         splits_dir: a folder of chat JSONL.
-        sizes: split → number of records, over the default :data:`SIZES` (with ``splits_dir``: over the whole
+        sizes: split → number of records, over the benchmark's own (with ``splits_dir``: over the whole
             file).
 
     Raises:
@@ -170,7 +148,7 @@ def write_splits(splits: Splits, folder: str | Path) -> list[Path]:
     return paths
 
 
-def question(record: dict) -> str:
+def question(record: ChatRecord) -> str:
     """What makes two records the same: everything before the answer."""
     return "\n".join(message["content"] for message in record["messages"][:-1])
 
@@ -184,7 +162,8 @@ def _from_rows(benchmark: str, seed: int, data_dir: str | Path | None, sizes: di
             f"they shrink to {', '.join(f'{name} {size}' for name, size in fitted.items())}"
         )
     random.Random(seed).shuffle(rows)
-    parts, start = {}, 0
+    parts: dict[str, list[ChatRecord]] = {}
+    start = 0
     for name in SPLIT_NAMES:
         parts[name] = [to_chat(benchmark, row) for row in rows[start : start + fitted[name]]]
         start += fitted[name]
@@ -196,27 +175,24 @@ def _say_once(message: str) -> None:
     log.warning(message)
 
 
-def _pool(benchmark: str, data_dir: str | Path | None, need: int) -> tuple[list[dict], str]:
+def _pool(benchmark: str, data_dir: str | Path | None, need: int) -> tuple[list[Row], str]:
     """The training records of a benchmark, no question twice and none of the test set; and their source."""
-    origin, names = benchmark, POOLS[kind(benchmark)]
-    if benchmark.startswith("nano_"):
-        names = NANO_POOL
-    elif benchmark == "humaneval":
-        origin = "mbpp"
-    present = [name for name in names if has_split(origin, name, data_dir=data_dir)]
+    pool = benchmarks.benchmark(benchmark).pool
+    origin = pool.lender or benchmark
+    present = [name for name in pool.splits if has_split(origin, name, data_dir=data_dir)]
     if not present:
-        load_rows(origin, names[0], data_dir=data_dir)  # raises, and says what to set
+        load_rows(origin, pool.splits[0], data_dir=data_dir)  # raises, and says what to set
     rows = [row for name in present for row in load_rows(origin, name, data_dir=data_dir)]
-    if benchmark == "mmlu" and len(rows) < need and has_split("mmlu", "auxiliary_train", data_dir=data_dir):
-        present.append("auxiliary_train")
-        rows += load_rows("mmlu", "auxiliary_train", data_dir=data_dir)
-    if origin != benchmark:
-        rows = [completion for row in rows if (completion := as_completion(row))]
+    if pool.reserve and len(rows) < need and has_split(origin, pool.reserve, data_dir=data_dir):
+        present.append(pool.reserve)
+        rows += load_rows(origin, pool.reserve, data_dir=data_dir)
+    if pool.convert:
+        rows = [converted for row in rows if (converted := pool.convert(row))]
     unique = {user_turn(benchmark, row): row for row in rows}
     if has_split(benchmark, "test", data_dir=data_dir):
         for row in load_rows(benchmark, "test", data_dir=data_dir):
             unique.pop(user_turn(benchmark, row), None)
-    words = f"{origin} {'+'.join(present)}" + (" as function completion" if origin != benchmark else "")
+    words = f"{origin} {'+'.join(present)}" + (f" {pool.converted}" if pool.converted else "")
     return list(unique.values()), words
 
 
@@ -257,14 +233,14 @@ def _from_folder(benchmark: str, folder: Path, seed: int, sizes: dict[str, int])
 
 
 def _file_name(benchmark: str, split: str) -> str:
-    return f"{FILE_STEMS.get(benchmark, benchmark)}_{split}_split.jsonl"
+    return f"{benchmarks.benchmark(benchmark).stem}_{split}_split.jsonl"
 
 
-def _read_split(folder: Path, benchmark: str, split: str) -> list[dict]:
+def _read_split(folder: Path, benchmark: str, split: str) -> list[ChatRecord]:
     path = folder / _file_name(benchmark, split)
     if not path.is_file():
         raise MissingDataError(f"no {path.name} in {folder}")
-    records = []
+    records: list[ChatRecord] = []
     # Not splitlines(): it would also cut at the U+2028 inside some published records.
     for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
         if not line.strip():
@@ -281,5 +257,5 @@ def _read_split(folder: Path, benchmark: str, split: str) -> list[dict]:
     return records
 
 
-def _sha256(content: Iterable) -> str:
+def _sha256(content: Sequence[object] | Mapping[str, object]) -> str:
     return hashlib.sha256(json.dumps(content, ensure_ascii=True, sort_keys=True).encode()).hexdigest()

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from pkt_eval.data.benchmarks import benchmark
 from pkt_eval.diagnose.findings import Diagnosis
 from pkt_eval.diagnose.overlap import Overlap
 from pkt_eval.diagnose.parametric import Parametric
@@ -180,7 +181,7 @@ def _stitching(found: Diagnosis) -> Figure:
 def _overlap(of_kinds: Mapping[str, Overlap], tasks: list[str], role: str) -> Figure:
     title = f"Neurons of the {role} located alike: Jaccard index (that of random sets)"
     figure, axes = _new(2, len(of_kinds), 4.9, title)
-    names = [t.removeprefix("nano_") for t in tasks]
+    names = [benchmark(t).kind for t in tasks]
     for (upper, lower), (kind, o) in zip(axes.T, of_kinds.items(), strict=True):
         means = o.means
         single = o.samples.clone().fill_diagonal_(float("nan")).numpy()

@@ -1,29 +1,40 @@
-"""How an error of ours ends the ``lm_eval`` command."""
+"""How an error of ours ends the ``lm_eval`` command; the door (``pkt_eval.plugin``) puts it there."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import TypeAlias
 
 from pkt_eval.errors import PKTError
 
+_Hook: TypeAlias = Callable[[type[BaseException], BaseException, TracebackType | None], object]
 
-def end_lm_eval_in_one_line() -> None:
-    """In the ``lm_eval`` command, show an error of ours as one line and end with code 2, as ``pkt-eval`` does.
+
+class OneLine:
+    """An excepthook that shows an error of ours as one line and ends with code 2, as ``pkt-eval`` does.
 
     Other errors keep their traceback, and so does everything where lm-eval is used as a library.
-    """
-    before = sys.excepthook
-    if getattr(before, "_pkt_eval", False):
-        return
 
-    def hook(kind: type[BaseException], error: BaseException, trace: Any) -> None:
+    Args:
+        before: The hook that was there.
+    """
+
+    def __init__(self, before: _Hook) -> None:
+        self.before = before
+
+    def __call__(self, kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         if not isinstance(error, PKTError) or not _is_lm_eval():
-            return before(kind, error, trace)
+            self.before(kind, error, trace)
+            return
         print(f"lm_eval: {error}", file=sys.stderr)
         raise SystemExit(2)
 
-    hook._pkt_eval = True
-    sys.excepthook = hook
+
+def end_lm_eval_in_one_line() -> None:
+    """Have an error of ours end the ``lm_eval`` command in one line; once is enough, twice does no harm."""
+    if not isinstance(sys.excepthook, OneLine):
+        sys.excepthook = OneLine(sys.excepthook)
 
 
 def _is_lm_eval() -> bool:

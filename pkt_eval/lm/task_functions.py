@@ -1,90 +1,99 @@
 """The functions that the task YAMLs name: questions of the chat tasks, and the judging of code answers.
 
+They are the same for every benchmark. lm-eval calls them with a row alone, so the task class (``lm.tasks``) binds them
+to the benchmark of the task's ``dataset_path`` first.
+
 A code task judges in its *filter*, where lm-eval hands over all answers at once, so they run in parallel;
 what the filter returns, verdict and program, is what lm-eval writes as ``filtered_resps`` of each sample.
 ``process_results`` then only counts. Our own models have answers judged as they come, while others are still being
 generated (``JudgedAhead``); the filter then finds most verdicts there.
 """
 
-import json
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from pkt_eval.data.records import code_job, code_tests, entry_point, user_turn
+from pkt_eval.data.benchmarks import benchmark as row_of
+from pkt_eval.data.code_rows import Code
+from pkt_eval.data.records import code_job, code_tests, user_turn
+from pkt_eval.data.rows import Row
+from pkt_eval.errors import ConfigError
+from pkt_eval.lm.verdicts import passed, to_text
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
+    from pkt_eval.code import Job
+
 PASS_AT = (1, 2, 4, 5, 8, 10, 16, 32, 64, 100)
 """The k of pass@k, as far as the number of answers allows: 1 alone, unless a task sets ``repeats``."""
 
-Judged = list[str]
-"""For each answer to one item, as JSON: its verdict (``pkt_eval.code.Verdict``) and the ``program`` that was judged.
-
-Text, since lm-eval writes anything else in a sample as its Python repr.
-"""
+Judged: TypeAlias = list[str]
+"""For each answer to one item, the record of its verdict (``lm.verdicts``)."""
 
 log = logging.getLogger(__name__)
 
 
-def mmlu_question(doc: dict) -> str:
-    """The user's turn of an MMLU row, as in the transfer data."""
-    return user_turn("mmlu", doc)
-
-
-def by_turns(docs: "Dataset") -> "Dataset":
-    """MMLU's rows, one of each subject in turn, so that the first N are of all subjects."""
-    seen: Counter[str] = Counter()
-    turns = []
-    for row, subject in enumerate(docs["subject"]):
-        turns.append((seen[subject], row))
-        seen[subject] += 1
-    return docs.select([row for _, row in sorted(turns)])
-
-
-def gsm8k_question(doc: dict) -> str:
-    """The user's turn of a GSM8K row, as in the transfer data."""
-    return user_turn("gsm8k", doc)
-
-
-def humaneval_question(doc: dict) -> str:
-    """The user's turn of a HumanEval row, as in the transfer data."""
-    return user_turn("humaneval", doc)
-
-
-def mbpp_question(doc: dict) -> str:
-    """The user's turn of an MBPP row, as in the transfer data."""
-    return user_turn("mbpp", doc)
-
-
-def humaneval_tests(doc: dict) -> str:
-    """The tests of a HumanEval row."""
-    return code_tests("humaneval", doc)
-
-
-def mbpp_tests(doc: dict) -> str:
-    """The tests of an MBPP row, its setup code included."""
-    return code_tests("mbpp", doc)
-
-
-class CodeFilter:
-    """An lm-eval filter: from the answers of a code task to their verdicts.
+class OfBenchmark:
+    """What a YAML names and what has to know whose rows it is called with.
 
     Args:
-        benchmark: Whose rows the task has.
-        program_of: The program in an answer to a row.
+        function: Does the work; also what the name of the bound object is made of.
+        benchmark: Whose rows; None until ``of`` says it.
     """
 
-    def __init__(self, benchmark: str, program_of: Callable[[dict, str], str]) -> None:
-        self.benchmark, self.program_of = benchmark, program_of
+    def __init__(self, function: Callable[..., str], benchmark: str | None = None) -> None:
+        self.function = function
+        self._benchmark = benchmark
 
-    def job(self, doc: dict, answer: str) -> Any:
-        """What there is to judge in an answer."""
-        return code_job(self.benchmark, doc, self.program_of(doc, answer))
+    @property
+    def benchmark(self) -> str:
+        """Whose rows.
 
-    def __call__(self, answers: list[list[str]], docs: list[dict]) -> list[Judged]:
+        Raises:
+            ConfigError: It is used in a task of another class than ours.
+        """
+        if self._benchmark is None:
+            raise ConfigError(
+                f"{self!r} does not know its benchmark: give the task the line "
+                "`class: !function pkt_eval.lm.tasks.BenchmarkTask` and a benchmark of ours as its dataset_path"
+            )
+        return self._benchmark
+
+    def of(self, benchmark: str) -> "OfBenchmark":
+        """The same for the rows of a benchmark."""
+        return type(self)(self.function, benchmark)
+
+    def __repr__(self) -> str:  # lm-eval writes it in the results, which are to be the same for the same run
+        return f"{self.function.__module__}.{self.function.__name__} of {self._benchmark}"
+
+
+class RowText(OfBenchmark):
+    """A text that is made of a row: ``function(benchmark, row)``."""
+
+    def __call__(self, doc: Row) -> str:
+        return self.function(self.benchmark, doc)
+
+
+class CodeFilter(OfBenchmark):
+    """An lm-eval filter: from the answers of a code task to their verdicts.
+
+    ``function(code, row, answer)`` is the program in an answer.
+    """
+
+    def job(self, doc: Row, answer: str) -> "Job":
+        """What there is to judge in an answer.
+
+        Raises:
+            ConfigError: The task is of a benchmark that asks for no program.
+        """
+        code = row_of(self.benchmark).code
+        if code is None:
+            raise ConfigError(f"{self.benchmark} asks for no program: its task cannot have {self!r} as a filter")
+        return code_job(self.benchmark, doc, self.function(code, doc, answer))
+
+    def __call__(self, answers: list[list[str]], docs: list[Row]) -> list[Judged]:
         """Judge all answers.
 
         Args:
@@ -101,41 +110,55 @@ class CodeFilter:
         verdicts = judge_many(flat, progress=True)
         if unjudged := sum(verdict.status == "infrastructure" for verdict in verdicts):
             log.warning("%d of %d programs could not be run and count as not passed", unjudged, len(flat))
-        records = ({**v.to_dict(), "program": job.candidate} for v, job in zip(verdicts, flat, strict=True))
-        judged = iter([json.dumps(record, ensure_ascii=False) for record in records])
+        judged = iter([to_text(verdict, job.candidate) for verdict, job in zip(verdicts, flat, strict=True)])
         return [[next(judged) for _ in row] for row in jobs]
 
 
-def _continuation(doc: dict, answer: str) -> str:
+def _continuation(code: Code, doc: Row, answer: str) -> str:
     """``prompt + answer``, as HumanEval's authors and upstream do."""
-    return doc["prompt"] + answer
+    return code.prompt(doc) + answer
 
 
-def _humaneval_program(doc: dict, answer: str) -> str:
+def _as_it_is(code: Code, doc: Row, answer: str) -> str:
+    """The answer itself, as MBPP's authors and upstream do."""
+    return answer
+
+
+def _extracted(code: Code, doc: Row, answer: str) -> str:
+    """The program found in an answer."""
     from pkt_eval.code import extract_code
 
-    return extract_code(answer, prompt=doc["prompt"], entry_point=doc["entry_point"])
+    return extract_code(answer, prompt=code.prompt(doc) or None, entry_point=code.entry_point(doc))
 
 
-def _mbpp_program(doc: dict, answer: str) -> str:
-    from pkt_eval.code import extract_code
+def _fenced(code: Code, doc: Row, answer: str) -> str:
+    """The same, for an answer that continues a code fence which the prompt opened."""
+    return _extracted(code, doc, f"```python\n{answer}")
 
-    return extract_code(answer, entry_point=entry_point("mbpp", doc))
 
-
-judge_humaneval_continuations = CodeFilter("humaneval", _continuation)
+question = RowText(user_turn)
+"""The user's turn of a row, as in the transfer data."""
+tests = RowText(code_tests)
+"""The tests of a row, its setup code included."""
+judge_continuations = CodeFilter(_continuation)
 """Judges ``prompt + answer``."""
-judge_humaneval_answers = CodeFilter("humaneval", _humaneval_program)
-"""Judges the program found in an answer to a HumanEval prompt."""
-judge_mbpp_programs = CodeFilter("mbpp", lambda doc, answer: answer)
-"""Judges the answer itself, as MBPP's authors and upstream do."""
-judge_mbpp_answers = CodeFilter("mbpp", _mbpp_program)
-"""Judges the program found in an answer to an MBPP task."""
-judge_mbpp_fenced = CodeFilter("mbpp", lambda doc, answer: _mbpp_program(doc, f"```python\n{answer}"))
-"""The same, for answers that continue a code fence which the prompt opened."""
+judge_programs = CodeFilter(_as_it_is)
+"""Judges the answer itself."""
+judge_answers = CodeFilter(_extracted)
+"""Judges the program found in an answer."""
+judge_fenced = CodeFilter(_fenced)
+"""Judges the program found in an answer that continues a code fence which the prompt opened."""
 
-judge_nano_mbpp_answers = CodeFilter("nano_mbpp", _mbpp_program)
-"""The same for nano_mbpp, whose items have numbers of their own."""
+
+def by_turns(docs: "Dataset") -> "Dataset":
+    """Rows with a subject, one of each in turn, so that the first N are of all subjects."""
+    seen: Counter[str] = Counter()
+    turns = []
+    for row, subject in enumerate(docs["subject"]):
+        turns.append((seen[subject], row))
+        seen[subject] += 1
+    return docs.select([row for _, row in sorted(turns)])
+
 
 CODE_FILTERS: dict[str, CodeFilter] = {}
 """The filter of each code task that has been built, by the task's name."""
@@ -151,12 +174,12 @@ class JudgedAhead:
 
     def __init__(self, hook: Any, requests: Iterable[Any]) -> None:
         self.hook = hook
-        self.docs: dict[str, dict[int, tuple[CodeFilter, dict]]] = {}
+        self.docs: dict[str, dict[int, tuple[CodeFilter, Row]]] = {}
         for request in requests:
             if (code := CODE_FILTERS.get(request.task_name)) is not None:
                 self.docs.setdefault(request.args[0], {})[request.doc_id] = (code, request.doc)
 
-    def add_partial(self, attribute: str, request: tuple, answer: str) -> None:
+    def add_partial(self, attribute: str, request: tuple[Any, ...], answer: str) -> None:
         """Called by the model for each answer, ``request[0]`` being the prompt."""
         from pkt_eval.code.pool import shared_pool
 
@@ -165,10 +188,10 @@ class JudgedAhead:
             shared_pool().begin(code.job(doc, answer))
 
 
-def pass_at_k(doc: dict, results: list[Judged]) -> dict[str, float]:
-    """lm-eval's ``process_results``: unbiased pass@k of one item, for each k of :data:`PASS_AT` that fits."""
+def pass_at_k(doc: Row, results: list[Judged]) -> dict[str, float]:
+    """lm-eval's ``process_results``: unbiased pass@k of one item, for each k of ``PASS_AT`` that fits."""
     from pkt_eval.code import pass_at_k as estimate
 
     (judged,) = results
-    passed = sum(json.loads(verdict)["passed"] for verdict in judged)
-    return {f"pass@{k}": estimate(len(judged), passed, k) for k in PASS_AT if k <= len(judged)}
+    right = sum(map(passed, judged))
+    return {f"pass@{k}": estimate(len(judged), right, k) for k in PASS_AT if k <= len(judged)}

@@ -15,6 +15,7 @@ from safetensors import safe_open
 
 from pkt_eval._util.files import save_tensors
 from pkt_eval._util.progress import Progress
+from pkt_eval.data import benchmarks
 from pkt_eval.data.chat import collate
 from pkt_eval.data.splits import canonical_task
 from pkt_eval.data.transfer_data import TransferData
@@ -167,9 +168,5 @@ def _load_start(path: Path) -> tuple[dict[str, Factors], dict[str, Any]]:
 
 
 def next_task(benchmark: str) -> str:
-    """Another benchmark of the same family, for the wrong-task control: the next in the order of docs/methods.md."""
-    from pkt_eval.data.records import BENCHMARKS
-
-    nano = "nano_" if benchmark.startswith("nano_") else ""
-    names = list(BENCHMARKS)
-    return nano + names[(names.index(benchmark.removeprefix("nano_")) + 1) % len(names)]
+    """Another benchmark of the same family, for the wrong-task control."""
+    return benchmarks.benchmark(benchmark).contrast

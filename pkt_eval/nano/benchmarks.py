@@ -7,11 +7,12 @@ a ``train`` split, has been seen by the embedded models.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 
 from pkt_eval.errors import DataError
 from pkt_eval.nano import coding, stories, world
 from pkt_eval.nano.dice import FOLDS, Dice, fold
+from pkt_eval.nano.rows import Row
 
 FOLDS_OF = {
     "test": (0, 1),
@@ -25,32 +26,39 @@ FOLDS_OF = {
 
 
 @dataclass(frozen=True)
-class Benchmark:
-    """How one benchmark is made.
+class Maker:
+    """How the rows of one benchmark are made.
 
     Attributes:
         source: Dice -> endless stream of rows.
         key: row -> what identifies its content.
         sizes: split -> number of rows.
         task_id: column value of the i-th row of a split, where the dataset has that column.
+        pretraining: The stream of rows that the models learn from, where it is another.
     """
 
-    source: Callable[[Dice], Iterator[dict]]
-    key: Callable[[dict], str]
+    source: Callable[[Dice], Iterator[Row]]
+    key: Callable[[Row], str]
     sizes: dict[str, int]
     task_id: dict[str, Callable[[int], str | int]] = field(default_factory=dict)
+    pretraining: Callable[[Dice], Iterator[Row]] | None = None
 
 
-BENCHMARKS = {
-    "mmlu": Benchmark(world.questions, world.key, {"dev": 25, "validation": 100, "test": 200, "train": 1200}),
-    "gsm8k": Benchmark(stories.problems, stories.key, {"train": 2000, "test": 200}),
-    "humaneval": Benchmark(
+MAKERS = {
+    "mmlu": Maker(
+        world.questions,
+        world.key,
+        {"dev": 25, "validation": 100, "test": 200, "train": 1200},
+        pretraining=partial(world.questions, uniform=False),
+    ),
+    "gsm8k": Maker(stories.problems, stories.key, {"train": 2000, "test": 200}),
+    "humaneval": Maker(
         coding.humaneval,
         coding.humaneval_key,
         {"test": 200, "train": 800},
         {"test": lambda i: f"HumanEval/{i}", "train": lambda i: f"HumanEval/train/{i}"},
     ),
-    "mbpp": Benchmark(
+    "mbpp": Maker(
         coding.mbpp,
         coding.mbpp_key,
         {"prompt": 10, "train": 600, "validation": 90, "test": 200},
@@ -65,30 +73,30 @@ BENCHMARKS = {
 }
 
 
-def _belongs(benchmark: Benchmark, row: dict, split: str) -> bool:
+def _belongs(benchmark: Maker, row: Row, split: str) -> bool:
     return fold(benchmark.key(row)) in FOLDS_OF[split]
 
 
 @cache
-def _rows(name: str, split: str) -> tuple[dict, ...]:
-    benchmark, found = BENCHMARKS[name], {}
+def _rows(name: str, split: str) -> tuple[Row, ...]:
+    benchmark, made = MAKERS[name], dict[str, Row]()
     number = benchmark.task_id.get(split)
     source = benchmark.source(Dice(f"{name}/{split}"))
     # mmlu's subjects take equal parts of a split, as its source offers them in turn and this quota holds.
     quota = benchmark.sizes[split] // len(world.SUBJECTS)
     taken = dict.fromkeys((s.name for s in world.SUBJECTS), 0)
-    while len(found) < benchmark.sizes[split]:
+    while len(made) < benchmark.sizes[split]:
         row = next(source)
         key, subject = benchmark.key(row), row.get("subject")
-        if key in found or not _belongs(benchmark, row, split) or taken.get(subject) == quota:
+        if key in made or not _belongs(benchmark, row, split) or (subject and taken[subject] == quota):
             continue
-        found[key] = {"task_id": number(len(found)), **row} if number else row
+        made[key] = {"task_id": number(len(made)), **row} if number else row
         if subject:
             taken[subject] += 1
-    return tuple(found.values())
+    return tuple(made.values())
 
 
-def rows(name: str, split: str) -> list[dict]:
+def rows(name: str, split: str) -> list[Row]:
     """The rows of a split of a nano benchmark, the same on every machine and Python version.
 
     Args:
@@ -101,23 +109,22 @@ def rows(name: str, split: str) -> list[dict]:
     Raises:
         DataError: there is no such benchmark or split; the message lists those that exist.
     """
-    if name not in BENCHMARKS:
-        raise DataError(f"no nano benchmark {name!r}; there are {', '.join(BENCHMARKS)}")
-    if split not in BENCHMARKS[name].sizes:
-        raise DataError(f"nano {name} has no split {split!r}; there are {', '.join(BENCHMARKS[name].sizes)}")
+    if name not in MAKERS:
+        raise DataError(f"no nano benchmark {name!r}; there are {', '.join(MAKERS)}")
+    if split not in MAKERS[name].sizes:
+        raise DataError(f"nano {name} has no split {split!r}; there are {', '.join(MAKERS[name].sizes)}")
     return [dict(row) for row in _rows(name, split)]
 
 
-def stream(name: str, seed: int | str) -> Iterator[dict]:
+def stream(name: str, seed: int | str) -> Iterator[Row]:
     """An endless stream of rows for pretraining, none of them in any split of the benchmark.
 
     Args:
-        name: a key of ``BENCHMARKS``.
+        name: a key of ``MAKERS``.
         seed: another seed, another stream.
 
     Yields:
         Rows without ``task_id``.
     """
-    benchmark, dice = BENCHMARKS[name], Dice(f"{name}/pretrain/{seed}")
-    source = world.questions(dice, uniform=False) if name == "mmlu" else benchmark.source(dice)
-    return (row for row in source if _belongs(benchmark, row, "pretrain"))
+    benchmark, dice = MAKERS[name], Dice(f"{name}/pretrain/{seed}")
+    return (row for row in (benchmark.pretraining or benchmark.source)(dice) if _belongs(benchmark, row, "pretrain"))

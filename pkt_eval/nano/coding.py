@@ -4,13 +4,14 @@ from collections.abc import Iterator
 
 from pkt_eval.nano.dice import Dice
 from pkt_eval.nano.programs import EXPRESSIONS, STATEMENTS
+from pkt_eval.nano.rows import Row
 
 NAMES = (
     "solve compute transform process evaluate derive convert calculate handle apply_rule make_result work_out"
 ).split()
 
 
-def humaneval(dice: Dice) -> Iterator[dict]:
+def humaneval(dice: Dice) -> Iterator[Row]:
     """An endless stream of one-line functions to complete.
 
     Yields:
@@ -32,12 +33,12 @@ def humaneval(dice: Dice) -> Iterator[dict]:
         }
 
 
-def humaneval_key(row: dict) -> str:
+def humaneval_key(row: Row) -> str:
     """What makes a task this task: its wording, whatever the function is called."""
     return row["prompt"].split('"""')[1].split("\n")[0]
 
 
-def mbpp(dice: Dice) -> Iterator[dict]:
+def mbpp(dice: Dice) -> Iterator[Row]:
     """An endless stream of functions to write.
 
     Yields:
@@ -57,6 +58,6 @@ def mbpp(dice: Dice) -> Iterator[dict]:
         }
 
 
-def mbpp_key(row: dict) -> str:
+def mbpp_key(row: Row) -> str:
     """What makes a task this task: its wording, whatever the function is called."""
     return row["text"]

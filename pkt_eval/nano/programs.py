@@ -50,7 +50,7 @@ class Program:
 
     def results(self) -> list[str]:
         """What the function returns for each input, as source text."""
-        scope: dict = {}
+        scope: dict[str, object] = {}
         exec(self.source("program"), scope)  # our own grammar's text, never a model's
         return [repr(eval(f"program({call})", scope)) for call in self.inputs]
 
@@ -89,7 +89,7 @@ def comprehension(dice: Dice) -> Program:
 
 def string_chain(dice: Dice) -> Program:
     """One to three string operations, one after the other."""
-    operations = (
+    operations: tuple[Callable[[], tuple[str, str]], ...] = (
         lambda: ("reversed", "[::-1]"),
         lambda: ("in upper case", ".upper()"),
         lambda: (f"cut to the first {(k := dice.roll(2, 7))} letters", f"[:{k}]"),

@@ -7,6 +7,7 @@ states each step as ``3+4=7`` before the final ``#### 7``.
 from collections.abc import Iterator
 
 from pkt_eval.nano.dice import Dice
+from pkt_eval.nano.rows import Row
 
 NAMES = ("Mia", "Leo", "Ava", "Max", "Zoe", "Sam", "Eva", "Ben", "Ida", "Tom", "Amy", "Dan")
 THINGS = ("apples", "books", "cards", "coins", "eggs", "pens", "shells", "stamps", "stones", "toys")
@@ -26,7 +27,7 @@ EVENTS = (
 CALCULATE = {"+": int.__add__, "-": int.__sub__, "*": int.__mul__, "/": int.__floordiv__}
 
 
-def story(dice: Dice, steps: int) -> dict:
+def story(dice: Dice, steps: int) -> Row:
     """One problem.
 
     Args:
@@ -38,7 +39,8 @@ def story(dice: Dice, steps: int) -> dict:
     """
     who, things = dice.pick(NAMES), dice.pick(THINGS)
     total = dice.roll(3, 40)
-    told, worked = [f"{who} has {total} {things}."], []
+    told: list[str] = [f"{who} has {total} {things}."]
+    worked: list[str] = []
     while len(worked) < steps:
         sentence, sign, low, high = dice.pick(EVENTS)
         n = dice.roll(low, high)
@@ -52,13 +54,13 @@ def story(dice: Dice, steps: int) -> dict:
     return {"question": " ".join(told), "answer": "\n".join([*worked, f"#### {total}"])}
 
 
-def problems(dice: Dice) -> Iterator[dict]:
+def problems(dice: Dice) -> Iterator[Row]:
     """An endless stream of problems; one, two and three steps are equally frequent."""
     while True:
         yield story(dice, dice.roll(1, 3))
 
 
-def key(row: dict) -> str:
+def key(row: Row) -> str:
     """What makes a problem this problem: its text."""
     return row["question"]
 

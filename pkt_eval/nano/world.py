@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pkt_eval.nano.dice import Dice
+from pkt_eval.nano.rows import Row
 
 ENTITIES = 20
 SYLLABLES = (
@@ -106,7 +107,7 @@ def entity(subject: Subject, dice: Dice, uniform: bool) -> tuple[str, dict[str, 
             return rows[rank]
 
 
-def questions(dice: Dice, uniform: bool = True) -> Iterator[dict]:
+def questions(dice: Dice, uniform: bool = True) -> Iterator[Row]:
     """An endless stream of question rows, subjects in turn.
 
     Args:
@@ -155,7 +156,7 @@ def _ask_entity(subject: Subject, dice: Dice, uniform: bool) -> tuple[str, str, 
 ASKING = (_ask_class, _ask_class, _ask_value, _ask_value, _ask_value, _ask_entity)
 
 
-def key(row: dict) -> str:
+def key(row: Row) -> str:
     """What makes a question this question: its text and its choices in any order."""
     return "|".join([row["question"], *sorted(row["choices"])])
 

@@ -9,7 +9,7 @@ import tokenizers
 import torch
 import transformers
 
-from pkt_eval.nano.benchmarks import BENCHMARKS
+from pkt_eval.nano.benchmarks import MAKERS
 from pkt_eval.nano_training import corpus
 from pkt_eval.nano_training.models import SHAPES
 
@@ -115,7 +115,7 @@ Items answered correctly, greedy, zero-shot; p is the two-sided two-proportion z
 
 def _scores(title: str, items: dict[str, int], teacher: dict[str, int], student: dict[str, int]) -> str:
     lines = [f"| {title} | teacher | student | z | p |", "|---|---|---|---|---|"]
-    for name in BENCHMARKS:
+    for name in MAKERS:
         a, b, n = teacher[name], student[name], items[name]
         z, p = two_proportions(a, b, n)
         lines.append(f"| nano_{name} | {a}/{n} ({a / n:.0%}) | {b}/{n} ({b / n:.0%}) | {z:.1f} | {p:.1g} |")

@@ -12,8 +12,9 @@ import torch
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from pkt_eval.code import extract_code, judge_many
-from pkt_eval.data.records import LETTERS, MMLU_ANSWER, code_job, entry_point, user_turn
-from pkt_eval.nano.benchmarks import BENCHMARKS, rows
+from pkt_eval.data.records import code_job, entry_point, user_turn
+from pkt_eval.data.wording import CHOICE_ANSWER, LETTERS
+from pkt_eval.nano.benchmarks import MAKERS, rows
 from pkt_eval.nano_training.tokenizer import chat_prompt
 
 Row = dict[str, Any]  # as the benchmark has it
@@ -24,7 +25,7 @@ NEW_TOKENS = {"gsm8k": 64, "humaneval": 96, "mbpp": 96}
 
 def prompts(name: str, items: Sequence[Row], chat: bool = True) -> list[str]:
     """What a model continues: the user's turn and, for mmlu, the beginning of the answer."""
-    start = MMLU_ANSWER if name == "mmlu" else ""
+    start = CHOICE_ANSWER if name == "mmlu" else ""
     texts = [user_turn(f"nano_{name}", row) for row in items]
     return [(chat_prompt(text) if chat else f"{text}\n") + start for text in texts]
 
@@ -43,7 +44,7 @@ def score(
     Args:
         model: a causal language model in evaluation mode.
         tokenizer: its tokenizer, padding on the left.
-        name: a key of ``BENCHMARKS``.
+        name: a key of ``MAKERS``.
         count: the first so many items only.
         chat: with the chat template's markers, or as plain text.
         split: the split to take the items from.
@@ -92,4 +93,4 @@ def score_all(
     model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, count: int | None = None, chat: bool = True
 ) -> dict[str, list[bool]]:
     """``score`` on every benchmark."""
-    return {name: score(model, tokenizer, name, count, chat) for name in BENCHMARKS}
+    return {name: score(model, tokenizer, name, count, chat) for name in MAKERS}

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 from pkt_eval._util import sources
 from pkt_eval._util.digests import combine_digests
-from pkt_eval.data.records import kind
-from pkt_eval.data.sources import SPLITS, has_split, load_rows
+from pkt_eval.data import benchmarks
+from pkt_eval.data.sources import has_split, load_rows
 from pkt_eval.suite.plan import Asked, Cell
 from pkt_eval.suite.record import Identity
 from pkt_eval.suite.schema import Suite
@@ -62,6 +62,6 @@ class Identities:
     def _rows_of(self, benchmark: str) -> str:
         """Digest of a benchmark's rows."""
         if benchmark not in self._rows:
-            splits = [s for s in SPLITS[kind(benchmark)] if has_split(benchmark, s)]
+            splits = [s for s in benchmarks.benchmark(benchmark).splits if has_split(benchmark, s)]
             self._rows[benchmark] = combine_digests({s: load_rows(benchmark, s) for s in splits})
         return self._rows[benchmark]

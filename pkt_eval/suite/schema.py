@@ -19,7 +19,7 @@ from pydantic import (
     model_validator,
 )
 
-from pkt_eval.data.records import kind
+from pkt_eval.data import benchmarks
 from pkt_eval.data.splits import canonical_task
 from pkt_eval.errors import ConfigError, MissingDataError
 from pkt_eval.methods.base import get_method
@@ -195,8 +195,9 @@ class Suite(BaseModel):
                     f"{key}: {', '.join(sorted(others))} is none of the benchmarks {', '.join(self.benchmarks)}"
                 )
         if self.needs_consent and not self.confirm_run_unsafe_code:
+            code = " and ".join(row.name for row in benchmarks.benchmarks("real") if row.code)
             raise ValueError(
-                "humaneval and mbpp run code that a model wrote: say confirm_run_unsafe_code: true (in a jail; see "
+                f"{code} run code that a model wrote: say confirm_run_unsafe_code: true (in a jail; see "
                 "`pkt-eval doctor`)"
             )
         return self
@@ -204,7 +205,7 @@ class Suite(BaseModel):
     @property
     def needs_consent(self) -> bool:
         """Whether code is run."""
-        return any(kind(name) in ("humaneval", "mbpp") for name in self.benchmarks)
+        return any(benchmarks.benchmark(name).code for name in self.benchmarks)
 
     def items(self, benchmark: str) -> int | None:
         """Items that are asked of each task of a benchmark; None for all."""
@@ -216,9 +217,7 @@ class Suite(BaseModel):
 
     def task(self, benchmark: str) -> str:
         """The lm-eval task of a benchmark in the suite's protocol."""
-        if benchmark.startswith("nano_"):
-            return benchmark
-        return f"pkt_{benchmark}" + ("_chat" if self.protocol == "chat" else "")
+        return benchmarks.benchmark(benchmark).task(self.protocol)
 
     @property
     def chat(self) -> bool:

@@ -53,7 +53,7 @@ class Workers:
             batches: The first is rank 0's own, whose requests it sees whole; the others see what is asked.
         """
         own, *others = batches
-        bare = [(kind, [Instance(kind, {}, request.args, 0) for request in batch]) for batch in others]
+        bare = [(kind, [_bare(kind, request) for request in batch]) for batch in others]
         return self._all("answer", [(kind, own), *bare])
 
     def dismiss(self) -> None:
@@ -82,6 +82,11 @@ class Workers:
             if reason:
                 raise RuntimeError(f"process {other}: {reason}")
         return [result for result, _ in gathered][: len(arguments)]
+
+
+def _bare(kind: str, request: Instance) -> Instance:
+    """What is asked, without the document that it is asked of."""
+    return Instance(request_type=kind, doc={}, arguments=request.args, idx=0)
 
 
 def follow() -> None:

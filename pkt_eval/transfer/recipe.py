@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from pkt_eval.data.benchmarks import names
 from pkt_eval.data.splits import Splits, build_splits, canonical_task
 from pkt_eval.errors import ConfigError
 from pkt_eval.methods.base import Method, get_method
@@ -31,7 +32,7 @@ class Recipe(BaseModel):
     method: str = "vanilla"
     """How; `pkt-eval methods` lists them."""
     transfer_task: str | None = None
-    """What is transferred: mmlu, gsm8k, humaneval, mbpp, or nano_… of each."""
+    """What is transferred: a benchmark, as `pkt-eval data show --help` lists them, or one of its tasks."""
     seed: int = 0
     """Decides the splits, the order of training and every random start."""
     chat_format: Literal["paper", "model"] = "paper"
@@ -125,9 +126,6 @@ def make_recipe(arguments: Mapping[str, Any]) -> Recipe:
         raise ConfigError(f"method={entry.name} needs a teacher: add teacher=FOLDER_OR_HUB_NAME")
     if "data" in entry.uses:
         if not recipe.transfer_task:
-            from pkt_eval.data.records import BENCHMARKS
-
-            names = ", ".join([*BENCHMARKS, *(f"nano_{b}" for b in BENCHMARKS)])
-            raise ConfigError(f"method={entry.name} needs transfer_task=, one of {names}")
+            raise ConfigError(f"method={entry.name} needs transfer_task=, one of {', '.join(names())}")
         canonical_task(recipe.transfer_task)
     return recipe

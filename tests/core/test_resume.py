@@ -94,7 +94,8 @@ def test_an_interrupted_fine_tune_goes_on(undisturbed, tmp_path, monkeypatch, pa
 def test_a_killed_fine_tune_goes_on(undisturbed, tmp_path, seen):
     script = f"""
         from pkt_eval.tune import training
-        from pkt_eval.transfer.recipe import make_recipe, make_student
+        from pkt_eval.transfer.recipe import make_recipe
+        from pkt_eval.transfer.transfer import make_student
         training._CHECKPOINT_SECONDS = 0.0
         print(make_student(make_recipe({OPTIONS!r})).weights_digest())
     """

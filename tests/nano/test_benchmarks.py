@@ -9,7 +9,7 @@ import pytest
 from pkt_eval.code import judge_many
 from pkt_eval.data.records import code_tests
 from pkt_eval.errors import DataError
-from pkt_eval.nano.benchmarks import BENCHMARKS, rows, stream
+from pkt_eval.nano.benchmarks import MAKERS, rows, stream
 
 COLUMNS = {
     "mmlu": ["question", "subject", "choices", "answer"],
@@ -23,31 +23,31 @@ DIGESTS = {
     "humaneval": "d108a335baa223a0",
     "mbpp": "9f7aae1d979a4e14",
 }
-SPLITS = [(name, split) for name, benchmark in BENCHMARKS.items() for split in benchmark.sizes]
+SPLITS = [(name, split) for name, benchmark in MAKERS.items() for split in benchmark.sizes]
 
 
 def solution(name: str, row: dict) -> str:
     return row["prompt"] + row["canonical_solution"] if name == "humaneval" else row["code"]
 
 
-@pytest.mark.parametrize("name", BENCHMARKS)
+@pytest.mark.parametrize("name", MAKERS)
 def test_rows_are_pinned(name):
-    text = json.dumps({split: rows(name, split) for split in BENCHMARKS[name].sizes})
+    text = json.dumps({split: rows(name, split) for split in MAKERS[name].sizes})
     assert hashlib.sha256(text.encode()).hexdigest()[:16] == DIGESTS[name]
 
 
 @pytest.mark.parametrize(("name", "split"), SPLITS)
 def test_columns_and_sizes(name, split):
     found = rows(name, split)
-    assert len(found) == BENCHMARKS[name].sizes[split]
+    assert len(found) == MAKERS[name].sizes[split]
     assert all(list(row) == COLUMNS[name] for row in found)
 
 
-@pytest.mark.parametrize("name", BENCHMARKS)
+@pytest.mark.parametrize("name", MAKERS)
 def test_splits_and_pretraining_share_no_content(name):
-    key = BENCHMARKS[name].key
+    key = MAKERS[name].key
     owner: dict[str, str] = {}
-    for split in BENCHMARKS[name].sizes:
+    for split in MAKERS[name].sizes:
         for row in rows(name, split):
             assert key(row) not in owner, (split, owner[key(row)])
             owner[key(row)] = split
@@ -62,12 +62,12 @@ def test_a_caller_cannot_spoil_the_rows():
 
 def test_task_ids_are_unique():
     for name in ("humaneval", "mbpp"):
-        ids = [row["task_id"] for split in BENCHMARKS[name].sizes for row in rows(name, split)]
+        ids = [row["task_id"] for split in MAKERS[name].sizes for row in rows(name, split)]
         assert len(set(ids)) == len(ids)
 
 
 def test_mmlu_subjects_take_equal_parts_and_choices_differ():
-    for split, size in BENCHMARKS["mmlu"].sizes.items():
+    for split, size in MAKERS["mmlu"].sizes.items():
         found = rows("mmlu", split)
         subjects = [row["subject"] for row in found]
         assert {subjects.count(subject) for subject in set(subjects)} == {size // 5}

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from pkt_eval import plugin
+from pkt_eval.lm.patches import MODELS
 
 
 @pytest.fixture(autouse=True)
@@ -76,5 +76,60 @@ def test_a_broken_pkt_eval_leaves_lm_eval_working(what):
 def test_every_model_that_is_named_can_be_loaded():
     from lm_eval.api.registry import get_model
 
-    for name, target in plugin.MODELS.items():
+    for name, target in MODELS.items():
         assert f"{get_model(name).__module__}:{get_model(name).__name__}" == target
+
+
+def test_a_model_may_be_registered_by_its_entry_point_as_well():
+    """lm-eval's main branch registers declared entry points: before the door or after it, the model is the same."""
+    code = (
+        "from importlib.metadata import entry_points\n"
+        "from lm_eval.api.registry import get_model, model_registry as r\n"
+        "declared = list(entry_points(group='lm_eval.models'))\n"
+        "def register(): [r.register(e.name, target=e) for e in declared if e.name.startswith('pkt_')]\n"
+        "{}\n"
+        "print(len(declared), get_model('pkt_lora').__name__)"
+    )
+    for order in ("register(); import lm_eval.models", "import lm_eval.models; register()"):
+        assert python(code.format(order)).split() == [str(len(MODELS)), "PKTLoRA"]
+
+
+def test_the_declared_entry_points_are_the_ones_that_the_door_registers():
+    from importlib.metadata import entry_points
+
+    assert {e.name: e.value for e in entry_points(group="lm_eval.models")} == MODELS
+
+
+def test_importing_our_rooms_leaves_the_excepthook_alone():
+    code = (
+        "import sys; before = sys.excepthook; import lm_eval.tasks, lm_eval.models, pkt_eval.lm.tasks;"
+        "import pkt_eval.model_wrappers.student; print(sys.excepthook is before)"
+    )
+    assert python(code) == "True"
+
+
+@pytest.mark.parametrize("command", [["-m", "lm_eval"], ["-c", "from lm_eval.__main__ import cli_evaluate as c; c()"]])
+def test_an_error_of_ours_ends_the_command_in_one_line(command, tmp_path):
+    import os
+
+    if command[0] == "-c":  # the console script, whose name is lm_eval
+        script = tmp_path / "lm_eval"
+        script.write_text(command[1])
+        command = [str(script)]
+    words = [
+        "run",
+        "--model",
+        "pkt_lora",
+        "--model_args",
+        "transfer_task=gsmk8",
+        "--tasks",
+        "nano_mmlu",
+        "--limit",
+        "1",
+    ]
+    done = subprocess.run(
+        [sys.executable, *command, *words], capture_output=True, text=True, timeout=300, env={**os.environ}
+    )
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stderr.strip().splitlines()[-1].startswith("lm_eval: ") and "did you mean 'gsm8k'" in done.stderr

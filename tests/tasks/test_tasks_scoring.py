@@ -8,7 +8,8 @@ import lm_eval
 import pytest
 
 from pkt_eval.code.levels import choose
-from pkt_eval.data.records import CODE_ANSWER, assistant_turn, kind, user_turn
+from pkt_eval.data.code_rows import CODE_ANSWER
+from pkt_eval.data.records import assistant_turn, kind, user_turn
 
 REAL = ("mmlu", "gsm8k", "humaneval", "mbpp")
 CHAT = {f"pkt_{name}_chat": name for name in REAL} | {f"nano_{name}": f"nano_{name}" for name in REAL}

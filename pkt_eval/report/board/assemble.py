@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 
+from pkt_eval.data.benchmarks import place
 from pkt_eval.report.board import compare
 from pkt_eval.report.board.columns import measured
 from pkt_eval.report.board.model import ALPHA, Cell, Difference, Group, Leaderboard, Row, Source
@@ -14,8 +15,6 @@ from pkt_eval.report.board.sections import Entry, Section, belongs, sections
 from pkt_eval.report.records import NotComparableError, Record, join, not_comparable
 from pkt_eval.report.stats import benjamini_hochberg
 
-KINDS = ("mmlu", "gsm8k", "humaneval", "mbpp")
-"""Benchmarks are shown in this order, others after them."""
 _NOT_SHOWN = ("student", "teacher", "record")
 """Of the provenance: places on somebody's disk, and the long minutes of a transfer; the record has them."""
 
@@ -250,7 +249,7 @@ def _names(records: Sequence[Record]) -> Callable[[Record], str]:
 
 
 def _benchmark_place(benchmark: str) -> tuple[int, str]:
-    return next((i for i, kind in enumerate(KINDS) if kind in benchmark), len(KINDS)), benchmark
+    return place(benchmark), benchmark
 
 
 def _budget(records: Sequence[Record]) -> dict[str, float]:

@@ -1,9 +1,9 @@
 """Who is compared with whom: students in groups of one teacher → student pair, and the baselines among them."""
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from pkt_eval.data.benchmarks import benchmark_of_task
 from pkt_eval.report.board.model import Row
 from pkt_eval.report.records import Model, Record, Student
 
@@ -121,8 +121,8 @@ def belongs(student: Student, section: Section, alone: bool) -> bool:
 
 def is_own(record: Record) -> bool:
     """Whether the student was transferred for the benchmark that it is scored on."""
-    plain = re.sub(r"(_chat|_cot|_instruct)$", "", record.benchmark.removeprefix("pkt_"))
-    return plain == record.student.transfer_task
+    asked = benchmark_of_task(record.benchmark)
+    return (asked.name if asked else record.benchmark) == record.student.transfer_task
 
 
 def _is_of(student: Student, section: Section) -> bool:

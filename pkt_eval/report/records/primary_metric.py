@@ -2,9 +2,9 @@
 
 from collections.abc import Container
 
+from pkt_eval.data.benchmarks import metric_of_task
+
 _METRICS = ("pass@1,judged", "exact_match,strict-match", "acc,none", "pass@1,create_test", "pass_at_1,none")
-#: A zero-shot chat prompt asks for no format of the answer: that the last number is right is all that can be expected.
-_CHAT = "exact_match,flexible-extract"
 
 
 def is_mean(name: str) -> bool:
@@ -19,5 +19,4 @@ def primary_metric(task: str, scores: Container[str]) -> str | None:
         task: lm-eval's name of the task.
         scores: Names of its metrics.
     """
-    order = (_CHAT, *_METRICS) if task.endswith("_chat") else _METRICS
-    return next((name for name in order if name in scores), None)
+    return next((name for name in (metric_of_task(task), *_METRICS) if name and name in scores), None)

@@ -1,0 +1,68 @@
+"""What lm-eval 0.4.13 has no entry points for: our models in its registry, our folder of tasks among its own.
+
+Its main branch has entry points for models (not for tasks); ours are declared in ``pyproject.toml``, so a model may be
+registered twice, by lm-eval and here, in either order.
+"""
+
+from functools import wraps
+from importlib.metadata import EntryPoint
+from inspect import signature
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+_STUDENT = "pkt_eval.model_wrappers.student"
+MODELS = {
+    "pkt_student": f"{_STUDENT}:PKTStudent",
+    "pkt_vanilla": f"{_STUDENT}:PKTVanilla",
+    "pkt_lora": f"{_STUDENT}:PKTLoRA",
+    "pkt_postpkt": f"{_STUDENT}:PKTPostPKT",
+    "pkt_prepkt": f"{_STUDENT}:PKTPrePKT",
+}
+"""lm-eval's name of a model → where it is; as in ``pyproject.toml``."""
+
+
+def register_models(module: ModuleType) -> None:
+    """Have lm-eval know our models. Nothing of ours is imported before one is asked for.
+
+    Args:
+        module: ``lm_eval.models``, which has just been imported.
+    """
+    from lm_eval.api.registry import model_registry
+
+    for name, value in MODELS.items():
+        if name not in model_registry:
+            # Equal to the declared entry point: the registry takes the same target again, and refuses another.
+            model_registry.register(name, target=EntryPoint(name=name, value=value, group="lm_eval.models"))
+
+
+def add_tasks(module: Any) -> None:
+    """Make our task folder one of ``TaskManager``'s defaults; a user's ``include_path`` still comes last and wins.
+
+    Args:
+        module: ``lm_eval.tasks``, which has just been imported.
+    """
+    manager = module.TaskManager
+    plain = manager.__init__
+    if getattr(plain, "_pkt_eval", False):
+        return
+
+    @wraps(plain)
+    def init(self: Any, *args: Any, **kwargs: Any) -> None:
+        bound = signature(plain).bind(self, *args, **kwargs)
+        bound.apply_defaults()
+        asked = bound.arguments["include_path"]
+        if bound.arguments.get("include_defaults", True):
+            theirs = [] if not asked else list(asked) if isinstance(asked, list | tuple) else [asked]
+            bound.arguments["include_path"] = [_task_folder(), *theirs]
+        plain(*bound.args, **bound.kwargs)
+        self.include_path = asked
+
+    vars(init)["_pkt_eval"] = True
+    manager.__init__ = init
+
+
+def _task_folder() -> str:
+    import pkt_eval.tasks
+
+    return str(Path(next(iter(pkt_eval.tasks.__path__))))
