@@ -38,7 +38,7 @@ def report(
     from pkt_eval.report.printing import console, line
     from pkt_eval.report.render import terminal
     from pkt_eval.report.render.files import save_all
-    from pkt_eval.report.render.formats import Content, formats
+    from pkt_eval.report.render.registry import Content, formats
 
     if out.exists() and not out.is_dir():
         raise ConfigError(f"--out {out} is a file: name a folder")

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 from pkt_eval.cli import app
 from pkt_eval.report.board import Column, Measure, Table, columns, leaderboard
 from pkt_eval.report.records import read
-from pkt_eval.report.render import formats
+from pkt_eval.report.render import registry
 
 
 @pytest.fixture
@@ -71,9 +71,10 @@ def test_a_share_of_the_lead_is_blank_where_the_lead_is_not_sure(made, tmp_path,
 
 
 def test_a_format_is_one_function(records, tmp_path, monkeypatch):
-    monkeypatch.setattr(formats, "_FORMATS", dict(formats._FORMATS))
+    registry.formats()
+    monkeypatch.setattr(registry, "_FORMATS", dict(registry._FORMATS))
 
-    @formats.output("leaderboard.txt", "plain text")
+    @registry.output("leaderboard.txt", "plain text")
     def plain(content):
         return f"{len(content.board.groups)} pair"
 

@@ -93,9 +93,10 @@ def _nameless(content: Results) -> dict[str, object]:
         said = [pair for pair in arguments.split(",") if not _is_secret(*pair.partition("=")[::2])]
         config["model_args"] = ",".join(said)
     if isinstance(arguments, dict):
-        config["model_args"] = {k: v for k, v in arguments.items() if not _is_secret(k, v)}
-        if "pretrained" in arguments:
-            config["model_args"] |= {"pretrained": short_name(str(arguments["pretrained"]))}
+        public = {k: v for k, v in arguments.items() if not _is_secret(k, v)}
+        if "pretrained" in public:
+            public["pretrained"] = short_name(str(public["pretrained"]))
+        config["model_args"] = public
     configs = {
         task: {k: v for k, v in settings.items() if k not in ("dataset_kwargs", "metadata")}
         for task, settings in content["configs"].items()

@@ -3,7 +3,7 @@
 from pkt_eval.report.board import Cell, Group, Shown, Table
 from pkt_eval.report.board.columns import columns
 from pkt_eval.report.board.wording import harmless
-from pkt_eval.report.render.formats import Content, output
+from pkt_eval.report.render.registry import Content, output
 
 _ESCAPES = {
     "\\": r"\textbackslash{}",

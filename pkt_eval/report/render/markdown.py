@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pkt_eval.report.board import Cell, Group, Shown, Table
 from pkt_eval.report.board.columns import columns, legend
 from pkt_eval.report.board.wording import harmless
-from pkt_eval.report.render.formats import Content, output
 from pkt_eval.report.render.links import link
+from pkt_eval.report.render.registry import Content, output
 
 
 @output("leaderboard.md", "Markdown", place=2)

@@ -16,8 +16,8 @@ from pkt_eval.report.board.columns import columns, comparisons, legend, sortable
 from pkt_eval.report.board.model import written
 from pkt_eval.report.board.wording import harmless
 from pkt_eval.report.render.forest import forest, sentence
-from pkt_eval.report.render.formats import Content, formats, output
 from pkt_eval.report.render.links import link
+from pkt_eval.report.render.registry import Content, formats, output
 
 HEAT = 0.3
 """Difference of a subject at which the heat map's colour is full."""

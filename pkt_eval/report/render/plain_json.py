@@ -1,6 +1,6 @@
 """The leaderboard as JSON: everything, as ``Leaderboard.to_dict`` has it."""
 
-from pkt_eval.report.render.formats import Content, output
+from pkt_eval.report.render.registry import Content, output
 
 
 @output("leaderboard.json", "JSON", place=5)

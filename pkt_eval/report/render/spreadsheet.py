@@ -6,7 +6,7 @@ import io
 from pkt_eval.report.board import Cell, Group, Row, columns
 from pkt_eval.report.board.model import written_object
 from pkt_eval.report.board.wording import harmless
-from pkt_eval.report.render.formats import Content, output
+from pkt_eval.report.render.registry import Content, output
 
 
 @output("leaderboard.csv", "CSV", place=3)
