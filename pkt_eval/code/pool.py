@@ -10,10 +10,10 @@ from dataclasses import replace
 
 from tqdm.auto import tqdm
 
-from pkt_eval.code.jail import Level
+from pkt_eval.code.isolation import LEVELS
 from pkt_eval.code.levels import choose
 from pkt_eval.code.session import Session
-from pkt_eval.code.verdict import DEFAULT_LIMITS, Job, Limits, Verdict
+from pkt_eval.code.verdict import DEFAULT_LIMITS, Job, Limits, Verdict, Verify
 from pkt_eval.errors import ConfigError
 
 Pair = tuple[str, str]
@@ -27,11 +27,11 @@ class Pool:
         workers: Programs that run at the same time.
     """
 
-    def __init__(self, level: Level, workers: int) -> None:
+    def __init__(self, level: str, workers: int) -> None:
         self.level, self.workers = level, workers
-        self._jobs: queue.SimpleQueue = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[tuple[Job, Future[Verdict]] | None] = queue.SimpleQueue()
         self._stop = threading.Event()
-        self._ahead: dict[Job, Future] = {}
+        self._ahead: dict[Job, Future[Verdict]] = {}
         self._threads = [threading.Thread(target=self._work, name=f"judge-{i}", daemon=True) for i in range(workers)]
         for thread in self._threads:
             thread.start()
@@ -58,7 +58,7 @@ class Pool:
             thread.join()
 
     def _work(self) -> None:
-        session = Session(self.level, self._stop)
+        session = Session(LEVELS[self.level], self._stop)
         try:
             while (item := self._jobs.get()) is not None:
                 job, future = item
@@ -73,11 +73,11 @@ class Pool:
             session.close()
 
 
-_pools: dict[tuple[Level, int], Pool] = {}
+_pools: dict[tuple[str, int], Pool] = {}
 _guard = threading.Lock()
 
 
-def shared_pool(level: Level | None = None, workers: int | None = None) -> Pool:
+def shared_pool(level: str | None = None, workers: int | None = None) -> Pool:
     """The process's pool of a level and size, started when it is first asked for and closed at exit.
 
     Raises:
@@ -119,18 +119,18 @@ def judge(
     *,
     context: str = "",
     names: Sequence[str] | None = None,
-    verify: str = "split",
+    verify: Verify = "split",
     limits: Limits = DEFAULT_LIMITS,
-    level: Level | None = None,
+    level: str | None = None,
 ) -> Verdict:
     """Judge one program in the jail.
 
     Args:
         candidate: The program under test.
         tests: Statements that use the candidate's names and raise if it is wrong.
-        context: See :class:`Job`.
-        names: See :class:`Job`.
-        verify: See :class:`Job`.
+        context: See ``Job``.
+        names: See ``Job``.
+        verify: See ``Job``.
         limits: What the program may use.
         level: How it is isolated; by default as well as this machine can.
 
@@ -150,7 +150,7 @@ def judge_many(
     *,
     workers: int | None = None,
     limits: Limits | None = None,
-    level: Level | None = None,
+    level: str | None = None,
     progress: bool = False,
 ) -> list[Verdict]:
     """Judge many programs, several at a time; an interrupt leaves none of them running.

@@ -9,9 +9,9 @@ import socket
 import threading
 import time
 from contextlib import ExitStack
-from typing import Any
 
-from pkt_eval.code.jail import Jail, JailError, Level
+from pkt_eval.code.isolation import Level
+from pkt_eval.code.jail import End, Jail, JailError
 from pkt_eval.code.verdict import Job, Limits, Status, Verdict
 
 CHUNK = 64 * 1024
@@ -104,19 +104,19 @@ class Session:
             report.drain()
             lines = [line.split(" ", 2) for line in bytes(report.data).decode("utf-8", "replace").splitlines()]
             said = [line[1:] for line in lines if line[0] == token and len(line) == 3]
-            found = json.dumps(said[-1] if said else ["gone", ""]).encode()
-            status, message = _conclude(job.limits, end, {"trouble": None, "cut": None}, found)
+            reported = json.dumps(said[-1] if said else ["gone", ""]).encode()
+            status, message = _conclude(job.limits, end, None, reported)
             return self._verdict(job, status, message, end, output)
 
-    def _watch(self, limits: Limits, output: "_Pipe", jails: dict[str, Jail]) -> dict[str, dict[str, Any]]:
+    def _watch(self, limits: Limits, output: "_Pipe", jails: dict[str, Jail]) -> dict[str, End]:
         """Drain the output until every jail has answered; the answers, with ``cut`` where we ended it."""
-        ends: dict[str, dict[str, Any]] = {}
+        ends: dict[str, End] = {}
         start = looked = time.monotonic()
         asked, cut = False, None
         with selectors.DefaultSelector() as selector:
             selector.register(output.reader, selectors.EVENT_READ, None)
             for name, jail in jails.items():
-                selector.register(jail.control, selectors.EVENT_READ, name)
+                selector.register(jail.socket, selectors.EVENT_READ, name)
             while len(ends) < len(jails):
                 for key, _ in selector.select(TICK_SECONDS):
                     if key.data is None:
@@ -145,7 +145,7 @@ class Session:
         return ends
 
     def _verdict(
-        self, job: Job, status: Status, message: str, end: dict[str, Any] | None = None, output: "_Pipe | None" = None
+        self, job: Job, status: Status, message: str, end: End | None = None, output: "_Pipe | None" = None
     ) -> Verdict:
         return Verdict(
             passed=status == "passed",
@@ -155,12 +155,12 @@ class Session:
             wall_seconds=round(end["wall"], 3) if end else 0.0,
             peak_memory_mb=round(end["peak_mb"], 1) if end else None,
             output=bytes(output.data).decode("utf-8", "replace") if output else "",
-            isolation=self.level,
+            isolation=self.level.name,
             verify=job.verify,
         )
 
 
-def _limits(limits: Limits) -> dict[str, Any]:
+def _limits(limits: Limits) -> dict[str, object]:
     return {
         "cpu_seconds": limits.cpu_seconds,
         "memory_bytes": limits.memory_mb * MEGABYTE,
@@ -169,9 +169,9 @@ def _limits(limits: Limits) -> dict[str, Any]:
     }
 
 
-def _conclude(limits: Limits, candidate: dict[str, Any], tester: dict[str, Any], report: bytes) -> tuple[Status, str]:
+def _conclude(limits: Limits, candidate: End, tester: End | None, report: bytes) -> tuple[Status, str]:
     """Status and message; what was done to the candidate comes before what the tester found."""
-    if trouble := candidate["trouble"] or tester["trouble"]:
+    if trouble := candidate["trouble"] or (tester and tester["trouble"]):
         return "infrastructure", f"the limits cannot be set: {trouble}"
     match candidate["cut"]:
         case "output":
@@ -186,11 +186,13 @@ def _conclude(limits: Limits, candidate: dict[str, Any], tester: dict[str, Any],
             return "memory", "it made too many files"
         case "timeout":
             return "timeout", f"still running after {limits.wall_seconds:g} s on the clock"
-    status, message = json.loads(report) if report else ("none", "")
-    if status == "none":
+    if not report:
+        if tester is None:
+            return "infrastructure", "the tests ended without a verdict"
         if tester["cut"] == "timeout" or tester["exit"] in (-signal.SIGXCPU, -signal.SIGKILL):
             return "timeout", "the tests themselves took too long"
         return "infrastructure", f"the tests ended without a verdict: {_how(tester['exit'])}"
+    status, message = json.loads(report)
     if status != "gone":
         return status, message
     if candidate["cut"] == "asked":

@@ -2,16 +2,31 @@
 
 import ast
 import builtins
+import json
 import sys
 import warnings
 from dataclasses import asdict, dataclass
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-from pkt_eval.code.jail import Level
-from pkt_eval.errors import ConfigError
+from pkt_eval.errors import ConfigError, DataError
 
-Status = Literal["passed", "failed", "error", "timeout", "memory", "output", "killed", "refused", "infrastructure"]
+VERSION = 2
+"""Of the verdict's JSON. 1 had no ``version`` and knew no status ``unsupported``; it is read all the same."""
+
+Verify = Literal["split", "inproc"]
+Status = Literal[
+    "passed",
+    "failed",
+    "error",
+    "unsupported",
+    "timeout",
+    "memory",
+    "output",
+    "killed",
+    "refused",
+    "infrastructure",
+]
 
 
 @dataclass(frozen=True)
@@ -30,7 +45,7 @@ class Limits:
     """Standard output and error together."""
     file_mb: int = 16
     """Size of any one file that it writes."""
-    wall_seconds: float | None = None
+    wall_seconds: float = None  # type: ignore[assignment]  # by default set below, from another field
     """Time on the clock; by default ``3 * cpu_seconds + 5``."""
 
     def __post_init__(self) -> None:
@@ -67,7 +82,7 @@ class Job:
     tests: str
     context: str = ""
     names: tuple[str, ...] | None = None
-    verify: Literal["split", "inproc"] = "split"
+    verify: Verify = "split"
     limits: Limits = DEFAULT_LIMITS
 
     def wanted(self) -> tuple[str, ...]:
@@ -124,8 +139,8 @@ class Verdict:
     """How one program ended.
 
     ``failed`` is an assertion of the tests that does not hold, ``error`` any other exception or an early
-    exit, ``refused`` an exception over something that the jail does not allow; ``infrastructure`` is a failure of
-    ours and says nothing about the program.
+    exit, ``refused`` an exception over something that the jail does not allow; ``unsupported`` is a value that cannot
+    cross between tests and program, ``infrastructure`` a failure of ours: neither says anything about the program.
     """
 
     passed: bool
@@ -138,9 +153,40 @@ class Verdict:
     """Resident memory, the interpreter's included; None where the program did not run."""
     output: str = ""
     """Standard output and error as they came, up to ``Limits.output_bytes``."""
-    isolation: Level = "none"
-    verify: Literal["split", "inproc"] = "split"
+    isolation: str = "none"
+    """Name of the level at which it ran."""
+    verify: Verify = "split"
+    version: int = VERSION
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as plain values, for JSON."""
         return asdict(self)
+
+    def to_json(self, **more: object) -> str:
+        """The verdict as JSON text, which ``from_text`` reads.
+
+        Args:
+            more: What is to stand beside it, such as the program that was judged; ``from_text`` leaves that out.
+        """
+        return json.dumps({**self.to_dict(), **more}, ensure_ascii=False)
+
+    @classmethod
+    def from_text(cls, text: str) -> "Verdict":
+        """The verdict in a JSON text: of ``to_json``, of an earlier version, or of a record that kept a part of it.
+
+        Raises:
+            DataError: It holds no verdict, one whose fields contradict each other, or one of a later version.
+        """
+        try:
+            fields = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise DataError(f"a verdict is a JSON object; this is none ({error}): {text[:80]!r}") from None
+        if not isinstance(fields, dict) or not isinstance(fields.get("passed"), bool):
+            raise DataError(f"a verdict is a JSON object with `passed`, true or false; this is none: {text[:80]!r}")
+        version = fields.setdefault("version", 1)
+        if not isinstance(version, int) or not 1 <= version <= VERSION:
+            raise DataError(f"a verdict of version {version!r}: this pkt-eval reads 1 to {VERSION}, install a later")
+        status = fields.setdefault("status", "passed" if fields["passed"] else "failed")
+        if status not in get_args(Status) or fields["passed"] != (status == "passed"):
+            raise DataError(f"a verdict with `passed` {fields['passed']} and `status` {status!r}: it is not ours")
+        return cls(**{name: fields[name] for name in cls.__dataclass_fields__ if name in fields} | {"version": VERSION})
