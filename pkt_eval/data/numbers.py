@@ -33,9 +33,8 @@ def final_number(answer: str) -> str | None:
     r"""The number that an answer gives as its result.
 
     That is the last one that it announces: after ``####``, in ``\boxed{}``, after "the answer is" or "final answer:".
-    Of
-    what follows, up to the end of the line, the number after the last ``=`` counts, else the first; where the line has
-    none, the next is looked at. Without an announcement it is the last number of the answer.
+    Of what follows, up to the end of the line, the number after the last ``=`` counts, else the first; where the line
+    has none, the next is looked at. Without an announcement it is the last number of the answer.
 
     Args:
         answer: What the model wrote.
