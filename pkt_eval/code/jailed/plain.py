@@ -31,6 +31,7 @@ _HEADER = Struct("<I")
 _MUTABLE: tuple[tuple[str, type], ...] = tuple(
     (kind.__name__, kind) for kind in (Counter, OrderedDict, defaultdict, dict, list, set, deque, bytearray)
 )
+_EXACT = {kind for _, kind in _MUTABLE}
 _FACTORIES = {f.__name__: f for f in (int, float, complex, bool, str, bytes, list, tuple, dict, set, frozenset)}
 _VIEWS: tuple[type, ...] = (type({}.keys()), type({}.values()), type({}.items()))
 
@@ -62,10 +63,12 @@ class Message(dict[str, Any]):
     Attributes:
         objects: The numbered containers, in the order of their numbers; those known before come first.
         bodies: What each held, in the order of ``objects``, as JSON.
+        reduced: Classes whose values crossed as what they derive from, without their methods.
     """
 
     objects: list[object]
     bodies: list[str]
+    reduced: list[str]
 
 
 def dump(
@@ -106,7 +109,7 @@ def pack(
             bodies[number] = text
         entries.append([number, *body])
     entries.sort(key=lambda entry: entry[0])  # type: ignore[arg-type, return-value]  # a number comes first
-    data = json.dumps({"objects": entries, "fields": fields}).encode()
+    data = json.dumps({"objects": entries, "fields": fields, "reduced": sorted(writer.reduced)}).encode()
     if len(data) > MOST_BYTES:
         raise NotPlain(f"{len(data)} bytes of data are over the limit of {MOST_BYTES}")
     return data, writer.objects
@@ -133,6 +136,7 @@ def load(data: bytes, known: Sequence[object] = (), far: Far | None = None) -> M
             reader.fill(objects[number], kind, body)
         message = Message({name: reader.value(field, 0) for name, field in raw["fields"].items()})
         message.objects = objects
+        message.reduced = [str(name) for name in raw.get("reduced", ())]
         message.bodies = [json.dumps(body) for _, *body in raw["objects"]]
         return message
     except (ValueError, TypeError, KeyError, IndexError, ArithmeticError, RecursionError, AttributeError) as error:
@@ -190,6 +194,7 @@ class _Writer:
         self.numbers = {id(value): number for number, value in enumerate(known)}
         self.depths = [0] * len(known)
         self.lend = lend
+        self.reduced: set[str] = set()
 
     def bodies(self) -> Iterator[tuple[int, list[object]]]:
         """Number and body of every container, those included that bodies bring to light."""
@@ -235,6 +240,8 @@ class _Writer:
         if _kind(kind) is not None:
             number = self.numbers.get(id(value))
             if number is None:
+                if kind not in _EXACT:
+                    self.reduced.add(kind.__name__)
                 number = self.numbers[id(value)] = len(self.objects)
                 self.objects.append(value)
                 self.depths.append(depth)
@@ -267,6 +274,7 @@ class _Writer:
             values = list(tuple.__iter__(value))
             if len(fields) > MOST_FIELDS or len(fields) != len(values):
                 raise NotPlain(f"a named tuple of {len(values)} values with {len(fields)} fields")
+            self.reduced.add(kind.__name__)  # it may have methods of its own
             return {"namedtuple": [kind.__name__, list(fields), self._many(values, depth)]}
         bases: tuple[tuple[type, Callable[[Any], object]], ...] = (
             (int, int.__int__),
@@ -280,6 +288,7 @@ class _Writer:
                 plain = exact(value)
                 if type(plain) is not base:
                     raise NotPlain(f"a value of the class {kind.__name__}")
+                self.reduced.add(kind.__name__)
                 return self.inline(plain, depth)
         if kind.__module__ == "numpy" and not getattr(value, "shape", True):
             return self.inline(value.item(), depth)

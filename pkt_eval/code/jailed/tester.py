@@ -30,6 +30,7 @@ class Candidate:
 
     Attributes:
         verdict: What any further call can no longer change, as ``(status, message)``.
+        reduced: Classes of its own whose values came without their methods.
         replays: Answer from what was answered before, and ask no more.
     """
 
@@ -40,6 +41,7 @@ class Candidate:
         self.recent: OrderedDict[bytes, object] = OrderedDict()
         self.lent: dict[int, Iterator[object]] = {}
         self.known: list[object] = []
+        self.reduced: set[str] = set()
 
     def answer(self, known: list[object] | None = None) -> plain.Message:
         """The next reply; everything in it is the candidate's say.
@@ -49,7 +51,9 @@ class Candidate:
         """
         self.known = known or []
         try:
-            return plain.load(plain.receive(self.channel), self.known, self)
+            reply = plain.load(plain.receive(self.channel), self.known, self)
+            self.reduced.update(reply.reduced)
+            return reply
         except EOFError:
             raise self.stop("gone", "") from None
         except plain.NotPlain as error:
@@ -210,6 +214,9 @@ def run(channel: plain.Socket, context: str, tests: str, names: list[str]) -> tu
         if notes:  # the candidate's own words; ours would show the values sent
             return _status(error), notes[0]
         message = describe(error, sources)
+        if isinstance(error, AttributeError) and candidate.reduced and type(error.obj).__eq__ is not object.__eq__:
+            # A value that compares as data does: one of those that lost their methods, for all that we know.
+            return "unsupported", f"{message} (of {', '.join(sorted(candidate.reduced))} only the data cross)"
         if isinstance(error, AssertionError) and not error.args:
             try:
                 message = f"AssertionError: {_explain(error, tests, candidate)}"
