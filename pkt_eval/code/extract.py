@@ -43,14 +43,17 @@ MOST_ROUNDS = 10
 # What is said between a version and its correction, and what announces a version that is not to be used.
 CORRECTED = re.compile(
     r"\b(?:wait|oops|hmm|actually|sorry|apolog\w+|correct(?:ed|ion|ing)?|fix(?:ed|es|ing)?|bugs?|buggy|mistakes?|wrong|"
-    r"incorrect|errors?|fails?|revis(?:ed|ion|ing)|rewrit(?:e|ten|ing)|redo|again|final|better|improved?|updated?|"
+    r"incorrect|errors?|fails?|revis(?:ed|ion|ing)|rewrit(?:e|ten|ing)|rewrote|redo|again|final|better|improved?|updated?|"
     r"instead|not (?:quite |yet )?right|(?:does not|doesn['’]t) work|should (?:be|have been))\b",
     re.I,
 )
 WARNED = re.compile(
-    r"\b(?:do not|don['’]t|never|avoid|rather than|would be (?:wrong|incorrect|a mistake)|common (?:mistake|error|bug)|"
-    r"(?:a|the|this|following|an) (?:\w+ )?(?:wrong|incorrect|buggy|naive|broken) (?:\w+ )?"
-    r"(?:one|way|version|solution|implementation|approach|program|attempt|code|function) *(?:is|would be|:|$))",
+    r"\b(?:(?:do not|don['’]t|never|shouldn['’]t|should not) (?:ever )?(?:write|use|do|copy|try|code|implement|submit)|"
+    r"avoid (?:this|that|the following|writing|doing|using|code like))\b|"
+    # Announced just before it.
+    r"\b(?:would be (?:wrong|incorrect|a mistake)|(?:common|typical) (?:mistake|error|bug)|"
+    r"(?:wrong|incorrect|buggy|naive|broken) (?:\w+ )?"
+    r"(?:one|way|version|solution|implementation|approach|program|attempt|code|function))\b[^.\n]{0,40}\Z",
     re.I,
 )
 
@@ -177,8 +180,9 @@ def _continue(parser: Parser, stub: _Stub, segments: list[Segment], any_body: bo
             if grown is None:
                 continue
             program, complete, kept = grown
-            function = find_function(parser.tree(program), stub.function.name)
-            rank = (returns(function), complete, kept)
+            tree = parser.tree(program)
+            function = tree and find_function(tree, stub.function.name)
+            rank = (bool(function and returns(function)), complete, kept)
             if rank > best_rank and (rank[0] or any_body):
                 best, best_rank = program, rank
         if best_rank[0]:
@@ -218,14 +222,14 @@ def _grow(parser: Parser, stub: _Stub, head: str, text: str) -> tuple[str, bool,
     program = head + (text if complete else "".join(lines[:kept]))
     piece = parser.without_prose(program)
     function = piece and find_function(piece.tree, stub.function.name)
-    if not function or body_size(function) == 0:
+    if piece is None or not function or body_size(function) == 0:
         return None
     if body_size(stub.function) and _end(function) == _end(stub.function):
         return None
     return piece.text, complete, kept
 
 
-def _end(node: ast.AST) -> tuple[int, int]:
+def _end(node: ast.stmt) -> tuple[int | None, int | None]:
     return node.end_lineno, node.end_col_offset
 
 
@@ -299,7 +303,7 @@ def _is_correction(said: str, piece: Piece) -> bool:
     """Whether the words before a piece, or its first comments, say that it mends an earlier one."""
     comments = re.match(r"(?:\s*#.*\n)*", piece.text)
     said += comments[0] if comments else ""
-    return bool(CORRECTED.search(said)) and not WARNED.search(said)
+    return bool(CORRECTED.search(said)) and not WARNED.search(said.strip())
 
 
 def _is_as_whole(later: Piece, earlier: Piece, name: str) -> bool:

@@ -48,7 +48,7 @@ def split_fences(text: str, is_code: Callable[[str], bool]) -> list[Segment]:
 
     def joined(first: int, end: int, indent: str = "") -> str:
         """Lines as they were in the answer: those that were taken apart are one again, unless it is cut there."""
-        parts = []
+        parts: list[str] = []
         for i in range(first, end):
             if i in glued and i > first:
                 parts[-1] += lines[i]

@@ -45,7 +45,7 @@ class Limits:
     """Standard output and error together."""
     file_mb: int = 16
     """Size of any one file that it writes."""
-    wall_seconds: float | None = None
+    wall_seconds: float = None  # type: ignore[assignment]  # by default set below, from another field
     """Time on the clock; by default ``3 * cpu_seconds + 5``."""
 
     def __post_init__(self) -> None:

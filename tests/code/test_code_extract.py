@@ -417,6 +417,10 @@ CORRECTIONS = {
     "said in a comment": (f"{FIRST}And:\n```python\n# Fixed: a power\n{CUBED}```\n", f"# Fixed: a power\n{CUBED}"),
     "without fences": (f"{TRIPLED}\nOops, that's wrong. Again:\n\n{CUBED}", CUBED),
     "prose, then without fences": (f"It's this:\n\n{TRIPLED}\nActually it's this:\n\n{CUBED}", CUBED),
+    "don't worry": (f"{FIRST}There is a bug. Don't worry, here is the fix:\n{SECOND}", CUBED),
+    "never ends": (f"{FIRST}The wrong version above never ends. Corrected:\n{SECOND}", CUBED),
+    "to avoid an error": (f"{FIRST}To avoid the error, I rewrote it:\n{SECOND}", CUBED),
+    "better": (f"{FIRST}The naive solution is not right. Better:\n{SECOND}", CUBED),
     "twice": (f"{FIRST}No, wait.\n{FIRST}Still wrong. The fix:\n{SECOND}", CUBED),
     "with tests between": (f"{FIRST}```python\nassert cube(2) == 8\n```\nThis fails. Corrected:\n{SECOND}", CUBED),
     "in one block": (f"```python\n{TRIPLED}\n{CUBED}```\n", f"{TRIPLED}\n{CUBED}"),
@@ -430,6 +434,8 @@ CORRECTIONS = {
     "two ways": (f"{SECOND}Another way:\n{FIRST}", CUBED),
     "not to be written": (f"{SECOND}Don't write this, it's wrong:\n{FIRST}", CUBED),
     "a wrong way": (f"{SECOND}A wrong implementation would be:\n{FIRST}", CUBED),
+    "not to be used": (f"{SECOND}Never use this wrong one:\n{FIRST}", CUBED),
+    "would be wrong": (f"{SECOND}This would be wrong, though:\n{FIRST}", CUBED),
     "a common mistake": (f"{SECOND}A common mistake is:\n{FIRST}", CUBED),
 }  # fmt: skip
 

@@ -521,6 +521,32 @@ def test_a_factory_that_stays_behind_is_unsupported():
     assert verdict.status == "unsupported" and "defaultdict" in verdict.message
 
 
+def test_a_method_that_stays_behind_is_unsupported():
+    candidate = """
+        from enum import IntEnum
+        from typing import NamedTuple
+        class Colour(IntEnum):
+            RED = 1
+        class Size(NamedTuple):
+            w: int
+            def area(self): return self.w ** 2
+        class Bag(list):
+            def most(self): return max(self)
+        def colour(): return Colour.RED
+        def size(): return Size(2)
+        def bag(): return Bag([3])
+        def nothing(): return None
+        def number(): return 1
+    """
+    for call in ("colour().name == 'RED'", "size().area() == 4", "bag().most() == 3"):
+        verdict = judge(textwrap.dedent(candidate), f"assert {call}")
+        assert verdict.status == "unsupported" and "only the data cross" in verdict.message
+    assert status_of(candidate, "assert colour() == 1 and size().w == 2 and bag() == [3]") == "passed"
+    # Where nothing has lost anything it is the program's own failure.
+    assert status_of(candidate, "number().name") == "error"
+    assert status_of(candidate, "bag()\nnothing().name") == "error"
+
+
 @pytest.mark.parametrize("fields", ["['__eq__']", "['x', 'x']", "['x y']", "['class']", "[1]", "['a'] * 300"])
 def test_a_forged_named_tuple_is_no_named_tuple(fields):
     """Only names may be fields: nothing that a comparison would call."""

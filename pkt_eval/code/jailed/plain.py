@@ -11,13 +11,14 @@ say of a container that both know what has become of it, and a value that *is* a
 import json
 from collections import Counter, OrderedDict, defaultdict, deque, namedtuple
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from datetime import date, datetime, time, timedelta, timezone, tzinfo
 from decimal import Decimal
 from fractions import Fraction
 from functools import lru_cache
 from itertools import islice
 from struct import Struct
 from typing import Any, Protocol
+
+import moments
 
 MOST_BYTES = 8 << 20
 MOST_ELEMENTS = 100_000
@@ -30,8 +31,9 @@ _HEADER = Struct("<I")
 _MUTABLE: tuple[tuple[str, type], ...] = tuple(
     (kind.__name__, kind) for kind in (Counter, OrderedDict, defaultdict, dict, list, set, deque, bytearray)
 )
+_EXACT = {kind for _, kind in _MUTABLE}
 _FACTORIES = {f.__name__: f for f in (int, float, complex, bool, str, bytes, list, tuple, dict, set, frozenset)}
-_VIEWS = (type({}.keys()), type({}.values()), type({}.items()))
+_VIEWS: tuple[type, ...] = (type({}.keys()), type({}.values()), type({}.items()))
 
 
 class NotPlain(Exception):
@@ -61,10 +63,12 @@ class Message(dict[str, Any]):
     Attributes:
         objects: The numbered containers, in the order of their numbers; those known before come first.
         bodies: What each held, in the order of ``objects``, as JSON.
+        reduced: Classes whose values crossed as what they derive from, without their methods.
     """
 
     objects: list[object]
     bodies: list[str]
+    reduced: list[str]
 
 
 def dump(
@@ -105,7 +109,7 @@ def pack(
             bodies[number] = text
         entries.append([number, *body])
     entries.sort(key=lambda entry: entry[0])  # type: ignore[arg-type, return-value]  # a number comes first
-    data = json.dumps({"objects": entries, "fields": fields}).encode()
+    data = json.dumps({"objects": entries, "fields": fields, "reduced": sorted(writer.reduced)}).encode()
     if len(data) > MOST_BYTES:
         raise NotPlain(f"{len(data)} bytes of data are over the limit of {MOST_BYTES}")
     return data, writer.objects
@@ -132,6 +136,7 @@ def load(data: bytes, known: Sequence[object] = (), far: Far | None = None) -> M
             reader.fill(objects[number], kind, body)
         message = Message({name: reader.value(field, 0) for name, field in raw["fields"].items()})
         message.objects = objects
+        message.reduced = [str(name) for name in raw.get("reduced", ())]
         message.bodies = [json.dumps(body) for _, *body in raw["objects"]]
         return message
     except (ValueError, TypeError, KeyError, IndexError, ArithmeticError, RecursionError, AttributeError) as error:
@@ -171,10 +176,14 @@ def is_iterator(value: object) -> bool:
     return hasattr(type(value), "__next__")
 
 
-@lru_cache(256)
 def _kind(kind: type) -> str | None:
     """Name of the container that a class is or derives from; None for what cannot be changed in place."""
-    return next((name for name, base in _MUTABLE if issubclass(kind, base)), None)
+    if kind not in _kinds:
+        _kinds[kind] = next((name for name, base in _MUTABLE if issubclass(kind, base)), None)
+    return _kinds[kind]
+
+
+_kinds: dict[type, str | None] = {}
 
 
 class _Writer:
@@ -185,6 +194,7 @@ class _Writer:
         self.numbers = {id(value): number for number, value in enumerate(known)}
         self.depths = [0] * len(known)
         self.lend = lend
+        self.reduced: set[str] = set()
 
     def bodies(self) -> Iterator[tuple[int, list[object]]]:
         """Number and body of every container, those included that bodies bring to light."""
@@ -230,6 +240,8 @@ class _Writer:
         if _kind(kind) is not None:
             number = self.numbers.get(id(value))
             if number is None:
+                if kind not in _EXACT:
+                    self.reduced.add(kind.__name__)
                 number = self.numbers[id(value)] = len(self.objects)
                 self.objects.append(value)
                 self.depths.append(depth)
@@ -249,17 +261,11 @@ class _Writer:
             return {"Fraction": [self.inline(value.numerator, deeper), self.inline(value.denominator, deeper)]}
         if kind is Decimal:
             return {"Decimal": str(value)}
-        if kind is timedelta:
-            return {"timedelta": _span(value)}
-        if kind is date:
-            return {"date": [value.year, value.month, value.day]}
-        if kind is datetime:
-            day = [value.year, value.month, value.day]
-            return {"datetime": [*day, *_clock(value), value.fold, _zone(value.tzinfo)]}
-        if kind is time:
-            return {"time": [*_clock(value), value.fold, _zone(value.tzinfo)]}
-        if kind is timezone:
-            return {"timezone": _zone(value)}
+        if kind in moments.KINDS:
+            try:
+                return {kind.__name__: moments.parts(value)}
+            except LookupError as error:
+                raise NotPlain(str(error)) from None
         return self._derived(value, kind, deeper)
 
     def _derived(self, value: Any, kind: type, depth: int) -> object:
@@ -268,6 +274,7 @@ class _Writer:
             values = list(tuple.__iter__(value))
             if len(fields) > MOST_FIELDS or len(fields) != len(values):
                 raise NotPlain(f"a named tuple of {len(values)} values with {len(fields)} fields")
+            self.reduced.add(kind.__name__)  # it may have methods of its own
             return {"namedtuple": [kind.__name__, list(fields), self._many(values, depth)]}
         bases: tuple[tuple[type, Callable[[Any], object]], ...] = (
             (int, int.__int__),
@@ -281,6 +288,7 @@ class _Writer:
                 plain = exact(value)
                 if type(plain) is not base:
                     raise NotPlain(f"a value of the class {kind.__name__}")
+                self.reduced.add(kind.__name__)
                 return self.inline(plain, depth)
         if kind.__module__ == "numpy" and not getattr(value, "shape", True):
             return self.inline(value.item(), depth)
@@ -294,41 +302,10 @@ class _Writer:
         raise NotPlain(f"a value of the class {kind.__name__}")
 
 
-def _span(value: timedelta) -> list[int]:
-    return [value.days, value.seconds, value.microseconds]
-
-
-def _clock(value: datetime | time) -> list[int]:
-    return [value.hour, value.minute, value.second, value.microsecond]
-
-
-def _zone(zone: tzinfo | None) -> object:
-    """None, the name of a zone, or an offset with its name."""
-    if zone is None:
-        return None
-    if type(zone) is timezone:
-        return [_span(zone.utcoffset(None)), zone.tzname(None)]
-    if type(zone).__module__ == "zoneinfo" and type(key := getattr(zone, "key", None)) is str:
-        return key
-    raise NotPlain(f"a time zone of the class {type(zone).__name__}")
-
-
-def _zone_of(form: Any) -> tzinfo | None:
-    if form is None:
-        return None
-    if type(form) is str:
-        from zoneinfo import ZoneInfo
-
-        return ZoneInfo(form)
-    offset, name = timedelta(*form[0]), form[1]
-    plain = timezone(offset)
-    return plain if plain.tzname(None) == name else timezone(offset, name)
-
-
 @lru_cache(64)
 def _named(name: str, fields: tuple[str, ...]) -> Any:
     """A named tuple's class; ``namedtuple`` itself sees to it that all these are names, and no operator's."""
-    return namedtuple(name, fields)  # type: ignore[misc]
+    return namedtuple(name, fields)
 
 
 _DECODERS: dict[str, Callable[[Any], object]] = {
@@ -344,14 +321,10 @@ _DECODERS: dict[str, Callable[[Any], object]] = {
     "dict_values": lambda v: dict(enumerate(v)).values(),
     "dict_items": lambda v: dict(v).items(),
     "iterator": iter,
-    "timedelta": lambda v: timedelta(*v),
-    "date": lambda v: date(*v),
-    "datetime": lambda v: datetime(*v[:7], fold=v[7], tzinfo=_zone_of(v[8])),
-    "time": lambda v: time(*v[:4], fold=v[4], tzinfo=_zone_of(v[5])),
-    "timezone": _zone_of,
+    **moments.MAKERS,
 }
 # Whose bodies are data as they stand, and not values.
-_LITERAL = {"int", "bytes", "complex", "Decimal", "timedelta", "date", "datetime", "time", "timezone"}
+_LITERAL = {"int", "bytes", "complex", "Decimal", *moments.MAKERS}
 
 
 def _made(kind: str, body: list[Any]) -> object:

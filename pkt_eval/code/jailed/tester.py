@@ -30,6 +30,7 @@ class Candidate:
 
     Attributes:
         verdict: What any further call can no longer change, as ``(status, message)``.
+        reduced: Classes of its own whose values came without their methods.
         replays: Answer from what was answered before, and ask no more.
     """
 
@@ -40,6 +41,7 @@ class Candidate:
         self.recent: OrderedDict[bytes, object] = OrderedDict()
         self.lent: dict[int, Iterator[object]] = {}
         self.known: list[object] = []
+        self.reduced: set[str] = set()
 
     def answer(self, known: list[object] | None = None) -> plain.Message:
         """The next reply; everything in it is the candidate's say.
@@ -49,7 +51,9 @@ class Candidate:
         """
         self.known = known or []
         try:
-            return plain.load(plain.receive(self.channel), self.known, self)
+            reply = plain.load(plain.receive(self.channel), self.known, self)
+            self.reduced.update(reply.reduced)
+            return reply
         except EOFError:
             raise self.stop("gone", "") from None
         except plain.NotPlain as error:
@@ -128,40 +132,40 @@ class Candidate:
         """What a ``defaultdict`` would call for a missing key, and cannot."""
         raise self.stop("unsupported", "a defaultdict's function is not plain data")
 
-    def exception(self, found: dict[str, Any], where: str) -> BaseException:
+    def exception(self, reply: dict[str, Any], where: str) -> BaseException:
         """What to raise for a reply without a value."""
-        if "opaque" in found:
-            return self.stop("unsupported", f"{where}{found['opaque']}, which is not plain data")
-        names = found.get("bases")
+        if "opaque" in reply:
+            return self.stop("unsupported", f"{where}{reply['opaque']}, which is not plain data")
+        names = reply.get("bases")
         listed = [getattr(builtins, b, None) for b in names if type(b) is str] if type(names) is list else []
         bases = [b for b in listed if isinstance(b, type) and issubclass(b, BaseException)]
         if not bases:
             return self.stop("error", "the candidate sent something else than a reply")
-        text, args = str(found.get("text")), found.get("args")
+        text, args = str(reply.get("text")), reply.get("args")
         if not issubclass(bases[0], Exception):
             return self.stop("error", text)
         if issubclass(bases[0], (StopIteration, StopAsyncIteration)):
             bases = [RuntimeError]  # as PEP 479: the loops of the tests are not for a candidate to end
-        group = found.get("group")
+        group = reply.get("group")
         if type(group) is list:
             parts = [self.exception(part if type(part) is dict else {}, where) for part in group]
             if self.verdict is not None:
                 return NotJudged(*self.verdict)
-            args = (str(found.get("message")), parts)
-        name = str(found.get("raised"))
+            args = (str(reply.get("message")), parts)
+        name = str(reply.get("raised"))
         kind = bases[0] if name == bases[0].__name__ else type(name, (bases[0],), {})
         try:
             error = kind(*args) if type(args) is tuple else kind(text)
         except Exception:  # not every type takes every argument
             try:
-                error = kind.__new__(kind)
+                error = kind.__new__(kind)  # type: ignore[call-overload]  # a class of exceptions takes no metaclass
             except Exception:
                 error = Exception(text)
-        attributes = found.get("attributes")
+        attributes = reply.get("attributes")
         if type(attributes) is dict:
             own = {k: v for k, v in attributes.items() if type(k) is str and not k.startswith("_")}
             getattr(error, "__dict__", {}).update(own)
-        error.__notes__ = [text]  # type: ignore[attr-defined]  # add_note needs Python 3.11
+        error.__notes__ = [text]  # add_note needs Python 3.11
         return error
 
 
@@ -210,6 +214,9 @@ def run(channel: plain.Socket, context: str, tests: str, names: list[str]) -> tu
         if notes:  # the candidate's own words; ours would show the values sent
             return _status(error), notes[0]
         message = describe(error, sources)
+        if isinstance(error, AttributeError) and candidate.reduced and type(error.obj).__eq__ is not object.__eq__:
+            # A value that compares as data does: one of those that lost their methods, for all that we know.
+            return "unsupported", f"{message} (of {', '.join(sorted(candidate.reduced))} only the data cross)"
         if isinstance(error, AssertionError) and not error.args:
             try:
                 message = f"AssertionError: {_explain(error, tests, candidate)}"

@@ -18,6 +18,8 @@ import socket
 import struct
 import sys
 import time
+from collections.abc import Callable
+from typing import Any
 
 import candidate as candidate_module
 import inproc
@@ -42,6 +44,8 @@ STARVED = 0.1
 """A program that had this share of the wall time as CPU time was computing, on a machine that had other work."""
 PATIENCE = 10
 """Such a program gets up to so many times its wall time."""
+Order = dict[str, Any]
+"""What the harness wants done: ``do``, the role of the child, its limits, its texts."""
 LIBC = ctypes.CDLL(None, use_errno=True)
 HEADER = struct.Struct("<I")
 
@@ -58,7 +62,7 @@ def main() -> None:
     LIBC.prctl(4, ctypes.c_ulong(0), 0, 0, 0)  # PR_SET_DUMPABLE: nobody attaches or reads its memory
     here = os.path.dirname(os.path.abspath(__file__))
     sys.path[:] = [p for p in sys.path if os.path.abspath(p or ".") != here]
-    for name in ("candidate", "tester", "inproc", "plain", "seccomp", "landlock"):
+    for name in ("candidate", "tester", "inproc", "moments", "plain", "seccomp", "landlock"):
         sys.modules.pop(name, None)  # not for a program to import
     if setup["seccomp"]:
         seccomp.install(seccomp.outer(files=setup["landlock"] is None))
@@ -74,7 +78,7 @@ def main() -> None:
             _answer(control, _run(control, order, descriptors, setup))
 
 
-def _order(control) -> tuple[dict | None, list[int]]:
+def _order(control: socket.socket) -> tuple[Order | None, list[int]]:
     """The next order and its descriptors; None where the harness is gone."""
     header, descriptors, _, _ = socket.recv_fds(control, HEADER.size, 4)
     if not header:
@@ -83,7 +87,7 @@ def _order(control) -> tuple[dict | None, list[int]]:
     return marshal.loads(_exactly(control, HEADER.unpack(header)[0])), list(descriptors)
 
 
-def _exactly(control, size: int) -> bytes:
+def _exactly(control: socket.socket, size: int) -> bytes:
     data = b""
     while len(data) < size:
         chunk = control.recv(size - len(data))
@@ -93,12 +97,12 @@ def _exactly(control, size: int) -> bytes:
     return data
 
 
-def _answer(control, answer: dict) -> None:
+def _answer(control: socket.socket, answer: dict[str, object]) -> None:
     data = json.dumps(answer).encode()
     control.sendall(HEADER.pack(len(data)) + data)
 
 
-def _run(control, order: dict, descriptors: list[int], setup: dict) -> dict:
+def _run(control: socket.socket, order: Order, descriptors: list[int], setup: dict[str, Any]) -> dict[str, object]:
     start = time.monotonic()
     ready, say = os.pipe()
     pid = os.fork()
@@ -133,7 +137,7 @@ def _run(control, order: dict, descriptors: list[int], setup: dict) -> dict:
     }
 
 
-def _watch(control, pid: int, order: dict, start: float, scratch: str | None) -> str | None:
+def _watch(control: socket.socket, pid: int, order: Order, start: float, scratch: str | None) -> str | None:
     """Why the child was ended, or None where it ended of itself."""
     clock = (~pid << 3) | 2  # clock_getcpuclockid(3)
     handle = os.pidfd_open(pid)
@@ -169,7 +173,8 @@ def _watch(control, pid: int, order: dict, start: float, scratch: str | None) ->
 
 def _kill(pid: int) -> None:
     """The child and, where it could make any, its children."""
-    for kill in (os.kill, os.killpg):
+    kills: tuple[Callable[[int, int], None], ...] = (os.kill, os.killpg)
+    for kill in kills:
         try:
             kill(pid, signal.SIGKILL)
         except (ProcessLookupError, PermissionError):
@@ -178,8 +183,8 @@ def _kill(pid: int) -> None:
 
 def _files(scratch: str) -> int:
     """Files in the file system of the scratch folder, where that is its own."""
-    found = os.statvfs(scratch)
-    return found.f_files - found.f_ffree if found.f_blocks * found.f_frsize <= OWN_BYTES else 0
+    system = os.statvfs(scratch)
+    return system.f_files - system.f_ffree if system.f_blocks * system.f_frsize <= OWN_BYTES else 0
 
 
 def _dirty(scratch: str) -> bool:
@@ -203,7 +208,7 @@ def _drop_capabilities() -> None:
     LIBC.capset(header, none)
 
 
-def _child(control, order: dict, descriptors: list[int], setup: dict, say: int) -> None:
+def _child(control: socket.socket, order: Order, descriptors: list[int], setup: dict[str, Any], say: int) -> None:
     """Put on the limits and do the work; never returns."""
     write, leave, close = os.write, os._exit, os.close
     try:
@@ -211,8 +216,8 @@ def _child(control, order: dict, descriptors: list[int], setup: dict, say: int) 
             _die_with_parent()
             os.close(control.detach())
             os.setsid()
-            channel = _descriptors(order, descriptors, say)
-            say, channel = channel.pop("say"), channel
+            channels = _descriptors(order, descriptors, say)
+            say = channels.pop("say")
             _limits(order)
             if setup["scratch"]:
                 os.chdir(setup["scratch"])
@@ -223,14 +228,14 @@ def _child(control, order: dict, descriptors: list[int], setup: dict, say: int) 
             leave(0)
         write(say, b"+")
         close(say)
-        _WORK[order["role"]](order, **channel)
+        _WORK[order["role"]](order, **channels)
     except BaseException:
         pass
     finally:
         leave(0)
 
 
-def _descriptors(order: dict, given: list[int], say: int) -> dict:
+def _descriptors(order: Order, given: list[int], say: int) -> dict[str, int]:
     """0 null, 1 and 2 the output, 3 the channel or report, 4 the pipe to the zygote, and no other."""
     null = os.open(os.devnull, os.O_RDWR)
     if order["role"] == "tester":
@@ -244,11 +249,11 @@ def _descriptors(order: dict, given: list[int], say: int) -> dict:
     for i, fd in enumerate(high):
         os.dup2(fd, i, inheritable=False)
     os.closerange(len(wanted), 1024)
-    found = {"say": 4, "channel": 3}
-    return found | ({"report": 5} if order["role"] == "tester" else {})
+    given_as = {"say": 4, "channel": 3}
+    return given_as | ({"report": 5} if order["role"] == "tester" else {})
 
 
-def _limits(order: dict) -> None:
+def _limits(order: Order) -> None:
     """Soft and hard alike, so that the program cannot raise them again.
 
     CPU time has a second between the two: SIGXCPU tells why it ended, SIGKILL takes one that caught that.
@@ -266,21 +271,21 @@ def _limits(order: dict) -> None:
         resource.setrlimit(kind, (value, value))
 
 
-def _candidate(order: dict, channel: int) -> None:
+def _candidate(order: Order, channel: int) -> None:
     candidate_module.serve(socket.socket(fileno=channel), order["candidate"], order["names"])
 
 
-def _tester(order: dict, channel: int, report: int) -> None:
+def _tester(order: Order, channel: int, report: int) -> None:
     end = socket.socket(fileno=channel)
     status, message = tester_module.run(end, order["context"], order["tests"], order["names"])
     os.write(report, json.dumps([status, message[: candidate_module.MESSAGE_CHARACTERS]]).encode())
 
 
-def _inproc(order: dict, channel: int) -> None:
+def _inproc(order: Order, channel: int) -> None:
     inproc.run(channel, order["token"], order["candidate"], order["context"], order["tests"])
 
 
-_WORK = {"candidate": _candidate, "tester": _tester, "inproc": _inproc}
+_WORK: dict[str, Callable[..., None]] = {"candidate": _candidate, "tester": _tester, "inproc": _inproc}
 
 if __name__ == "__main__":
     main()

@@ -1,0 +1,125 @@
+"""The number that an answer in words comes to, and whether two numbers are the same.
+
+What an answer says to be its result counts before the last number in it: models go on talking. Numbers are compared as
+numbers, exactly, not as text. How a task scores with it is not decided here.
+"""
+
+import re
+from fractions import Fraction
+
+_DIGITS = r"(?:\d{1,3}(?:,\d{3})+(?!,?\d)|\d+)"
+_DECIMAL = rf"(?:{_DIGITS}(?:\.\d+)?|\.\d+)(?:[eE][+-]?\d{{1,2}}(?![\w.]))?"
+# Not two parts of a date: "12/25/2024".
+_FRACTION = rf"(?<!/)(?:{_DIGITS} +)?{_DIGITS} ?/ ?{_DIGITS}(?![\d/.]*/)(?!\.?\d)"
+_CURRENCY = "[$€£¥]"
+_NUMBER = re.compile(
+    # A minus between two terms is no sign: "10-5", "10 - 5", "(a)-5". Nor is a number what ends a word: "x2".
+    rf"(?<![\w.])(?P<sign>(?<![\w)\]%])[-+](?=[\d.$€£¥]))?(?:{_CURRENCY} ?)?(?P<inner>(?<={_CURRENCY})-)?"
+    rf"(?P<value>{_FRACTION}|{_DECIMAL})"
+)
+_HASHES = re.compile(r"####")
+_BOXED = re.compile(r"\\boxed *\{")
+_ANSWER_IS = re.compile(
+    r"\b(?:the|final|my|correct) +(?:(?:final|correct|numerical|numeric) +)?answer[*_]* *"
+    r"(?:is|would be|should be|=|:)",
+    re.I,
+)
+_LATEX_FRACTION = re.compile(r"\\[dt]?frac *\{([^{}]*)\} *\{([^{}]*)\}")
+_FARTHEST = 1000  # characters after an announcement
+_LONGEST = 400  # characters of a number; a longer one is none
+
+
+def final_number(answer: str) -> str | None:
+    r"""The number that an answer gives as its result.
+
+    That is the last one that it announces: after ``####``, in ``\boxed{}``, after "the answer is" or "final answer:".
+    Of what follows, up to the end of the line, the number after the last ``=`` counts, else the first; where the line
+    has none, the next is looked at. Without an announcement it is the last number of the answer.
+
+    Args:
+        answer: What the model wrote.
+
+    Returns:
+        The number as digits, with its sign, decimals, commas or fraction, without currency, per cent sign and unit:
+        ``-1,200.50``, ``3/4``, ``1 1/2``. None where there is no number.
+
+    Example:
+        >>> final_number("2 + 2 = 4 apples a day. So the answer is $1,200.50. Check: 300 * 4.")
+        '1,200.50'
+    """
+    text = _plain(answer)
+    announced = [(m.end(), False) for mark in (_HASHES, _ANSWER_IS) for m in mark.finditer(text)]
+    announced += [(m.end(), True) for m in _BOXED.finditer(text)]
+    for start, boxed in sorted(announced, reverse=True):
+        rest = text[start : start + _FARTHEST]
+        if (number := _announced(_in_braces(rest) if boxed else rest)) is not None:
+            return number
+    numbers = _numbers(text)
+    return numbers[-1] if numbers else None
+
+
+def same_number(first: str, second: str) -> bool:
+    """Whether two texts are the same number, exactly: ``1,200.0`` and ``1200``, ``$5`` and ``5``, ``3/4`` and ``0.75``.
+
+    A currency sign and a per cent sign are units, as in GSM8K's references, and say nothing: ``50%`` is ``50``, not
+    ``0.5``. No rounding: ``0.33`` is not ``1/3``. A text that is no number, or more than one, is the same as none.
+
+    Args:
+        first: E.g. from ``final_number``.
+        second: E.g. the reference.
+    """
+    one, other = _value(first), _value(second)
+    return one is not None and one == other
+
+
+def _plain(text: str) -> str:
+    """Without what LaTeX and typesetting put into numbers."""
+    text = re.sub(r"\{,\}", ",", text).replace("\\!", "").replace("\\,", "").replace("\\$", "$").replace("\\%", "%")
+    text = text.replace("−", "-").replace("\u00a0", " ").replace("\u202f", " ")
+    return _LATEX_FRACTION.sub(r" \1/\2", text)
+
+
+def _in_braces(text: str) -> str:
+    """The text up to the brace that closes it."""
+    depth = 1
+    for i, character in enumerate(text):
+        depth += (character == "{") - (character == "}")
+        if depth == 0:
+            return text[:i]
+    return text
+
+
+def _announced(rest: str) -> str | None:
+    """The number in what follows an announcement, if there is one; "is not 5" announces none."""
+    lines = [line for line in rest.split("\n") if re.search(r"\w", line)]
+    for line in lines[:2]:
+        if re.match(r"[\s*_:]*(?:not|never)\b", line, re.I):
+            return None
+        sentence = re.split(r"(?<=[^\s.])\.(?=\s|$)", line, maxsplit=1)[0]
+        before, equals, after = sentence.rpartition("=")
+        for part in (after, before) if equals else (sentence,):
+            if numbers := _numbers(part):
+                return numbers[0]
+    return None
+
+
+def _numbers(text: str) -> list[str]:
+    return [_written(match) for match in _NUMBER.finditer(text)]
+
+
+def _written(match: re.Match[str]) -> str:
+    sign = "-" if "-" in ((match["sign"] or "") + (match["inner"] or "")) else ""
+    return sign + re.sub(r" ?/ ?", "/", match["value"])
+
+
+def _value(text: str) -> Fraction | None:
+    text = _plain(text).strip().rstrip("%").strip()
+    match = _NUMBER.fullmatch(text) if len(text) <= _LONGEST else None
+    if match is None:
+        return None
+    written = _written(match).replace(",", "")
+    sign = -1 if written.startswith("-") else 1
+    try:
+        return sign * sum((Fraction(part) for part in written.lstrip("-").split()), Fraction(0))
+    except ZeroDivisionError:
+        return None

@@ -1,0 +1,135 @@
+"""The number that an answer comes to, and numbers that are the same."""
+
+import json
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from pkt_eval.data.numbers import final_number, same_number
+from pkt_eval.data.records import assistant_turn
+
+ANSWERS = {
+    # Announced: before whatever is said later.
+    "#### 18": "18",
+    "He has 3.\n#### 18\nCheck: 3 * 6 = 18, as 20 - 2": "18",
+    "#### $1,200 dollars in 3 years": "1,200",
+    "####\n18": "18",
+    "#### -3": "-3",
+    "So the answer is 18. Then there are 5 more.": "18",
+    "So the answer is $1,200.50.": "1,200.50",
+    "The answer is 5 + 3 = 8 dollars, of 10.": "8",
+    "The answer is:\n\n$$18$$\n\nof 20": "18",
+    "The final answer is $\\boxed{12}$. I took 5 minutes.": "12",
+    "**Final answer:** 7 apples, of 9": "7",
+    "The answer is **18**, not 20.": "18",
+    "THE ANSWER IS .5 of 3": ".5",
+    "$\\boxed{\\$1{,}200}$ in 3 years": "1,200",
+    "\\boxed{x = 5}, since 5 < 6": "5",
+    "\\boxed{12\\text{ apples}} for 3": "12",
+    "\\boxed{\\frac{3}{4}} of 8": "3/4",
+    "\\boxed{18": "18",
+    # The last announcement counts.
+    "The answer is 5. Wait. The answer is 6. Of 7.": "6",
+    "#### 5\n#### 6\n7": "6",
+    "\\boxed{5}, so the answer is 6; 7": "6",
+    "The answer is 6.\n#### 5\n7": "5",
+    # One that announces nothing does not.
+    "The answer is not 5, it is 6": "6",
+    "The answer is unclear.\nPerhaps\n6 of 7": "7",
+    "#### none\nno\n4": "4",
+    # Not announced: the last number.
+    "He has 3 apples and buys 15, so 18.": "18",
+    "Answer: He has 3. He buys 15. That makes 18": "18",
+    "10-5 = 5": "5",
+    "2 - 3 = -1": "-1",
+    "10 - 5": "5",
+    "It costs -$5": "-5",
+    "It costs $-5": "-5",
+    "a loss of (−7)": "-7",
+    "3/4 of it": "3/4",
+    "1 1/2 cups": "1 1/2",
+    "on 12/25/2024": "2024",
+    "1,2,3": "3",
+    "12,345,678.90": "12,345,678.90",
+    "50% of it": "50",
+    "1.5e3 m": "1.5e3",
+    "x2 and y3 make 7": "7",
+    "": None,
+    "no number at all": None,
+}
+
+
+@pytest.mark.parametrize("answer", ANSWERS)
+def test_final_number(answer):
+    assert final_number(answer) == ANSWERS[answer]
+
+
+SAME = [
+    ("1,200.0", "1200"),
+    ("$5", "5"),
+    ("5.00", "$5"),
+    ("3/4", "0.75"),
+    ("6/8", "3 / 4"),
+    ("1 1/2", "1.5"),
+    ("-1 1/2", "-1.5"),
+    ("50%", "50"),
+    ("-0", "0"),
+    ("+5", "5"),
+    ("−5", "-5"),
+    ("-$5", "$-5"),
+    ("1e3", "1,000"),
+    (".5", "0.50"),
+    ("\\$1{,}200", "1200.00"),
+    ("\\frac{1}{3}", "2/6"),
+    (" 7 ", "007"),
+    ("9" * 300, "9" * 300 + ".0"),
+]
+DIFFERENT = [
+    ("5", "6"),
+    ("5", "-5"),
+    ("0.33", "1/3"),
+    ("50%", "0.5"),
+    ("1,20", "120"),
+    ("1/0", "1/0"),
+    ("five", "five"),
+    ("5 dollars", "5"),
+    ("5 6", "56"),
+    ("", ""),
+    ("9" * 5000, "9" * 5000),
+    ("1e99999999", "1e99999999"),
+    ("0.1000000000000000000001", "0.1"),
+]
+
+
+@pytest.mark.parametrize(("first", "second"), SAME)
+def test_same_number(first, second):
+    assert same_number(first, second) and same_number(second, first)
+
+
+@pytest.mark.parametrize(("first", "second"), DIFFERENT)
+def test_different_number(first, second):
+    assert not same_number(first, second) and not same_number(second, first)
+
+
+def test_every_reference_answer_gives_its_own_number():
+    root = Path(os.environ.get("PKT_EVAL_DATA") or Path(__file__).resolve().parents[3] / "shared" / "benchmarks")
+    rows = [json.loads(line) for file in sorted((root / "gsm8k").glob("*.jsonl")) for line in file.open()]
+    if not rows:
+        pytest.skip(f"no gsm8k rows in {root}: set PKT_EVAL_DATA to a folder of the benchmarks")
+    for row in rows:
+        reference = row["answer"].rpartition("#### ")[2].strip()
+        for answer in (row["answer"], assistant_turn("gsm8k", row), assistant_turn("gsm8k", row) + " Or 123456?"):
+            assert same_number(final_number(answer), reference), answer
+
+
+@pytest.mark.parametrize(
+    "unit", ["1", "1,", "1 ", "1/", "-", "1.", "#### ", "\\boxed{", "the answer is ", "the answer is 1=\n"]
+)
+def test_time_is_bounded(unit):
+    text = unit * (20_000 // len(unit))
+    start = time.process_time()
+    final_number(text)
+    same_number(text, text)
+    assert time.process_time() - start < 2
