@@ -13,10 +13,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pkt_eval._util import sources
 from pkt_eval._util.digests import combine_digests
+from pkt_eval._util.options import MethodConfig
 from pkt_eval._util.progress import Progress
 from pkt_eval.data.chat import ChatFormat
 from pkt_eval.data.splits import Splits, build_splits, canonical_task
-from pkt_eval.data.transfer_data import TransferData
+from pkt_eval.data.transfer_data import TransferData, Undeclared
 from pkt_eval.errors import ConfigError
 from pkt_eval.methods.base import Method, TransferMethod, get_method, methods
 from pkt_eval.models.pair import ModelPair
@@ -173,7 +174,7 @@ def make_student(
 
     def build() -> Student:
         if splits is None:
-            data = None
+            data: TransferData = Undeclared(entry.name)
         else:
             progress.go_on(method.work)
             chat = ChatFormat(recipe.chat_format)
@@ -212,7 +213,9 @@ def fingerprint(recipe: Recipe, device: str = "cpu") -> str:
     return combine_digests(_identity(recipe, recipe.pair(device), method, splits))
 
 
-def _identity(recipe: Recipe, pair: ModelPair, method: TransferMethod, splits: Splits | None) -> dict[str, Any]:
+def _identity(
+    recipe: Recipe, pair: ModelPair, method: TransferMethod[MethodConfig], splits: Splits | None
+) -> dict[str, Any]:
     """Everything that decides the student, as JSON; its digest is the fingerprint. Places on disk decide nothing."""
     uses = recipe.entry.uses
     identity: dict[str, Any] = {
