@@ -83,24 +83,24 @@ def read(model: Any, input_ids: torch.Tensor, target_id: int, attribution: Attri
     with ExitStack() as stack:
         alphas = stack.enter_context(_attention_weights(model)) if published else []
         rows = tapped(model, ids, [tap for places in taps.values() for tap in places], last)
-    read = {key: torch.stack([rows[tap][0].float() for tap in places]) for key, places in taps.items()}
-    final, eps = read["x"][-1], blocks.norm_eps(model)
+    values = {key: torch.stack([rows[tap][0].float() for tap in places]) for key, places in taps.items()}
+    final, eps = values["x"][-1], blocks.norm_eps(model)
     if published:
         spread = final.var(correction=0).add(1e-5).sqrt()
         scale = (spread + 1e-6).rsqrt()
         group = dims.heads // dims.kv_heads
-        v = read["v"].reshape(count, dims.kv_heads, 1, dims.head_dim).expand(-1, -1, group, -1)
+        v = values["v"].reshape(count, dims.kv_heads, 1, dims.head_dim).expand(-1, -1, group, -1)
         z = (torch.stack(alphas).reshape(count, dims.kv_heads, group, 1) * v).reshape(count, -1)
     else:
-        scale, z = final.pow(2).mean().add(eps).rsqrt(), read["z"]
+        scale, z = final.pow(2).mean().add(eps).rsqrt(), values["z"]
     layers = blocks.layers(model)
     return Reading(
-        x=read["x"],
-        r=read["r"],
+        x=values["x"],
+        r=values["r"],
         z=z,
-        m=read["m"],
-        attention_gain=_gains([blocks.norm_after_attention(layer) for layer in layers], read["o"], eps),
-        ffn_gain=_gains([blocks.norm_after_ffn(layer) for layer in layers], read["y"], eps),
+        m=values["m"],
+        attention_gain=_gains([blocks.norm_after_attention(layer) for layer in layers], values["o"], eps),
+        ffn_gain=_gains([blocks.norm_after_ffn(layer) for layer in layers], values["y"], eps),
         scale=scale,
         target=target_id,
     )

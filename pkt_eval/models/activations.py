@@ -100,11 +100,12 @@ def tapped(
         ConfigError: A place that the model does not have.
     """
     rows: dict[Tap, torch.Tensor] = {}
-    keep = keep.to(model.device)
+    # Places rather than the mask: a GPU would be waited for at each tap, to learn how many there are.
+    places = keep.to(model.device).nonzero(as_tuple=True)
     training = model.training
     with ExitStack() as stack:
         for tap in taps:
-            stack.callback(_listen(model, tap, keep, rows).remove)
+            stack.callback(_listen(model, tap, places, rows).remove)
         stack.callback(model.train, training)
         model.eval()
         masked = {} if attention_mask is None else {"attention_mask": attention_mask.to(model.device)}
@@ -112,7 +113,7 @@ def tapped(
     return rows
 
 
-def _listen(model: Any, tap: Tap, keep: torch.Tensor, rows: dict[Tap, torch.Tensor]) -> Any:
+def _listen(model: Any, tap: Tap, places: tuple[torch.Tensor, ...], rows: dict[Tap, torch.Tensor]) -> Any:
     """Hook the place, so that a pass writes it into ``rows``; returns the hook's handle."""
     count = len(blocks.layers(model))
     if not 0 <= tap.layer < count or tap.side not in ("input", "output"):
@@ -125,7 +126,7 @@ def _listen(model: Any, tap: Tap, keep: torch.Tensor, rows: dict[Tap, torch.Tens
         module = blocks.block(model, name, tap.layer)
 
     def take(states: torch.Tensor) -> None:
-        rows[tap] = states[keep.to(states.device)]  # (B, T, width) → (tokens, width), a copy
+        rows[tap] = states[places]  # (B, T, width) → (tokens, width), a copy
 
     if tap.name == MIDDLE or tap.side == "input":
         return module.register_forward_pre_hook(lambda _, args: take(args[0]))
