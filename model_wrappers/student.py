@@ -45,6 +45,8 @@ class PKTStudent(HFLM):
     """
 
     METHOD: str | None = None
+    AUTO_MODEL_CLASS: Any  # lm-eval's own, whose types mypy does not find
+    cache_hook: Any
 
     def __init__(self, method: str | None = None, student: str | None = None, **arguments: Any) -> None:
         _share_log()

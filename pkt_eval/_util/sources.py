@@ -31,7 +31,7 @@ TRANSFER = (
     "_util/sources.py",
 )
 #: What decides where a teacher's neurons are found.
-LOCATION = ("locate", "models/blocks.py")
+LOCATION = ("locate", "models/blocks.py", "models/activations.py")
 #: What decides what is asked, answered and scored.
 SCORING = ("code", "data", "lm", "tasks", "model_wrappers/generate.py")
 

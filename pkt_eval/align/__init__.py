@@ -2,7 +2,16 @@
 
 from pkt_eval.align.hypernetwork import Hypernetwork
 from pkt_eval.align.inject import injected, located_edits
-from pkt_eval.align.loop import Checkpoint, align
+from pkt_eval.align.loop import AlignmentExamples, AlignmentOptions, Checkpoint, align
 from pkt_eval.models.edits import LocatedEdit
 
-__all__ = ["Checkpoint", "Hypernetwork", "LocatedEdit", "align", "injected", "located_edits"]
+__all__ = [
+    "AlignmentExamples",
+    "AlignmentOptions",
+    "Checkpoint",
+    "Hypernetwork",
+    "LocatedEdit",
+    "align",
+    "injected",
+    "located_edits",
+]

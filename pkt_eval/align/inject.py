@@ -30,7 +30,7 @@ def injected(model: Any, located: Located, deltas: Mapping[str, torch.Tensor]) -
         for block, delta in deltas.items():
             add = _add_to_rows if AXIS[block] == "rows" else _add_to_columns
             for layer, indices, d in zip(located.layers[block], located.indices[block], delta, strict=True):
-                linear = model.get_submodule(blocks.module_name(block, layer))
+                linear = blocks.block(model, block, layer)
                 hook = linear.register_forward_hook(add(indices.to(linear.weight.device), d))
                 stack.callback(hook.remove)
         yield

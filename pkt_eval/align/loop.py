@@ -15,16 +15,48 @@ from pkt_eval.align.checkpoint import load_step, save_step
 from pkt_eval.align.hypernetwork import Hypernetwork
 from pkt_eval.align.inject import injected
 from pkt_eval.data.chat import collate
+from pkt_eval.data.transfer_data import Example
 from pkt_eval.errors import DataError
 from pkt_eval.locate.select import Located
 from pkt_eval.tune.loss import supervised_loss
 
-Example = dict[str, list[int]]
 Deltas = dict[str, torch.Tensor]
 
 PENALTY = 1000.0  # weight of Σ_blocks mean(δ²)
 _WEIGHT_DECAY, _BETAS = 0.05, (0.9, 0.95)
 _WARM_UP, _START, _END = 0.1, 25.0, 1e4  # OneCycle's share of rising steps, and what it divides the peak by
+
+
+@dataclass(frozen=True)
+class AlignmentOptions:
+    """How an alignment is made.
+
+    Attributes:
+        steps: Optimizer steps.
+        samples: Examples of a step: one of extract, the others of align.
+        learning_rate: Peak of the schedule.
+        seed: Decides the hypernetwork's start and the order of the examples.
+    """
+
+    steps: int
+    samples: int
+    learning_rate: float
+    seed: int
+
+
+@dataclass(frozen=True)
+class AlignmentExamples:
+    """Encoded examples that an alignment is made with.
+
+    Attributes:
+        extract: Used in turn, one a step.
+        align: In seeded order, none again before all were used.
+        validation: They judge a step.
+    """
+
+    extract: Sequence[Example]
+    align: Sequence[Example]
+    validation: Sequence[Example]
 
 
 @dataclass(frozen=True)
@@ -52,14 +84,8 @@ def align(
     model: Any,
     located: Located,
     vectors: Mapping[str, torch.Tensor],
-    extract: Sequence[Example],
-    examples: Sequence[Example],
-    validation: Sequence[Example],
-    *,
-    steps: int,
-    samples: int,
-    learning_rate: float,
-    seed: int,
+    examples: AlignmentExamples,
+    options: AlignmentOptions,
     progress: Progress,
     work: Path | None = None,
 ) -> Iterator[Checkpoint]:
@@ -73,50 +99,47 @@ def align(
         model: The student, on its device; its ``requires_grad`` flags are left as found.
         located: Places in the student.
         vectors: Block → ``(L, k, d_T)`` teacher vectors, in the order of ``located``.
-        extract: Encoded examples, used in turn, one a step.
-        examples: Encoded align examples, in seeded order, none again before all were used.
-        validation: Encoded examples that judge a step.
-        steps: Optimizer steps.
-        samples: Examples of a step.
-        learning_rate: Peak of the schedule.
-        seed: Decides the hypernetwork's start and the order of the examples.
+        examples: To learn from and to judge by.
+        options: How.
         progress: Bars.
         work: Folder in which each step is kept; those that are there are not taken again.
 
     Raises:
         DataError: No example, or a loss that is not finite; it says which.
     """
-    if not extract or not examples:
-        raise DataError(f"alignment needs examples; got {len(extract)} extract and {len(examples)} align examples")
+    if not examples.extract or not examples.align:
+        raise DataError(
+            f"alignment needs examples; got {len(examples.extract)} extract and {len(examples.align)} align examples"
+        )
     d_teacher, d_student = next(iter(vectors.values())).shape[-1], model.config.hidden_size
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(options.seed)
     net = Hypernetwork(vectors, d_teacher, d_student, generator=generator).to(model.device)
-    optimizer = torch.optim.AdamW(net.parameters(), lr=learning_rate, betas=_BETAS, weight_decay=_WEIGHT_DECAY)
-    drawn = _in_turn(examples, random.Random(seed))
-    for step in range(steps):
-        batch = [extract[step % len(extract)]]
-        batch += [next(drawn) for _ in range(min(samples - 1, len(examples)))]
+    optimizer = torch.optim.AdamW(net.parameters(), lr=options.learning_rate, betas=_BETAS, weight_decay=_WEIGHT_DECAY)
+    drawn = _in_turn(examples.align, random.Random(options.seed))
+    for step in range(options.steps):
+        batch = [examples.extract[step % len(examples.extract)]]
+        batch += [next(drawn) for _ in range(min(options.samples - 1, len(examples.align)))]
         kept = work / f"step-{step + 1}.safetensors" if work else None
         if kept and kept.exists():
-            found = load_step(kept, net, optimizer)
+            measured = load_step(kept, net, optimizer)
             with torch.no_grad():
                 deltas = net(vectors)
-            yield Checkpoint(**found, deltas=deltas)
+            yield Checkpoint(**measured, deltas=deltas)
             continue
-        rate = one_cycle(step, steps, learning_rate)
+        rate = one_cycle(step, options.steps, options.learning_rate)
         for group in optimizer.param_groups:
             group["lr"] = rate
         losses, penalty = gradients(model, located, net, vectors, progress.bar(batch, f"align: step {step + 1}"))
         if not torch.isfinite(losses).all() or not torch.isfinite(penalty):
             raise DataError(
-                f"alignment diverged in step {step + 1} of {steps}: losses {losses.tolist()}, penalty "
+                f"alignment diverged in step {step + 1} of {options.steps}: losses {losses.tolist()}, penalty "
                 f"{float(penalty):g}; choose a smaller learning_rate, or transfer_dtype=float32"
             )
         optimizer.step()
         with torch.no_grad():
             deltas = net(vectors)
         with injected(model, located, deltas):
-            judged = mean_loss(model, progress.bar(validation, f"align: validation {step + 1}"))
+            judged = mean_loss(model, progress.bar(examples.validation, f"align: validation {step + 1}"))
         checkpoint = Checkpoint(step + 1, float(losses.mean()), float(penalty), judged, rate, deltas)
         if kept:
             progress.save()
@@ -136,7 +159,7 @@ def gradients(
         for example in batch:
             total, count = example_loss(model, example)
             loss = total / count
-            loss.backward()
+            torch.autograd.backward(loss)
             losses.append(loss.detach())
     penalty = PENALTY * sum(d.pow(2).mean() for d in deltas.values())
     # One pass through the net: Σ_examples (∂LM/∂δ)·∂δ + n·∂penalty.

@@ -15,6 +15,7 @@ import torch
 from pkt_eval._util.progress import Progress
 from pkt_eval.errors import DataError
 from pkt_eval.models import blocks
+from pkt_eval.models.activations import Tap, tapped
 
 #: What is looked at: the outputs of four blocks, and of the whole layer, which is the residual stream behind it.
 KINDS = ("up", "down", "v", "o", "residual")
@@ -166,39 +167,22 @@ def stream(model: Any, sample: TokenSample, progress: Progress, desc: str) -> It
         Kind → a tensor ``(batch, width)`` a layer, in the order of ``sample``'s batches.
     """
     layers = blocks.dims(model.config).layers
-    rows: dict[str, list[Any]] = {}  # kind → a list of parts a layer, and then a tensor a layer
-    positions = None
-
-    def keep(kind: str, layer: int) -> Any:
-        def hook(module: Any, inputs: Any, output: Any) -> None:
-            states = output[0] if isinstance(output, tuple) else output  # (1, T, width)
-            rows[kind][layer].append(states[0, positions])
-
-        return hook
-
-    handles = []
+    taps = [Tap(kind, layer) for kind in KINDS for layer in range(layers)]
     bar = iter(progress.bar([t for w in sample.windows for t in w.texts], desc))
-    try:
-        for layer in range(layers):
-            for kind in KINDS:
-                whole = kind == "residual"
-                module = model.model.layers[layer] if whole else model.get_submodule(blocks.module_name(kind, layer))
-                handles.append(module.register_forward_hook(keep(kind, layer)))
-        for window in sample.windows:
-            rows = {kind: [[] for _ in range(layers)] for kind in KINDS}
-            for _ in window.texts:
-                text = next(bar)
-                positions = text.positions.to(model.device)
-                model.model(input_ids=text.ids[None].to(model.device), use_cache=False)
-            for of_kind in rows.values():  # one at a time, so that the window is not there twice
-                for layer, parts in enumerate(of_kind):
-                    of_kind[layer] = torch.cat(parts)
-            for picks in window.picks.to(model.device):
-                yield {kind: [t[picks] for t in of_kind] for kind, of_kind in rows.items()}
-        next(bar, None)  # lets the bar end
-    finally:
-        for handle in handles:
-            handle.remove()
+    for window in sample.windows:
+        rows: dict[Tap, list[torch.Tensor]] = {tap: [] for tap in taps}
+        for _ in window.texts:
+            text = next(bar)
+            keep = torch.zeros(1, len(text.ids), dtype=torch.bool)
+            keep[0, text.positions] = True
+            for tap, states in tapped(model, text.ids[None], taps, keep).items():
+                rows[tap].append(states)
+        # One at a time, so that the window is not there twice.
+        whole = {kind: [torch.cat(rows.pop(Tap(kind, layer))) for layer in range(layers)] for kind in KINDS}
+        for picks in window.picks.to(model.device):
+            yield {kind: [t[picks] for t in of_kind] for kind, of_kind in whole.items()}
+        del whole  # before the next window is gathered
+    next(bar, None)  # lets the bar end
 
 
 def on_disk(path: Path, shape: Sequence[int], dtype: torch.dtype) -> torch.Tensor:

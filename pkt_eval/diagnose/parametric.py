@@ -1,7 +1,7 @@
 """What a transfer did to the weights, and how that lies to what was there.
 
 A fine-tuned student that started from a product ``B₀A₀`` computes ``(W − B₀A₀) + BA``; its edit is kept as
-``[B, −B₀]·[A; A₀]`` (``pkt_eval.tune.training``), so that one file holds the start as well as the end. Everything here
+``[B, −B₀]·[A; A₀]`` (``pkt_eval.tune.adapter``), so that one file holds the start as well as the end. Everything here
 is computed from the factors: no product ``BA`` of a weight's size is ever formed. All products are in float64, those
 with a weight some rows at a time: what is left of a weight at a right angle to a product is a difference of two large
 numbers.

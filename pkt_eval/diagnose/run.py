@@ -44,8 +44,7 @@ class Run:
         seed: int,
         scratch: Path,
     ) -> None:
-        assert pair.teacher is not None  # a pair that was checked has one
-        self.pair, self.teacher, self.scratch, self.seed, self.count = pair, pair.teacher, scratch, seed, samples
+        self.pair, self.teacher, self.scratch, self.seed, self.count = pair, pair.the_teacher, scratch, seed, samples
         self.progress = Progress()
         tokenizer = pair.student.tokenizer
         # Validation records: nobody's fine-tuning has seen them, so a transferred student is not at home there.

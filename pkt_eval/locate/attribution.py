@@ -25,7 +25,7 @@ from typing import Any, Literal
 import torch
 
 from pkt_eval.errors import ConfigError, DataError
-from pkt_eval.locate.reading import Attribution, Reading, norm_gain, read
+from pkt_eval.locate.reading import Attribution, Reading, read
 from pkt_eval.locate.select import Counts, channels_of_values, near_cut, neuron_counts, value_scores
 from pkt_eval.models import blocks
 
@@ -97,7 +97,7 @@ def attribute(
     model: Any,
     samples: Iterable[tuple[torch.Tensor, int]],
     *,
-    keep: Counts | None,
+    keep: Counts | None = None,
     attribution: Attribution = "exact",
     scoring: Scoring = "full",
 ) -> NeuronScores:
@@ -106,7 +106,8 @@ def attribute(
     Args:
         model: As ``neuron_attribution``.
         samples: ``(input_ids, target_id)`` each.
-        keep: How many neurons of a layer are going to be kept; only fast scoring looks at it.
+        keep: How many neurons of a layer are going to be kept; only fast scoring looks at it. None: nobody knows, so
+            there is no cut, and no neuron is scored again.
         attribution: As ``neuron_attribution``.
         scoring: As ``neuron_attribution``.
 
@@ -134,7 +135,7 @@ def attribute(
         readings.append(reading)
     if total is None:
         raise DataError("attribution was given no sample")
-    if scoring == "fast":
+    if scoring == "fast" and keep is not None:
         dims = blocks.dims(model.config)
         values = near_cut(value_scores(total.attention, dims), keep.value, _NEAR)
         again = {
@@ -158,9 +159,9 @@ class _Readout:
 
     def __init__(self, model: Any) -> None:
         layers = range(blocks.dims(model.config).layers)
-        self.U = model.get_output_embeddings().weight.detach()
-        self.gain = norm_gain(model.model.norm, model.config.rms_norm_eps).to(self.U.device)
-        self.cap = getattr(model.config, "final_logit_softcapping", None)
+        self.U = blocks.unembedding(model)
+        self.gain = blocks.norm_gain(blocks.final_norm(model), blocks.norm_eps(model)).to(self.U.device)
+        self.cap = blocks.logit_cap(model)
         self.weights = {
             kind: [model.get_parameter(blocks.weight_name(block, k)).detach() for k in layers]
             for kind, block in (("ffn", "down"), ("attention", "o"))
@@ -187,7 +188,8 @@ class _Sample:
         raw = torch.cat([rows @ streams.T for _, rows in readout.rows()]).T.contiguous()  # (2L+1, V)
         logits = readout.capped(raw.clone()) if readout.cap else raw
         logp = logits.log_softmax(-1)
-        at_x, at_r = logp[:, self.target].split([self.layers + 1, self.layers])
+        of_target = logp[:, self.target]
+        at_x, at_r = of_target[: self.layers + 1], of_target[self.layers + 1 :]
         self.layer_attention, self.layer_ffn = at_r - at_x[:-1], at_x[1:] - at_r
         # Attention adds to the input of a layer, an FFN to the stream behind the attention.
         parts = {"attention": slice(0, self.layers), "ffn": slice(self.layers + 1, None)}

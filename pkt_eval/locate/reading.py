@@ -3,8 +3,8 @@
 The scores made of it are in ``attribution``.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -12,6 +12,7 @@ import torch
 
 from pkt_eval.errors import ConfigError, DataError
 from pkt_eval.models import blocks
+from pkt_eval.models.activations import MIDDLE, RESIDUAL, Tap, tapped
 
 Attribution = Literal["exact", "published"]
 
@@ -64,93 +65,73 @@ def read(model: Any, input_ids: torch.Tensor, target_id: int, attribution: Attri
             f"attribution takes one sequence of ids and a target below {dims.vocab}; got ids of shape "
             f"{tuple(ids.shape)} and target {target_id}"
         )
-    kept: dict[str, list[torch.Tensor]] = {key: [] for key in ("x", "r", "z", "m", "o", "y", "v", "alpha")}
-
-    def keep(key: str, value: torch.Tensor) -> None:
-        kept[key].append(value[0, -1].to(torch.float32, copy=True))  # a view would keep all positions alive
-
+    count = dims.layers
+    taps = {
+        "x": [*(Tap(RESIDUAL, k, "input") for k in range(count)), Tap(RESIDUAL, count - 1)],
+        "r": [Tap(MIDDLE, k) for k in range(count)],
+        "z": [Tap("o", k, "input") for k in range(count)],
+        "m": [Tap("down", k, "input") for k in range(count)],
+        "o": [Tap("o", k) for k in range(count)],
+        "y": [Tap("down", k) for k in range(count)],
+    }
     published = attribution == "published"
-    training = model.training
-    handles = []
-    try:
-        model.eval()
-        for k, layer in enumerate(model.model.layers):
-            o, down, v = (model.get_submodule(blocks.module_name(b, k)) for b in ("o", "down", "v"))
-            handles += [
-                layer.register_forward_pre_hook(lambda _, args: keep("x", args[0])),
-                _norm_before_ffn(layer).register_forward_pre_hook(lambda _, args: keep("r", args[0])),
-                o.register_forward_hook(lambda _, args, out: (keep("z", args[0]), keep("o", out))[0]),
-                down.register_forward_hook(lambda _, args, out: (keep("m", args[0]), keep("y", out))[0]),
-            ]
-            if published:
-                handles += [
-                    v.register_forward_hook(lambda _, args, out: keep("v", out)),
-                    # (1, h, T, T) → the weight of the last key for the last query, (h,)
-                    layer.self_attn.register_forward_hook(lambda _, args, out: keep("alpha", out[1][..., -1].mT)),
-                ]
-        handles.append(model.model.norm.register_forward_pre_hook(lambda _, args: keep("x", args[0])))
-        with _eager_attention(model) if published else _as_it_is():
-            model.model(input_ids=ids.reshape(1, -1).to(model.device), use_cache=False)
-    finally:
-        for handle in handles:
-            handle.remove()
-        model.train(training)
-    stacked = {key: torch.stack(values) for key, values in kept.items() if values}
-    last, eps = stacked["x"][-1], model.config.rms_norm_eps
     if published:
-        spread = last.var(correction=0).add(1e-5).sqrt()
+        taps["v"] = [Tap("v", k) for k in range(count)]
+    ids = ids.reshape(1, -1)
+    last = torch.zeros_like(ids, dtype=torch.bool)
+    last[0, -1] = True
+    with ExitStack() as stack:
+        alphas = stack.enter_context(_attention_weights(model)) if published else []
+        rows = tapped(model, ids, [tap for places in taps.values() for tap in places], last)
+    values = {key: torch.stack([rows[tap][0].float() for tap in places]) for key, places in taps.items()}
+    final, eps = values["x"][-1], blocks.norm_eps(model)
+    if published:
+        spread = final.var(correction=0).add(1e-5).sqrt()
         scale = (spread + 1e-6).rsqrt()
         group = dims.heads // dims.kv_heads
-        v = stacked["v"].reshape(dims.layers, dims.kv_heads, 1, dims.head_dim).expand(-1, -1, group, -1)
-        z = (stacked["alpha"].reshape(dims.layers, dims.kv_heads, group, 1) * v).reshape(dims.layers, -1)
+        v = values["v"].reshape(count, dims.kv_heads, 1, dims.head_dim).expand(-1, -1, group, -1)
+        z = (torch.stack(alphas).reshape(count, dims.kv_heads, group, 1) * v).reshape(count, -1)
     else:
-        scale, z = last.pow(2).mean().add(eps).rsqrt(), stacked["z"]
+        scale, z = final.pow(2).mean().add(eps).rsqrt(), values["z"]
+    layers = blocks.layers(model)
     return Reading(
-        x=stacked["x"],
-        r=stacked["r"],
+        x=values["x"],
+        r=values["r"],
         z=z,
-        m=stacked["m"],
-        attention_gain=_gains(model, stacked["o"], "post_attention_layernorm"),
-        ffn_gain=_gains(model, stacked["y"], "post_feedforward_layernorm"),
+        m=values["m"],
+        attention_gain=_gains([blocks.norm_after_attention(layer) for layer in layers], values["o"], eps),
+        ffn_gain=_gains([blocks.norm_after_ffn(layer) for layer in layers], values["y"], eps),
         scale=scale,
         target=target_id,
     )
 
 
-def norm_gain(norm: Any, eps: float) -> torch.Tensor:
-    """``γ (d,)`` of an RMSNorm in float32, by asking it: families store γ or γ − 1."""
-    ones = torch.ones(norm.weight.shape, dtype=torch.float32, device=norm.weight.device)
-    return norm(ones).float() * (1 + eps) ** 0.5
-
-
-def _norm_before_ffn(layer: Any) -> Any:
-    """Llama calls it post_attention_layernorm, a name under which Gemma 2 norms the attention's output instead."""
-    return getattr(layer, "pre_feedforward_layernorm", None) or layer.post_attention_layernorm
-
-
-def _gains(model: Any, outputs: torch.Tensor, norm: str) -> torch.Tensor:
+def _gains(norms: Sequence[torch.nn.Module | None], outputs: torch.Tensor, eps: float) -> torch.Tensor:
     """What the norm after a block multiplies the block's output by, each entry by itself: γ over the output's RMS.
 
     The RMS is a constant, for the reason that ``c`` is one: a neuron's share is what the whole would lose with it.
     """
-    layers, eps = model.model.layers, model.config.rms_norm_eps
-    if not hasattr(layers[0], "post_feedforward_layernorm"):
+    if None in norms:
         return torch.ones_like(outputs[:, :1]).expand_as(outputs)
-    gains = torch.stack([norm_gain(getattr(layer, norm), eps).to(outputs.device) for layer in layers])
+    gains = torch.stack([blocks.norm_gain(norm, eps).to(outputs.device) for norm in norms])
     return gains * outputs.pow(2).mean(-1, keepdim=True).add(eps).rsqrt()
 
 
 @contextmanager
-def _eager_attention(model: Any) -> Iterator[None]:
-    """Fused attention does not tell its weights."""
+def _attention_weights(model: Any) -> Iterator[list[torch.Tensor]]:
+    """For each layer of a pass in the body, the weight of the last key for the last query, ``(h,)`` float32.
+
+    Fused attention does not tell its weights, so the model attends eagerly meanwhile.
+    """
+    weights: list[torch.Tensor] = []
+
+    def keep(_: Any, args: Any, out: Any) -> None:
+        weights.append(out[1][0, :, -1, -1].to(torch.float32, copy=True))  # a view would keep all positions alive
+
     before = model.config._attn_implementation
-    model.set_attn_implementation("eager")
-    try:
-        yield
-    finally:
-        model.set_attn_implementation(before)
-
-
-@contextmanager
-def _as_it_is() -> Iterator[None]:
-    yield
+    with ExitStack() as stack:
+        for layer in blocks.layers(model):
+            stack.callback(blocks.attention(layer).register_forward_hook(keep).remove)
+        stack.callback(model.set_attn_implementation, before)
+        model.set_attn_implementation("eager")
+        yield weights

@@ -1,4 +1,4 @@
-"""Which layers and neurons are kept, given LaTen's scores, and the rows and columns that they stand for.
+"""Which neurons are kept, given LaTen's scores, and the rows and columns that they stand for.
 
 Ties break by index everywhere, so that the same scores always keep the same neurons.
 """
@@ -6,6 +6,7 @@ Ties break by index everywhere, so that the same scores always keep the same neu
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Literal
 
 import torch
 
@@ -13,7 +14,7 @@ from pkt_eval.errors import ConfigError
 from pkt_eval.models.blocks import Dims
 
 #: Blocks that LaTen can edit → the axis along which their neurons lie.
-AXIS = {"up": "rows", "down": "columns", "v": "rows", "o": "columns"}
+AXIS: Mapping[str, Literal["rows", "columns"]] = {"up": "rows", "down": "columns", "v": "rows", "o": "columns"}
 
 
 @dataclass(frozen=True)
@@ -66,23 +67,6 @@ def neuron_counts(dims: Dims, rate: float) -> Counts:
 def best(scores: torch.Tensor, k: int) -> torch.Tensor:
     """Indices ``(…, k)`` of the ``k`` largest scores along the last axis, best first; the lower index wins a tie."""
     return torch.sort(scores, dim=-1, descending=True, stable=True).indices[..., :k]
-
-
-def best_layers(scores: torch.Tensor, k: int) -> list[int]:
-    """The ``k`` layers with the largest score ``(L,)``, in depth order.
-
-    Raises:
-        ConfigError: There are fewer layers.
-
-    Example:
-        Layers 1 and 3 have the largest scores; the lower of equals is kept, and depth decides the order.
-
-        >>> best_layers(torch.tensor([0.5, 2.0, 0.5, 9.0]), 3)
-        [0, 1, 3]
-    """
-    if not 0 < k <= len(scores):
-        raise ConfigError(f"cannot keep {k} of {len(scores)} layers")
-    return sorted(best(scores, k).tolist())
 
 
 def value_scores(attention: torch.Tensor, dims: Dims) -> torch.Tensor:

@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 
-from pkt_eval.errors import ConfigError, DataError
+from pkt_eval.errors import DataError
+from pkt_eval.locate.layers import map_layers
 from pkt_eval.models import blocks
 from pkt_eval.tune.loss import supervised_loss
 
@@ -43,6 +44,7 @@ def parameter_sensitivity(
 
     def fold(name: str) -> Any:
         def hook(weight: torch.Tensor) -> None:
+            assert weight.grad is not None  # that is when it is called
             # |W∘g| = |W|∘|g|, and W does not change from sample to sample: it is multiplied in once, at the end.
             scores[name].add_(weight.grad.abs_().float())
             weight.grad = None
@@ -66,7 +68,7 @@ def parameter_sensitivity(
                 with torch.enable_grad():
                     total, count = supervised_loss(model, {k: v.to(model.device) for k, v in sample.items()})
                     loss = total / count
-                    loss.backward()
+                    torch.autograd.backward(loss)
                 # One read a sample, after the work was queued: a NaN must not end as a score of NaN for everything.
                 if not torch.isfinite(loss):
                     raise DataError(
@@ -116,10 +118,8 @@ def select_layers(sensitivity: Mapping[str, torch.Tensor], k: int) -> list[int]:
     totals: dict[int, torch.Tensor] = {}
     for name, score in sensitivity.items():
         layer = blocks.layer_of(name)
-        totals[layer] = totals.get(layer, 0) + score.sum(dtype=torch.float64)
-    if not 0 < k <= len(totals):
-        raise ConfigError(f"cannot keep {k} of {len(totals)} layers")
+        total = score.sum(dtype=torch.float64)
+        totals[layer] = totals[layer] + total if layer in totals else total
     order = sorted(totals)
-    sums = torch.stack([totals[layer] for layer in order])
-    best = torch.sort(sums, descending=True, stable=True).indices[:k]
-    return sorted(order[i] for i in best.tolist())
+    sums = torch.stack([totals[layer] for layer in order]) if order else torch.empty(0)
+    return [order[i] for i in map_layers(len(order), k, sums)]

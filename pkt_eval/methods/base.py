@@ -3,24 +3,24 @@
 A method is one file in this folder (or a module named by another package's entry point in the group
 ``pkt_eval.methods``): a class with a ``Config`` and a ``transfer``, under one ``@register`` row for each name it
 answers to. Nothing else has to change: it is then in ``--model_args method=…``, ``pkt-eval transfer --help`` and the
-README's table.
+README's table. ``pkt_eval.methods.testing`` checks one, and ``examples/`` has a whole package.
 """
 
-import difflib
 import importlib
 import importlib.metadata
 import logging
 import pkgutil
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, is_dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Generic, Literal, TypeVar, get_args
 
 from pydantic import ValidationError
+from pydantic.fields import FieldInfo
 
-from pkt_eval._util.options import MethodConfig
+from pkt_eval._util.options import MethodConfig, did_you_mean
 from pkt_eval._util.progress import Progress
 from pkt_eval.data.transfer_data import TransferData
 from pkt_eval.errors import ConfigError
@@ -29,11 +29,22 @@ from pkt_eval.models.student import Student
 
 log = logging.getLogger(__name__)
 
-Paradigm = Literal["PostPKT", "PrePKT", "baseline", "control"]
+Paradigm = Literal["baseline", "PostPKT", "PrePKT", "control"]
+"""What a method is, in the order of the tables."""
+Use = Literal["teacher", "data"]
+"""What a method cannot do without."""
+
+_NO_METHODS = ("base", "testing")  # files of this folder
+
+C = TypeVar("C", bound=MethodConfig, covariant=True)
+M = TypeVar("M", bound="TransferMethod[MethodConfig]")
 
 
-class TransferMethod(ABC):
+class TransferMethod(ABC, Generic[C]):
     """One way to make a student.
+
+    A class of a family narrows ``variant`` to its own dataclass (``variant: Start``); what tells its names apart is
+    then typed.
 
     Args:
         method: The registered row under which it was asked for.
@@ -41,27 +52,31 @@ class TransferMethod(ABC):
         seed: Decides everything random in it.
 
     Attributes:
+        Config: The class of the options; every field has a docstring, which is its help.
+        config: The options, checked.
+        variant: What tells the name that was asked for from the others of its family.
         work: Folder in which an interrupted transfer finds what it had done; the caller removes it afterwards. None:
             nothing is kept.
     """
 
+    Config: type[C] = MethodConfig  # type: ignore[assignment]  # right for a method without options
+    config: C
+    variant: object
     work: Path | None = None
-    needs_float32: bool = False
-    """Whether its students are evaluated in float32, their edits being too small for 16 bits."""
-    Config: type[MethodConfig] = MethodConfig
 
-    def __init__(self, method: "Method", config: MethodConfig, seed: int = 0) -> None:
+    def __init__(self, method: "Method", config: C, seed: int = 0) -> None:
         self.method = method
         self.config = config
+        self.variant = method.variant
         self.seed = seed
 
     @abstractmethod
-    def transfer(self, pair: ModelPair, data: TransferData | None, progress: Progress) -> Student:
+    def transfer(self, pair: ModelPair, data: TransferData, progress: Progress) -> Student:
         """Make the student.
 
         Args:
-            pair: Teacher and student base, not yet loaded.
-            data: Records and their format; None where the method's row says that it uses none.
+            pair: Teacher and student base, not yet loaded; there is a teacher if the row's ``uses`` name one.
+            data: Records and their format; a method whose ``uses`` name none must not look at it.
             progress: Bars and stage times.
 
         Returns:
@@ -84,22 +99,22 @@ class Method:
         paradigm: PostPKT, PrePKT, baseline or control.
         cls: The class that does it.
         uses: Out of ``"teacher"`` and ``"data"``: what the method cannot do without.
-        row: What tells this name from the others of its family.
+        variant: A frozen dataclass that tells this name from the others of its family; None for a family of one.
     """
 
     name: str
     title: str
     reference: str
     paradigm: Paradigm
-    cls: type[TransferMethod]
-    uses: frozenset[str]
-    row: Mapping[str, Any] = field(default_factory=dict)
+    cls: type[TransferMethod[MethodConfig]]
+    uses: frozenset[Use]
+    variant: object = None
 
-    def options(self) -> dict[str, Any]:
+    def options(self) -> dict[str, FieldInfo]:
         """Option name → pydantic field of the method's ``Config``."""
         return dict(self.cls.Config.model_fields)
 
-    def configure(self, options: Mapping[str, Any], seed: int = 0) -> TransferMethod:
+    def configure(self, options: Mapping[str, Any], seed: int = 0) -> TransferMethod[MethodConfig]:
         """Check the options and make the method.
 
         Raises:
@@ -107,10 +122,8 @@ class Method:
         """
         for name in options:
             if name not in self.options():
-                near = difflib.get_close_matches(name, self.options(), n=1)
-                hint = f"did you mean {near[0]!r}? " if near else ""
                 raise ConfigError(
-                    f"method={self.name} has no option {name!r}: {hint}its options are "
+                    f"method={self.name} has no option {name!r}: {did_you_mean(name, self.options())}its options are "
                     f"{', '.join(self.options()) or 'none'}"
                 )
         try:
@@ -126,22 +139,53 @@ _registry: dict[str, Method] = {}
 
 
 def register(
-    name: str, *, title: str, reference: str, paradigm: Paradigm, uses: tuple[str, ...] = (), **row: Any
-) -> Callable[[type[TransferMethod]], type[TransferMethod]]:
+    name: str,
+    *,
+    title: str,
+    reference: str,
+    paradigm: Paradigm,
+    uses: tuple[Use, ...] = (),
+    variant: object = None,
+) -> Callable[[type[M]], type[M]]:
     """Decorator: let a class answer to ``method=name``. Rows stack, so that a family is one class.
 
-    Raises:
-        ConfigError: The name is taken by another class.
-    """
+    Args:
+        name: As in ``method=``.
+        title: One line for tables and help.
+        reference: Where it comes from, e.g. ``arXiv 2310.11451``.
+        paradigm: ``"PostPKT"``, ``"PrePKT"``, ``"baseline"`` or ``"control"``.
+        uses: Out of ``"teacher"`` and ``"data"``: what the method cannot do without.
+        variant: Of a family: an instance of a frozen dataclass, which the method finds in ``self.variant``.
 
-    def add(cls: type[TransferMethod]) -> type[TransferMethod]:
+    Raises:
+        ConfigError: The name is taken by another class; the paradigm or a use is unknown; the variant can be changed.
+    """
+    _check(f"register({name!r}): paradigm", [paradigm], get_args(Paradigm))
+    if isinstance(uses, str):
+        raise ConfigError(f"register({name!r}): uses is a tuple: ({uses!r},)")
+    _check(f"register({name!r}): uses", uses, get_args(Use))
+    if variant is not None and not _is_frozen(variant):
+        raise ConfigError(f"register({name!r}): variant={variant!r} is no instance of a frozen dataclass")
+
+    def add(cls: type[M]) -> type[M]:
         taken = _registry.get(name)
         if taken and (taken.cls.__module__, taken.cls.__qualname__) != (cls.__module__, cls.__qualname__):
             raise ConfigError(f"method {name!r} is registered by {taken.cls.__module__} and by {cls.__module__}")
-        _registry[name] = Method(name, title, reference, paradigm, cls, frozenset(uses), row)
+        _registry[name] = Method(name, title, reference, paradigm, cls, frozenset(uses), variant)
         return cls
 
     return add
+
+
+def _check(what: str, values: Iterable[object], known: tuple[str, ...]) -> None:
+    for value in values:
+        if value not in known:
+            raise ConfigError(f"{what}={value!r}: {did_you_mean(str(value), known)}choose from {', '.join(known)}")
+
+
+def _is_frozen(value: object) -> bool:
+    parameters = getattr(value, "__dataclass_params__", None)
+    return is_dataclass(value) and not isinstance(value, type) and bool(parameters and parameters.frozen)
 
 
 @cache
@@ -149,19 +193,23 @@ def _discover() -> None:
     """Import the files of this folder, and what other packages offer; a broken plug-in is named and left out."""
     package = importlib.import_module("pkt_eval.methods")
     for module in pkgutil.iter_modules(package.__path__):
-        if module.name != "base":
+        if module.name not in _NO_METHODS:
             importlib.import_module(f"pkt_eval.methods.{module.name}")
     for entry in importlib.metadata.entry_points(group="pkt_eval.methods"):
+        before = dict(_registry)
         try:
             entry.load()
         except Exception as error:
             log.warning("the method plug-in %s (%s) is broken and left out: %s", entry.name, entry.value, error)
+            # It may have registered some of its rows before it broke.
+            _registry.clear()
+            _registry.update(before)
 
 
 def methods() -> dict[str, Method]:
     """Every registered method by name: baselines first, then PostPKT, PrePKT and controls."""
     _discover()
-    order = ("baseline", "PostPKT", "PrePKT", "control")
+    order = get_args(Paradigm)
     return dict(sorted(_registry.items(), key=lambda item: (order.index(item[1].paradigm), item[0])))
 
 
@@ -174,6 +222,4 @@ def get_method(name: str) -> Method:
     known = methods()
     if name in known:
         return known[name]
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]!r}? " if near else ""
-    raise ConfigError(f"unknown method {name!r}: {hint}choose from {', '.join(known)}")
+    raise ConfigError(f"unknown method {name!r}: {did_you_mean(name, known, cutoff=0.5)}choose from {', '.join(known)}")

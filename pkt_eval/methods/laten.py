@@ -7,6 +7,7 @@ aligned by a hypernetwork, are added to the student's. Nothing is fine-tuned aft
 import logging
 import random
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import torch
@@ -14,25 +15,27 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from pkt_eval._util.options import MethodConfig, plus_separated
 from pkt_eval._util.progress import Progress
-from pkt_eval.align import Checkpoint, align, injected, located_edits
-from pkt_eval.align.loop import Deltas, Example, mean_loss
-from pkt_eval.data.records import kind
-from pkt_eval.data.transfer_data import TransferData
+from pkt_eval.align import AlignmentExamples, AlignmentOptions, Checkpoint, align, injected, located_edits
+from pkt_eval.align.loop import Deltas, mean_loss
+from pkt_eval.data.transfer_data import Example, TransferData
 from pkt_eval.errors import ConfigError, DataError
 from pkt_eval.extract.neurons import neuron_vectors
-from pkt_eval.locate.attribution import attribute
+from pkt_eval.locate.attribution import NeuronScores, attribute
+from pkt_eval.locate.layers import map_layers
 from pkt_eval.locate.memo import remembered
-from pkt_eval.locate.select import AXIS, Counts, Located, best, best_layers, neuron_counts, value_scores
+from pkt_eval.locate.select import AXIS, Counts, Located, best, neuron_counts, value_scores
 from pkt_eval.methods.base import TransferMethod, register
 from pkt_eval.models import blocks
+from pkt_eval.models.edits import LocatedEdit
 from pkt_eval.models.pair import ModelPair
-from pkt_eval.models.source import ModelSource
 from pkt_eval.models.student import Student
 
 log = logging.getLogger(__name__)
 
 _PAPER = "arXiv 2505.14436"
 _STEPS = {"mmlu": 2, "gsm8k": 4, "humaneval": 3, "mbpp": 8}  # published, by kind of benchmark
+# Validation chooses among the steps, so that one too many costs its time alone: about the published mean.
+_STEPS_OF_OTHERS = 4
 _STRIPPED = '." )\n,]'  # not the last token that anything should be attributed to
 
 
@@ -50,7 +53,7 @@ class LaTenConfig(MethodConfig):
     locate_with: Literal["all", "one"] = "all"
     """Sum the scores of all extract samples, or take one sample at random, as published."""
     steps: int | None = Field(None, ge=1)
-    """Optimizer steps of the alignment; default 2, 4, 3, 8 for MMLU, GSM8K, HumanEval, MBPP."""
+    """Optimizer steps of the alignment; default 2, 4, 3, 8 for MMLU, GSM8K, HumanEval, MBPP, and 4 for others."""
     samples_per_step: int = Field(16, ge=2)
     """Samples of a step: one of extract, the others of align."""
     learning_rate: float = Field(3e-5, gt=0)
@@ -66,14 +69,26 @@ class LaTenConfig(MethodConfig):
         return self
 
 
+@dataclass(frozen=True)
+class Variant:
+    """What tells LaTen from its controls.
+
+    Attributes:
+        neurons: Whose are edited: those of the best scores; the same, with the teacher's in random order; random ones.
+        delta: What is added to them: the teacher's vectors aligned, as they are, or nothing.
+    """
+
+    neurons: Literal["located", "shuffled", "random"]
+    delta: Literal["aligned", "zero", "teacher"]
+
+
 @register(
     "laten",
     title="LaTen: the teacher's neurons, aligned by a hypernetwork, added to the student's",
     reference=_PAPER,
     paradigm="PrePKT",
     uses=("teacher", "data"),
-    neurons="located",
-    delta="aligned",
+    variant=Variant("located", "aligned"),
 )
 @register(
     "laten_shuffled",
@@ -81,8 +96,7 @@ class LaTenConfig(MethodConfig):
     reference=_PAPER,
     paradigm="control",
     uses=("teacher", "data"),
-    neurons="shuffled",
-    delta="aligned",
+    variant=Variant("shuffled", "aligned"),
 )
 @register(
     "laten_random",
@@ -90,8 +104,7 @@ class LaTenConfig(MethodConfig):
     reference=_PAPER,
     paradigm="control",
     uses=("teacher", "data"),
-    neurons="random",
-    delta="aligned",
+    variant=Variant("random", "aligned"),
 )
 @register(
     "laten_zero",
@@ -99,8 +112,7 @@ class LaTenConfig(MethodConfig):
     reference=_PAPER,
     paradigm="control",
     uses=("data",),
-    neurons="located",
-    delta="zero",
+    variant=Variant("located", "zero"),
 )
 @register(
     "unaligned",
@@ -108,18 +120,17 @@ class LaTenConfig(MethodConfig):
     reference=_PAPER,
     paradigm="control",
     uses=("teacher", "data"),
-    neurons="located",
-    delta="teacher",
+    variant=Variant("located", "teacher"),
 )
-class LaTen(TransferMethod):
+class LaTen(TransferMethod[LaTenConfig]):
     """Locate, extract, align, inject."""
 
     Config = LaTenConfig
-    needs_float32 = True
+    variant: Variant
 
     def transfer(self, pair: ModelPair, data: TransferData, progress: Progress) -> Student:
         """docs/methods.md, LaTen. Teacher and student are in memory one after the other."""
-        config, delta = self.config, self.method.row["delta"]
+        config, delta = self.config, self.variant.delta
         if config.scale is not None and delta != "teacher":
             raise ConfigError(f"scale= has no effect on method={self.method.name}; use method=unaligned")
         tokenizer, dims = pair.student.tokenizer, pair.student.dims
@@ -128,7 +139,7 @@ class LaTen(TransferMethod):
         if config.locate_with == "one":
             samples = [random.Random(self.seed).choice(samples)]
         record: dict[str, Any] = {"kept_per_layer": vars(keep), "extract_samples": len(samples), "skipped": skipped}
-        vectors = None
+        vectors: Deltas = {}
         if delta != "zero":
             pair.check()
             with pair.open_teacher() as teacher:
@@ -142,10 +153,12 @@ class LaTen(TransferMethod):
                 deltas = {block: torch.zeros(*i.shape, dims.hidden) for block, i in located.indices.items()}
             else:
                 vectors = {block: t.to(model.device) for block, t in vectors.items()}
-                if self.method.row["neurons"] == "shuffled":
+                if self.variant.neurons == "shuffled":
                     vectors = _shuffled(vectors, self.seed)
-                splits = {s: examples(data, tokenizer, s, skipped) for s in ("extract", "align", "validation")}
-                deltas, record["alignment"] = self._deltas(model, located, vectors, splits, data, progress)
+                encoded = AlignmentExamples(
+                    *(examples(data, tokenizer, split, skipped) for split in ("extract", "align", "validation"))
+                )
+                deltas, record["alignment"] = self._deltas(model, located, vectors, encoded, data, progress)
             edits = located_edits(located, deltas)
             record["delta_norm_per_layer"] = {
                 block: [round(n, 9) for n in d.float().flatten(1).norm(dim=1).tolist()] for block, d in deltas.items()
@@ -164,11 +177,12 @@ class LaTen(TransferMethod):
         progress: Progress,
     ) -> Located:
         """As many layers as the student has and the best neurons in each, or random ones, by the row."""
-        source: ModelSource = getattr(pair, role)
+        source = pair.student if role == "student" else pair.the_teacher
+        assert source is not None  # ``uses`` names it
         dims, layers = source.dims, pair.student.dims.layers
-        if self.method.row["neurons"] == "random":
+        if self.variant.neurons == "random":
             dice, generator = random.Random(self.seed), torch.Generator().manual_seed(self.seed)
-            ffn_layers, attention_layers = (sorted(dice.sample(range(dims.layers), layers)) for _ in range(2))
+            ffn_layers, attention_layers = (map_layers(dims.layers, layers, dice) for _ in range(2))
             ffn, attention, value = (
                 torch.stack([torch.randperm(n, generator=generator)[:k] for _ in range(dims.layers)])
                 for n, k in (
@@ -179,22 +193,26 @@ class LaTen(TransferMethod):
             )
         else:
             config = self.config
-            options = {"attribution": config.attribution, "scoring": config.scoring}
             bar = progress.bar(samples, f"{self.method.name}: locate in {role}", total=len(samples))
             decided_by = {
-                **options,
+                "attribution": config.attribution,
+                "scoring": config.scoring,
                 "model": source.digest,
                 "samples": [[*ids.tolist(), target] for ids, target in samples],
                 "keep": vars(keep),
                 "dtype": str(model.dtype),
                 "device": model.device.type,
             }
+
+            def compute() -> NeuronScores:
+                return attribute(model, bar, keep=keep, attribution=config.attribution, scoring=config.scoring)
+
             with progress.stage(f"locate in {role}"):
-                scores, found = remembered(decided_by, lambda: attribute(model, bar, keep=keep, **options))
-            if found:
+                scores, stored = remembered(decided_by, compute)
+            if stored:
                 record.setdefault("located_before", []).append(role)
-            ffn_layers = best_layers(scores.layer_ffn, layers)
-            attention_layers = best_layers(scores.layer_attention, layers)
+            ffn_layers = map_layers(dims.layers, layers, scores.layer_ffn)
+            attention_layers = map_layers(dims.layers, layers, scores.layer_attention)
             ffn, attention = best(scores.ffn, keep.ffn), best(scores.attention, keep.attention)
             value = best(value_scores(scores.attention, dims), keep.value)
         places = {
@@ -214,44 +232,37 @@ class LaTen(TransferMethod):
         model: Any,
         located: Located,
         vectors: Deltas,
-        splits: dict[str, list[Example]],
+        examples: AlignmentExamples,
         data: TransferData,
         progress: Progress,
     ) -> tuple[Deltas, dict[str, Any]]:
         """Aligned deltas of the step with the lowest validation loss, or the teacher's vectors, by the row."""
-        config, validation = self.config, splits["validation"]
+        config = self.config
         with progress.stage("validation"):
-            bar = progress.bar(validation, f"{self.method.name}: validation of the base")
+            bar = progress.bar(examples.validation, f"{self.method.name}: validation of the base")
             record: dict[str, Any] = {"validation_loss_of_base": _json(mean_loss(model, bar))}
-        if self.method.row["delta"] == "teacher":
+        if self.variant.delta == "teacher":
             scale = 1.0 if config.scale is None else config.scale
             deltas = {block: scale * t[..., : model.config.hidden_size] for block, t in vectors.items()}
             with progress.stage("validation"), injected(model, located, deltas):
-                record |= {"scale": scale, "validation_loss": _json(mean_loss(model, validation))}
+                record |= {"scale": scale, "validation_loss": _json(mean_loss(model, examples.validation))}
             return deltas, record
+        options = AlignmentOptions(
+            steps=config.steps or _STEPS.get(data.kind, _STEPS_OF_OTHERS),
+            samples=config.samples_per_step,
+            learning_rate=config.learning_rate,
+            seed=self.seed,
+        )
+        chosen: Checkpoint | None = None
+        record["steps"] = []
         with progress.stage("align"):
-            checkpoints = align(
-                model,
-                located,
-                vectors,
-                splits["extract"],
-                splits["align"],
-                validation,
-                steps=config.steps or _STEPS[kind(data.splits.benchmark)],
-                samples=config.samples_per_step,
-                learning_rate=config.learning_rate,
-                seed=self.seed,
-                progress=progress,
-                work=self.work,
-            )
-            chosen: Checkpoint | None = None
-            record["steps"] = []
-            for checkpoint in checkpoints:
+            for checkpoint in align(model, located, vectors, examples, options, progress, self.work):
                 record["steps"].append({k: _json(v) for k, v in vars(checkpoint).items() if k != "deltas"})
                 # The earlier step wins a tie; with no validation at all, the last step is taken.
                 if chosen is None or not checkpoint.validation_loss >= chosen.validation_loss:
                     chosen = checkpoint
-        record |= {"chosen_step": chosen.step, "chosen_by": "validation" if validation else "being the last"}
+        assert chosen is not None  # there is a step at least
+        record |= {"chosen_step": chosen.step, "chosen_by": "validation" if examples.validation else "being the last"}
         return chosen.deltas, record
 
 
@@ -298,16 +309,16 @@ def _shuffled(vectors: Deltas, seed: int) -> Deltas:
     """The teacher's vectors of each layer in random order, the same in all blocks of the same neurons."""
     generator = torch.Generator().manual_seed(seed)
     orders: dict[tuple[int, int, bool], torch.Tensor] = {}
-    found = {}
+    shuffled = {}
     for block, t in vectors.items():
         key = (*t.shape[:2], block in ("up", "down"))
         if key not in orders:
             orders[key] = torch.stack([torch.randperm(t.shape[1], generator=generator) for _ in t])
-        found[block] = torch.take_along_dim(t, orders[key][..., None].to(t.device), dim=1)
-    return found
+        shuffled[block] = torch.take_along_dim(t, orders[key][..., None].to(t.device), dim=1)
+    return shuffled
 
 
-def _changed_share(model: Any, edits: Any, pair: ModelPair) -> dict[str, float]:
+def _changed_share(model: Any, edits: Sequence[LocatedEdit], pair: ModelPair) -> dict[str, float]:
     """Share of the deltas that change their weight in the checkpoint's own dtype: the rest round away."""
     stored = getattr(pair.student.config, "dtype", None) or torch.float32
     changed = meant = 0

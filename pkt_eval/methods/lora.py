@@ -1,10 +1,12 @@
 """LoRA (arXiv 2106.09685) and PiSSA (arXiv 2404.02948): fine-tuning without a teacher.
 
 They differ in the start alone. PiSSA's is exact in any dtype here, since the base is never rounded to ``W − BA``
-(see ``pkt_eval.tune.training``).
+(see ``pkt_eval.tune.adapter``).
 """
 
 import math
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 
@@ -15,8 +17,8 @@ from pkt_eval.methods.base import TransferMethod, register
 from pkt_eval.models import blocks
 from pkt_eval.models.pair import ModelPair
 from pkt_eval.models.student import Student
+from pkt_eval.tune.adapter import Factors, finetune
 from pkt_eval.tune.config import FinetuneConfig
-from pkt_eval.tune.training import Factors, finetune
 
 
 def random_start(out: int, into: int, rank: int, generator: torch.Generator) -> Factors:
@@ -33,13 +35,20 @@ def principal_start(weight: torch.Tensor, rank: int) -> Factors:
     return B / root.clamp_min(torch.finfo(B.dtype).tiny), A * root[:, None]
 
 
+@dataclass(frozen=True)
+class Start:
+    """Where the product starts."""
+
+    kind: Literal["random", "principal"]
+
+
 @register(
     "lora",
     title="LoRA fine-tuning",
     reference="arXiv 2106.09685",
     paradigm="baseline",
     uses=("data",),
-    start="random",
+    variant=Start("random"),
 )
 @register(
     "pissa",
@@ -47,26 +56,27 @@ def principal_start(weight: torch.Tensor, rank: int) -> Factors:
     reference="arXiv 2404.02948",
     paradigm="baseline",
     uses=("data",),
-    start="principal",
+    variant=Start("principal"),
 )
-class LoRA(TransferMethod):
+class LoRA(TransferMethod[FinetuneConfig]):
     """Fine-tune a low-rank product on the train split."""
 
     Config = FinetuneConfig
+    variant: Start
 
     def transfer(self, pair: ModelPair, data: TransferData, progress: Progress) -> Student:
         """Start, fine-tune, and keep the product as the edit."""
         config, dims = self.config, pair.student.dims
         generator = torch.Generator().manual_seed(self.seed)
         with pair.open_student() as model:
-            start = {}
+            start: dict[str, Factors] = {}
             with progress.stage("start"):
                 for layer in progress.bar(range(dims.layers), f"{self.method.name}: start"):
                     for block in config.modules:
                         name = blocks.module_name(block, layer)
-                        weight = model.get_submodule(name).weight.detach()
-                        if self.method.row["start"] == "random":
-                            start[name] = random_start(*weight.shape, config.rank, generator)
+                        weight = model.get_parameter(blocks.weight_name(block, layer)).detach()
+                        if self.variant.kind == "random":
+                            start[name] = random_start(*dims.shape(block), config.rank, generator)
                         else:
                             start[name] = principal_start(weight, config.rank)
             edits, record = finetune(model, start, pair, data, config, self.seed, progress, self.work)

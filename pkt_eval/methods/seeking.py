@@ -7,8 +7,9 @@ contributes can be told from what any such start does.
 
 import json
 import random
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from safetensors import safe_open
@@ -21,13 +22,13 @@ from pkt_eval.data.splits import canonical_task
 from pkt_eval.data.transfer_data import TransferData
 from pkt_eval.errors import ConfigError
 from pkt_eval.extract import densest_block, truncated_svd
-from pkt_eval.locate import parameter_sensitivity, select_layers
+from pkt_eval.locate import map_layers, parameter_sensitivity, select_layers
 from pkt_eval.methods.base import TransferMethod, register
 from pkt_eval.models import blocks
 from pkt_eval.models.pair import ModelPair
 from pkt_eval.models.student import Student
+from pkt_eval.tune.adapter import Factors, finetune
 from pkt_eval.tune.config import FinetuneConfig
-from pkt_eval.tune.training import Factors, finetune
 
 _PAPER = "arXiv 2310.11451"
 
@@ -39,13 +40,25 @@ class SeekingConfig(FinetuneConfig):
     """``seeking_wrong_task`` alone: the task whose samples locate the block (default: the next benchmark)."""
 
 
+@dataclass(frozen=True)
+class Source:
+    """Where the block comes from.
+
+    Attributes:
+        place: The teacher's most sensitive place for the task, or for another task; a random place of the teacher; the
+            student itself.
+    """
+
+    place: Literal["sensitive", "wrong_task", "random", "self"]
+
+
 @register(
     "seeking",
     title="Seeking: LoRA started from the teacher's most sensitive blocks",
     reference=_PAPER,
     paradigm="PostPKT",
     uses=("teacher", "data"),
-    place="sensitive",
+    variant=Source("sensitive"),
 )
 @register(
     "seeking_wrong_task",
@@ -53,7 +66,7 @@ class SeekingConfig(FinetuneConfig):
     reference=_PAPER,
     paradigm="control",
     uses=("teacher", "data"),
-    place="wrong_task",
+    variant=Source("wrong_task"),
 )
 @register(
     "seeking_random",
@@ -61,7 +74,7 @@ class SeekingConfig(FinetuneConfig):
     reference=_PAPER,
     paradigm="control",
     uses=("teacher", "data"),
-    place="random",
+    variant=Source("random"),
 )
 @register(
     "seeking_self",
@@ -69,18 +82,19 @@ class SeekingConfig(FinetuneConfig):
     reference=_PAPER,
     paradigm="control",
     uses=("data",),
-    place="self",
+    variant=Source("self"),
 )
-class Seeking(TransferMethod):
+class Seeking(TransferMethod[SeekingConfig]):
     """Extract by sensitivity, start a LoRA by SVD, fine-tune."""
 
     Config = SeekingConfig
+    variant: Source
 
     def transfer(self, pair: ModelPair, data: TransferData, progress: Progress) -> Student:
         """docs/methods.md, Seeking, steps 1 to 6."""
-        place = self.method.row["place"]
+        place = self.variant.place
         record: dict[str, Any] = {}
-        start = {}
+        start: dict[str, Factors] = {}
         if place != "self":
             pair.check()
             kept = self.work / "start.safetensors" if self.work else None
@@ -94,13 +108,13 @@ class Seeking(TransferMethod):
         with pair.open_student() as model:
             if place == "self":
                 for name in progress.bar(self._modules(pair), f"{self.method.name}: extract"):
-                    start[name] = truncated_svd(model.get_submodule(name).weight.detach(), self.config.rank)
+                    start[name] = truncated_svd(model.get_parameter(f"{name}.weight").detach(), self.config.rank)
             edits, trained = finetune(model, start, pair, data, self.config, self.seed, progress, self.work)
         return Student(base=pair.student, edits=edits, record={**record, **trained})
 
     def other_tasks(self, benchmark: str) -> tuple[str, ...]:
         """The wrong task, where one is looked at."""
-        place, wrong = self.method.row["place"], self.config.wrong_task
+        place, wrong = self.variant.place, self.config.wrong_task
         if place != "wrong_task":
             if wrong:
                 raise ConfigError(f"wrong_task= has no effect on method={self.method.name}; use seeking_wrong_task")
@@ -121,14 +135,14 @@ class Seeking(TransferMethod):
         Returns:
             Student module → ``(B, A)``; and the teacher's layers and the blocks' places, for the record.
         """
-        theirs, ours, place = pair.teacher.dims, pair.student.dims, self.method.row["place"]
+        theirs, ours, place = pair.the_teacher.dims, pair.student.dims, self.variant.place
         scores: dict[str, torch.Tensor] = {}
         dice = random.Random(self.seed)
         task = next(iter(self.other_tasks(data.splits.benchmark)), None)
         if place == "random":
-            layers = sorted(dice.sample(range(theirs.layers), ours.layers))
+            layers = map_layers(theirs.layers, ours.layers, dice)
         else:
-            examples = data.examples(pair.teacher.tokenizer, "extract", task=task)
+            examples = data.examples(pair.the_teacher.tokenizer, "extract", task=task)
             batches = (collate([example], 0) for example in examples)
             with progress.stage("sensitivity"):
                 bar = progress.bar(batches, f"{self.method.name}: sensitivity", total=len(examples))
@@ -139,7 +153,7 @@ class Seeking(TransferMethod):
             for k, layer in enumerate(progress.bar(layers, f"{self.method.name}: extract")):
                 for block in self.config.modules:
                     name, (rows, columns) = blocks.weight_name(block, layer), ours.shape(block)
-                    weight = teacher.get_submodule(blocks.module_name(block, layer)).weight.detach()
+                    weight = teacher.get_parameter(name).detach()
                     if place == "random":
                         R, C = weight.shape
                         row, column = dice.randint(0, R - rows), dice.randint(0, C - columns)

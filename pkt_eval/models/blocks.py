@@ -1,15 +1,20 @@
-"""The named linear blocks of a decoder family: the only file that knows architectures.
+"""The parts of a decoder under names that do not depend on its family: the only file that knows architectures.
 
-A *block* is one weight matrix of a decoder layer under a name that does not depend on the family: ``up``, ``gate``,
-``down``, ``q``, ``k``, ``v``, ``o``. All weights are ``(out, in)``.
+A *block* is one weight matrix of a decoder layer: ``up``, ``gate``, ``down``, ``q``, ``k``, ``v``, ``o``. All weights
+are ``(out, in)``. The other parts are found by functions: the layers, their attention and norms, and what lies between
+the last layer and the logits. A family whose parts have other names gets its differences here and nowhere else.
 """
 
 import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pkt_eval.errors import ConfigError, IncompatiblePairError
+
+if TYPE_CHECKING:  # names and sizes are asked for where torch is not loaded
+    from torch import Tensor
+    from torch.nn import Module
 
 # Every supported family names its submodules alike; a family that does not gets a column of its own here.
 _MODULES = {
@@ -75,7 +80,7 @@ def dims(config: Any) -> Dims:
         raise IncompatiblePairError(
             f"model family {getattr(config, 'model_type', None)!r} of {getattr(config, '_name_or_path', '') or '?'} is "
             f"not supported; known families: {', '.join(FAMILIES)}. A family with Llama's layout is one word in "
-            "pkt_eval/blocks.py."
+            "pkt_eval/models/blocks.py."
         )
     heads = config.num_attention_heads
     return Dims(
@@ -122,6 +127,74 @@ def layer_of(name: str) -> int:
     if not found:
         raise ConfigError(f"{name!r} is not the name of a parameter in a decoder layer")
     return int(found.group(1))
+
+
+def block(model: Any, name: str, layer: int) -> "Module":
+    """The ``nn.Linear`` that holds a block of a loaded model."""
+    return model.get_submodule(module_name(name, layer))
+
+
+def decoder(model: Any) -> "Module":
+    """The model without its output embedding: ids to the residual stream behind the final norm."""
+    return model.model
+
+
+def layers(model: Any) -> "list[Module]":
+    """The decoder layers, in depth order; each takes the residual stream as its first argument and returns it."""
+    return list(model.model.layers)
+
+
+def attention(layer: Any) -> "Module":
+    """The attention of a layer; with eager attention the second thing that it returns are its weights
+    ``(B, h, T, T)``.
+    """
+    return layer.self_attn
+
+
+def norm_before_ffn(layer: Any) -> "Module":
+    """The norm whose input is the residual stream between attention and FFN.
+
+    Llama calls it post_attention_layernorm, a name under which Gemma 2 norms the attention's output instead.
+    """
+    return getattr(layer, "pre_feedforward_layernorm", None) or layer.post_attention_layernorm
+
+
+def norm_after_attention(layer: Any) -> "Module | None":
+    """The norm of the attention's output before it is added to the stream; Gemma 2 alone has one."""
+    return layer.post_attention_layernorm if hasattr(layer, "pre_feedforward_layernorm") else None
+
+
+def norm_after_ffn(layer: Any) -> "Module | None":
+    """The norm of the FFN's output before it is added to the stream; Gemma 2 alone has one."""
+    return getattr(layer, "post_feedforward_layernorm", None)
+
+
+def final_norm(model: Any) -> "Module":
+    """The norm between the last layer and the output embedding."""
+    return model.model.norm
+
+
+def norm_eps(model: Any) -> float:
+    """What the model's RMSNorms add to the mean square."""
+    return model.config.rms_norm_eps
+
+
+def norm_gain(norm: Any, eps: float) -> "Tensor":
+    """``γ (d,)`` of an RMSNorm in float32, by asking it: families store γ or γ − 1."""
+    import torch
+
+    ones = torch.ones(norm.weight.shape, dtype=torch.float32, device=norm.weight.device)
+    return norm(ones).float() * (1 + eps) ** 0.5
+
+
+def unembedding(model: Any) -> "Tensor":
+    """The output embedding ``(V, d)``, which may be the input embedding itself."""
+    return model.get_output_embeddings().weight.detach()
+
+
+def logit_cap(model: Any) -> float | None:
+    """``c`` of a model whose logits ``t`` are soft-capped to ``c·tanh(t/c)``, as Gemma 2's; None for the others."""
+    return getattr(model.config, "final_logit_softcapping", None)
 
 
 def check_fits(teacher: Dims, student: Dims, *, teacher_name: str, student_name: str) -> None:

@@ -13,10 +13,11 @@ from typing import Any
 
 from pkt_eval._util import sources
 from pkt_eval._util.digests import combine_digests
+from pkt_eval._util.options import MethodConfig
 from pkt_eval._util.progress import Progress
 from pkt_eval.data.chat import ChatFormat
 from pkt_eval.data.splits import Splits
-from pkt_eval.data.transfer_data import TransferData
+from pkt_eval.data.transfer_data import TransferData, Undeclared
 from pkt_eval.methods.base import Method, TransferMethod
 from pkt_eval.models.pair import ModelPair
 from pkt_eval.models.provenance import Provenance
@@ -53,7 +54,7 @@ class Transfer:
     def __init__(self, recipe: Recipe, device: str = "cpu", store: Store | None = None) -> None:
         self.recipe, self.device = recipe, device
         self.entry: Method = recipe.entry
-        self.method: TransferMethod = self.entry.configure(recipe.options, recipe.seed)
+        self.method: TransferMethod[MethodConfig] = self.entry.configure(recipe.options, recipe.seed)
         self.pair = ModelPair(recipe.teacher_source, recipe.student_source, device=device, dtype=recipe.transfer_dtype)
         self._store = store
 
@@ -133,7 +134,7 @@ class Transfer:
         return _based_on(student, self.recipe)
 
     def _build(self, progress: Progress) -> Student:
-        data = None
+        data: TransferData = Undeclared(self.entry.name)
         if self.splits:
             self.method.work = self.store.work(self.fingerprint)
             progress.go_on(self.method.work)

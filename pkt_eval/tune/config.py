@@ -1,11 +1,36 @@
-"""The options of every method that fine-tunes."""
+"""The options of every method that fine-tunes, and the published budget of each kind of benchmark."""
 
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 from pydantic import BeforeValidator, Field, model_validator
 
 from pkt_eval._util.options import MethodConfig, plus_separated
 from pkt_eval.models import blocks
+
+
+class Budget(NamedTuple):
+    """What a fine-tuning takes, where its options do not say.
+
+    Attributes:
+        epochs: Passes over the train split.
+        learning_rate: Peak rate.
+    """
+
+    epochs: float
+    learning_rate: float
+
+
+_BUDGET = Budget(5, 3e-4)
+_BUDGETS = {"mmlu": _BUDGET, "gsm8k": _BUDGET, "humaneval": Budget(3, 3e-5), "mbpp": _BUDGET}
+
+
+def published_budget(kind: str) -> Budget:
+    """The published budget (arXiv 2505.14436) of a kind of benchmark; one that the paper does not have gets the common.
+
+    >>> published_budget("humaneval").epochs, published_budget("gsm8k") == published_budget("arc")
+    (3, True)
+    """
+    return _BUDGETS.get(kind, _BUDGET)
 
 
 class FinetuneConfig(MethodConfig):

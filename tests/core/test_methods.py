@@ -172,6 +172,17 @@ def test_the_wrong_task_is_another_of_the_same_family():
     ]
 
 
+def test_a_benchmark_without_a_published_budget_gets_the_common_one(tiny, small, monkeypatch):
+    monkeypatch.setattr("pkt_eval.data.transfer_data.kind", lambda benchmark: "arc")
+    teacher, base = tiny()
+    words = {**small, "max_steps": -1, "learning_rate": None}
+    training = student_of(pretrained=base, method="lora", **words).provenance.record["training"]
+    assert training["learning_rate"] == 3e-4 and training["steps"] == 5 * 8 / 4
+    words = dict(transfer_task="nano_mmlu", extract_samples=1, align_samples=2, validation_samples=1)
+    record = student_of(teacher=teacher, pretrained=base, method="laten", **words).provenance.record
+    assert len(record["alignment"]["steps"]) == 4
+
+
 def test_a_method_is_one_class_under_one_name(tmp_path):
     from pkt_eval.errors import ConfigError
     from pkt_eval.methods.base import TransferMethod, register

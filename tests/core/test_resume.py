@@ -16,7 +16,7 @@ from pkt_eval.models.provenance import Provenance
 from pkt_eval.transfer.recipe import make_recipe
 from pkt_eval.transfer.store import Store
 from pkt_eval.transfer.transfer import make_student
-from pkt_eval.tune import training
+from pkt_eval.tune import checkpoints, training
 
 # Three steps an epoch, so that the interruption is in the second.
 OPTIONS = {
@@ -56,7 +56,7 @@ def assert_cost_is_of_both(provenance, before):
 @pytest.mark.parametrize("passes", [9, 21])
 def test_an_interrupted_fine_tune_goes_on(undisturbed, tmp_path, monkeypatch, passes):
     """In the first training, of nine steps of two passes, or in the second; validation takes one pass each time."""
-    monkeypatch.setattr(training, "_CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(checkpoints, "SECONDS", 0.0)
     loss, done = training.supervised_loss, []
 
     def counted(model, batch):
@@ -93,10 +93,10 @@ def test_an_interrupted_fine_tune_goes_on(undisturbed, tmp_path, monkeypatch, pa
 @pytest.mark.parametrize("seen", ["checkpoint-*", "checkpoint-*/whole"])
 def test_a_killed_fine_tune_goes_on(undisturbed, tmp_path, seen):
     script = f"""
-        from pkt_eval.tune import training
+        from pkt_eval.tune import checkpoints
         from pkt_eval.transfer.recipe import make_recipe
         from pkt_eval.transfer.transfer import make_student
-        training._CHECKPOINT_SECONDS = 0.0
+        checkpoints.SECONDS = 0.0
         print(make_student(make_recipe({OPTIONS!r})).weights_digest())
     """
     command = [sys.executable, "-c", textwrap.dedent(script)]

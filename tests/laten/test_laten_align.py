@@ -8,15 +8,23 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from pkt_eval._util.progress import Progress
-from pkt_eval.align import Hypernetwork, LocatedEdit, align, injected, located_edits
+from pkt_eval.align import (
+    AlignmentExamples,
+    AlignmentOptions,
+    Hypernetwork,
+    LocatedEdit,
+    align,
+    injected,
+    located_edits,
+)
 from pkt_eval.align import loop as room
 from pkt_eval.errors import ConfigError, DataError
 from pkt_eval.extract.neurons import neuron_vectors
+from pkt_eval.locate import map_layers
 from pkt_eval.locate.select import (
     AXIS,
     Located,
     best,
-    best_layers,
     channels_of_values,
     near_cut,
     neuron_counts,
@@ -67,10 +75,10 @@ def test_counts_are_floors_of_the_rate_as_written():
 def test_best_are_in_order_and_the_lower_index_wins_a_tie():
     scores = torch.tensor([[1.0, 3, 3, 0, 3], [0, 0, 0, 0, 0]])
     assert best(scores, 3).tolist() == [[1, 2, 4], [0, 1, 2]]
-    assert best_layers(torch.tensor([1.0, 5, 1, 1]), 3) == [0, 1, 2]
+    assert map_layers(4, 3, torch.tensor([1.0, 5, 1, 1])) == [0, 1, 2]
     assert near_cut(scores, 2, 5).tolist() == [[2, 4], [1, 2]]
     with pytest.raises(ConfigError, match="3 of 2"):
-        best_layers(torch.zeros(2), 3)
+        map_layers(2, 3, torch.zeros(2))
 
 
 def test_a_value_rows_score_is_the_sum_over_its_group():
@@ -177,9 +185,9 @@ def teacher_vectors(tiny, located) -> dict[str, torch.Tensor]:
 
 
 def run(model, located, vectors, n=5, **changes):
-    words = dict(steps=3, samples=4, learning_rate=1e-2, seed=0, progress=QUIET)
+    options = AlignmentOptions(**{**dict(steps=3, samples=4, learning_rate=1e-2, seed=0), **changes})
     made = examples(n)
-    return list(align(model, located, vectors, made[:2], made[2:4], made[4:], **{**words, **changes}))
+    return list(align(model, located, vectors, AlignmentExamples(made[:2], made[2:4], made[4:]), options, QUIET))
 
 
 def test_one_step_is_adamws_on_the_sum_over_samples(tiny):
@@ -249,9 +257,8 @@ def test_alignment_lowers_the_loss_it_is_given(tiny):
     located = places(model, k=8)
     made = examples(2, seed=8)
     vectors = teacher_vectors(tiny, located)
-    steps = list(
-        align(model, located, vectors, made, made, made, steps=8, samples=3, learning_rate=3e-3, seed=0, progress=QUIET)
-    )
+    options = AlignmentOptions(steps=8, samples=3, learning_rate=3e-3, seed=0)
+    steps = list(align(model, located, vectors, AlignmentExamples(made, made, made), options, QUIET))
     assert [s.step for s in steps] == list(range(1, 9))
     assert steps[-1].validation_loss < room.mean_loss(model, made) - 0.05
     assert steps[0].penalty < 1e-6 < steps[-1].penalty
@@ -282,8 +289,8 @@ def test_what_cannot_be_aligned_is_said(tiny):
     located = places(model)
     vectors = teacher_vectors(tiny, located)
     with pytest.raises(DataError, match="0 extract and 1 align"):
-        list(align(model, located, vectors, [], examples(1), [], steps=1, samples=2, learning_rate=1, seed=0,
-                   progress=QUIET))  # fmt: skip
+        options = AlignmentOptions(steps=1, samples=2, learning_rate=1, seed=0)
+        list(align(model, located, vectors, AlignmentExamples([], examples(1), []), options, QUIET))
     with pytest.raises(DataError, match="no supervised token"):
         room.example_loss(model, {"input_ids": [1, 2], "labels": [-100, -100]})
     with torch.no_grad():

@@ -239,3 +239,16 @@ def test_mistakes_are_said(tiny):
         model.model.layers[1].mlp.up_proj.weight[3] = torch.nan
     with pytest.raises(DataError, match="not finite"):
         neuron_attribution(model, IDS, TARGET)
+
+
+def test_fast_scoring_without_a_cut_scores_nothing_again(tiny):
+    model = open_model(tiny("qwen2")[0])
+    sample = (IDS, TARGET)
+    plain = attribute(model, [sample], scoring="fast")
+    full = attribute(model, [sample], scoring="full")
+    again = attribute(model, [sample], scoring="fast", keep=neuron_counts(blocks.dims(model.config), 0.1))
+    assert torch.equal(plain.layer_ffn, full.layer_ffn)
+    for kind in ("ffn", "attention"):
+        fast, cut = getattr(plain, kind), getattr(again, kind)
+        assert 0 < (fast != cut).sum() < 0.2 * fast.numel()
+        torch.testing.assert_close(fast, getattr(full, kind), rtol=0.05, atol=5e-3)

@@ -17,8 +17,8 @@ from pkt_eval.data.chat import ChatFormat
 from pkt_eval.data.splits import Splits
 from pkt_eval.data.transfer_data import TransferData
 from pkt_eval.errors import ConfigError, DataError, StoreError
-from pkt_eval.locate import neuron_attribution
-from pkt_eval.locate.select import best, best_layers, neuron_counts, value_scores
+from pkt_eval.locate import map_layers, neuron_attribution
+from pkt_eval.locate.select import best, neuron_counts, value_scores
 from pkt_eval.methods.base import methods
 from pkt_eval.methods.laten import attribution_samples, examples
 from pkt_eval.model_wrappers.student import PKTPrePKT
@@ -107,9 +107,9 @@ def test_unaligned_adds_the_teachers_vectors_rank_to_rank_and_layer_to_layer(tin
         }
         if role == "teacher":
             for block in ("up", "down"):
-                assert record["teacher_layers"][block] == best_layers(scores.layer_ffn, 3)
+                assert record["teacher_layers"][block] == map_layers(4, 3, scores.layer_ffn)
             for block in ("v", "o"):
-                assert record["teacher_layers"][block] == best_layers(scores.layer_attention, 3)
+                assert record["teacher_layers"][block] == map_layers(4, 3, scores.layer_attention)
     for edit in student.edits:
         layer = blocks.layer_of(edit.name)
         block = next(b for b in ("up", "down", "v", "o") if f"{b}_proj" in edit.name)

@@ -1,7 +1,7 @@
 """Dates, times, spans and time zones as lists of numbers and names, and back."""
 
 from collections.abc import Callable
-from datetime import date, datetime, time, timedelta, timezone, tzinfo
+from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
 from typing import Any
 
 KINDS = (date, datetime, time, timedelta, timezone)
@@ -54,7 +54,7 @@ def _zone_of(form: Any) -> tzinfo | None:
 
         return ZoneInfo(form)
     offset, name = timedelta(*form[0]), form[1]
-    plain = timezone.utc if not offset else timezone(offset)
+    plain = UTC if not offset else timezone(offset)
     return plain if plain.tzname(None) == name else timezone(offset, name)
 
 
