@@ -1,12 +1,13 @@
 """Files that are there whole or not at all, after a crash of the machine too."""
 
 import errno
+import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pkt_eval.errors import StoreError
 
@@ -39,11 +40,51 @@ def save_tensors(path: Path, tensors: Mapping[str, "torch.Tensor"], **metadata: 
     from safetensors.torch import save_file
 
     whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    kept = {name: json.dumps(value) for name, value in metadata.items()}
+    kept[_CHECKSUM] = _checksum(whole, kept)
     with _whole(path) as temporary:
         try:
-            save_file(whole, temporary, metadata={name: json.dumps(value) for name, value in metadata.items()})
+            save_file(whole, temporary, metadata=kept)
         except SafetensorError as error:  # as it calls a full disk
             raise OSError(str(error)) from error
+
+
+def load_tensors(path: Path) -> tuple[dict[str, "torch.Tensor"], dict[str, Any]]:
+    """Read what ``save_tensors`` wrote, and nothing else: a bit that has changed would be another result.
+
+    Returns:
+        Tensors by name, on the CPU; and the metadata.
+
+    Raises:
+        StoreError: The file is missing, cut, altered, or not of ``save_tensors``.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}
+            kept = dict(file.metadata() or {})
+        if kept.pop(_CHECKSUM, None) != _checksum(tensors, kept):
+            raise StoreError(f"{path} is altered: its checksum is another")
+        return tensors, {name: json.loads(value) for name, value in kept.items()}
+    except StoreError:
+        raise
+    except (OSError, ValueError, SafetensorError) as error:
+        raise StoreError(f"{path} is damaged: {' '.join(str(error).split())}") from None
+
+
+_CHECKSUM = "sha256"
+
+
+def _checksum(tensors: Mapping[str, "torch.Tensor"], metadata: Mapping[str, str]) -> str:
+    """Of names, types, shapes and bytes of tensors, and of the metadata."""
+    import torch
+
+    digest = hashlib.sha256(json.dumps(sorted(metadata.items())).encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)} ".encode())
+        digest.update(memoryview(tensor.contiguous().reshape(-1).view(torch.uint8).numpy()))
+    return digest.hexdigest()
 
 
 @contextmanager

@@ -1,13 +1,12 @@
 """A step of an alignment on disk: the hypernetwork, AdamW's moments, and what was measured."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
 
-from pkt_eval._util.files import save_tensors
+from pkt_eval._util.files import load_tensors, save_tensors
+from pkt_eval.errors import StoreError
 
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 
@@ -22,11 +21,19 @@ def save_step(path: Path, net: torch.nn.Module, optimizer: torch.optim.Optimizer
 
 
 def load_step(path: Path, net: torch.nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    """Put network and optimizer where they were after a step; returns what was measured."""
-    with safe_open(path, "pt") as file, torch.no_grad():
+    """Put network and optimizer where they were after a step; returns what was measured.
+
+    Raises:
+        StoreError: The file is damaged, or of another network; both are left as they were.
+    """
+    tensors, metadata = load_tensors(path)
+    wanted = {f"{name}{part}" for name, _ in net.named_parameters() for part in ("", *(f"/{m}" for m in _MOMENTS))}
+    if tensors.keys() != wanted or "measured" not in metadata:
+        raise StoreError(f"{path} is of another alignment")
+    with torch.no_grad():
         for name, parameter in net.named_parameters():
-            parameter.copy_(file.get_tensor(name))
+            parameter.copy_(tensors[name])
             for moment in _MOMENTS:
-                value = file.get_tensor(f"{name}/{moment}")
+                value = tensors[f"{name}/{moment}"]
                 optimizer.state[parameter][moment] = value if moment == "step" else value.to(parameter.device)
-        return json.loads(file.metadata()["measured"])
+    return dict(metadata["measured"])

@@ -1,5 +1,6 @@
 """LaTen's alignment: a few optimizer steps on the hypernetwork, the student's loss being the judge."""
 
+import logging
 import math
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,11 +17,13 @@ from pkt_eval.align.hypernetwork import Hypernetwork
 from pkt_eval.align.inject import injected
 from pkt_eval.data.chat import collate
 from pkt_eval.data.transfer_data import Example
-from pkt_eval.errors import DataError
+from pkt_eval.errors import DataError, StoreError
 from pkt_eval.locate.select import Located
 from pkt_eval.tune.loss import supervised_loss
 
 Deltas = dict[str, torch.Tensor]
+
+log = logging.getLogger(__name__)
 
 PENALTY = 1000.0  # weight of Σ_blocks mean(δ²)
 _WEIGHT_DECAY, _BETAS = 0.05, (0.9, 0.95)
@@ -121,11 +124,15 @@ def align(
         batch += [next(drawn) for _ in range(min(options.samples - 1, len(examples.align)))]
         kept = work / f"step-{step + 1}.safetensors" if work else None
         if kept and kept.exists():
-            measured = load_step(kept, net, optimizer)
-            with torch.no_grad():
-                deltas = net(vectors)
-            yield Checkpoint(**measured, deltas=deltas)
-            continue
+            try:
+                measured = load_step(kept, net, optimizer)
+            except StoreError as error:
+                log.warning("step %d is taken anew: %s", step + 1, error)
+            else:
+                with torch.no_grad():
+                    deltas = net(vectors)
+                yield Checkpoint(**measured, deltas=deltas)
+                continue
         rate = one_cycle(step, options.steps, options.learning_rate)
         for group in optimizer.param_groups:
             group["lr"] = rate

@@ -4,9 +4,7 @@ An interrupted transfer goes on behind it, and LaTen's controls and other alignm
 digest of all that decides its scores; one that is damaged is said and made anew.
 """
 
-import hashlib
 import importlib.metadata
-import json
 import logging
 from collections.abc import Callable
 from functools import cache
@@ -14,8 +12,9 @@ from typing import Any
 
 from pkt_eval._util import sources
 from pkt_eval._util.digests import combine_digests
-from pkt_eval._util.files import save_tensors
+from pkt_eval._util.files import load_tensors, save_tensors
 from pkt_eval._util.folders import store_root
+from pkt_eval.errors import StoreError
 from pkt_eval.locate.attribution import NeuronScores
 
 log = logging.getLogger(__name__)
@@ -31,28 +30,17 @@ def remembered(decided_by: dict[str, Any], compute: Callable[[], NeuronScores]) 
     Returns:
         The scores, on the CPU if they were there; and whether they were.
     """
-    from safetensors import SafetensorError, safe_open
-
     path = store_root() / "scores" / f"{combine_digests({**decided_by, **_software()})}.safetensors"
-    if path.is_file():
+    if path.exists():
         try:
-            with safe_open(path, framework="pt") as file:
-                tensors = {name: file.get_tensor(name) for name in file.keys()}
-                if json.loads((file.metadata() or {}).get("sha256", "null")) != _digest(tensors):
-                    raise SafetensorError("the checksum is another")
+            scores = NeuronScores(**load_tensors(path)[0])
             log.info("attribution scores loaded from %s", path)
-            return NeuronScores(**tensors), True
-        except (SafetensorError, TypeError, ValueError) as error:
+            return scores, True
+        except (StoreError, TypeError) as error:
             log.warning("stored attribution scores %s are damaged (%s); they are made anew", path, error)
     scores = compute()
-    tensors = {name: t.cpu().contiguous() for name, t in vars(scores).items()}
-    save_tensors(path, tensors, sha256=_digest(tensors))
+    save_tensors(path, vars(scores))
     return scores, False
-
-
-def _digest(tensors: dict[str, Any]) -> str:
-    parts = {name: hashlib.sha256(t.numpy().tobytes()).hexdigest() for name, t in tensors.items()}
-    return combine_digests(parts)
 
 
 @cache

@@ -5,22 +5,21 @@ which fine-tuning goes on. The controls take the block from elsewhere, so that w
 contributes can be told from what any such start does.
 """
 
-import json
+import logging
 import random
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from safetensors import safe_open
 
-from pkt_eval._util.files import save_tensors
+from pkt_eval._util.files import load_tensors, save_tensors
 from pkt_eval._util.progress import Progress
 from pkt_eval.data import benchmarks
 from pkt_eval.data.chat import collate
 from pkt_eval.data.splits import canonical_task
 from pkt_eval.data.transfer_data import TransferData
-from pkt_eval.errors import ConfigError
+from pkt_eval.errors import ConfigError, StoreError
 from pkt_eval.extract import densest_block, truncated_svd
 from pkt_eval.locate import map_layers, parameter_sensitivity, select_layers
 from pkt_eval.methods.base import TransferMethod, register
@@ -38,6 +37,9 @@ class SeekingConfig(FinetuneConfig):
 
     wrong_task: str | None = None
     """``seeking_wrong_task`` alone: the task whose samples locate the block (default: the next benchmark)."""
+
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -98,8 +100,8 @@ class Seeking(TransferMethod[SeekingConfig]):
         if place != "self":
             pair.check()
             kept = self.work / "start.safetensors" if self.work else None
-            if kept and kept.exists():
-                start, record["blocks"] = _load_start(kept)
+            if extracted := _load_start(kept) if kept and kept.exists() else None:
+                start, record["blocks"] = extracted
             else:
                 with pair.open_teacher() as teacher:
                     start, record["blocks"] = self.extract(teacher, pair, data, progress)
@@ -174,11 +176,15 @@ def _save_start(path: Path, start: dict[str, Factors], record: dict[str, Any]) -
     save_tensors(path, tensors, record=record)
 
 
-def _load_start(path: Path) -> tuple[dict[str, Factors], dict[str, Any]]:
-    with safe_open(path, "pt") as file:
-        names = dict.fromkeys(key.rpartition("/")[0] for key in file.keys())
-        start = {name: (file.get_tensor(f"{name}/B"), file.get_tensor(f"{name}/A")) for name in names}
-        return start, json.loads(file.metadata()["record"])
+def _load_start(path: Path) -> tuple[dict[str, Factors], dict[str, Any]] | None:
+    """What an interrupted transfer had extracted; None, and a warning, where it is damaged."""
+    try:
+        tensors, metadata = load_tensors(path)
+    except StoreError as error:
+        log.warning("the teacher's blocks are extracted anew: %s", error)
+        return None
+    names = dict.fromkeys(key.rpartition("/")[0] for key in tensors)
+    return {name: (tensors[f"{name}/B"], tensors[f"{name}/A"]) for name in names}, metadata["record"]
 
 
 def next_task(benchmark: str) -> str:

@@ -1,25 +1,118 @@
-"""Checkpoints of a fine-tuning: one a minute, and the last whole one to go on from."""
+"""Checkpoints of a fine-tuning: one a minute, and the last sound one to go on from.
 
+The Trainer's own are pickles that are trusted as they lie. Ours are one safetensors file (what is trained, and AdamW's
+moments) and the Trainer's state as JSON, each with its checksum: a checkpoint that was cut, emptied or altered is left
+for the one before it, since to go on from it would make another student under the same name. No state of random numbers
+is kept: nothing is drawn while training, and the order of the examples is the epoch's own.
+"""
+
+import json
+import logging
 import shutil
 import time
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from pkt_eval._util.digests import file_digest
+from pkt_eval._util.files import load_tensors, save_tensors, save_text
 from pkt_eval._util.progress import Progress
+from pkt_eval.errors import StoreError
+
+log = logging.getLogger(__name__)
 
 SECONDS = 60.0
 """Between two checkpoints."""
-_WHOLE = "whole"  # a file in a checkpoint that was written to its end
+_KEPT = 2
+_TENSORS, _STATE = "training.safetensors", "trainer_state.json"  # the second is the Trainer's name, which it reads
+_WHOLE = "whole"  # written last: the checksum of the state
+_MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 
 
 def last_checkpoint(folder: Path) -> str | None:
-    """The last whole checkpoint of a folder; one that was being written when the process ended goes."""
-    steps = {int(path.name.rpartition("-")[2]): path for path in folder.glob("checkpoint-*")}
+    """The last sound checkpoint of a folder; those after it go, and are said unless the process ended while writing."""
+    steps = {}
+    for path in folder.glob("checkpoint-*"):
+        number = path.name.rpartition("-")[2]
+        if number.isdigit() and path.is_dir():
+            steps[int(number)] = path
     for step in sorted(steps, reverse=True):
-        if (steps[step] / _WHOLE).exists():
-            return str(steps[step])
-        shutil.rmtree(steps[step])
+        path = steps[step]
+        if (path / _WHOLE).exists():
+            try:
+                _check(path, step)
+                return str(path)
+            except StoreError as error:
+                log.warning("the fine-tuning cannot go on from step %d: %s", step, error)
+        shutil.rmtree(path, ignore_errors=True)
     return None
+
+
+def _check(path: Path, step: int) -> None:
+    load_tensors(path / _TENSORS)
+    try:
+        state = (path / _STATE).read_text("utf-8")
+        sound = file_digest(path / _STATE, remember=False) == (path / _WHOLE).read_text("utf-8")
+        if not sound or json.loads(state)["global_step"] != step:
+            raise StoreError(f"{path / _STATE} is altered")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StoreError(f"{path / _STATE} is damaged: {error}") from None
+
+
+def save_checkpoint(folder: Path, model: Any, optimizer: Any, scheduler: Any, state: Any) -> None:
+    """Write a checkpoint, and remove those that are no longer wanted.
+
+    Args:
+        folder: Of all checkpoints.
+        model: Whose trained parameters are kept.
+        optimizer: AdamW.
+        scheduler: Of the learning rate.
+        state: The Trainer's.
+    """
+    path = folder / f"checkpoint-{state.global_step}"
+    shutil.rmtree(path, ignore_errors=True)
+    tensors = {}
+    for name, parameter in _trained(model):
+        tensors[name] = parameter
+        moments = optimizer.state.get(parameter, {})
+        tensors |= {f"{name}/{moment}": moments[moment] for moment in _MOMENTS if moment in moments}
+    save_tensors(path / _TENSORS, tensors, scheduler=_plain(scheduler.state_dict()))
+    state.save_to_json(str(path / _STATE))
+    save_text(path / _STATE, (path / _STATE).read_text("utf-8"))
+    save_text(path / _WHOLE, file_digest(path / _STATE, remember=False))
+    there = sorted(folder.glob("checkpoint-*"), key=lambda p: int(p.name.rpartition("-")[2]))
+    for old in there[:-_KEPT]:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+@torch.no_grad()
+def load_parameters(folder: str, model: Any) -> None:
+    """Put the trained parameters where they were."""
+    tensors, _ = load_tensors(Path(folder) / _TENSORS)
+    for name, parameter in _trained(model):
+        parameter.copy_(tensors[name])
+
+
+def load_optimizer(folder: str, model: Any, optimizer: Any, scheduler: Any) -> None:
+    """Put AdamW's moments and the learning rate where they were."""
+    tensors, metadata = load_tensors(Path(folder) / _TENSORS)
+    for name, parameter in _trained(model):
+        for moment in _MOMENTS:
+            if (value := tensors.get(f"{name}/{moment}")) is not None:
+                optimizer.state[parameter][moment] = value if moment == "step" else value.to(parameter.device)
+    scheduler.load_state_dict(metadata["scheduler"])
+    for group, rate in zip(optimizer.param_groups, scheduler.get_last_lr(), strict=True):
+        group["lr"] = rate
+
+
+def _trained(model: Any) -> list[tuple[str, Any]]:
+    return [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+
+
+def _plain(state: dict[str, Any]) -> dict[str, Any]:
+    """A scheduler's state without its functions, which are the same ones next time."""
+    return {name: value for name, value in state.items() if name != "lr_lambdas"} | {"lr_lambdas": [None]}
 
 
 def checkpoint_callback(progress: Progress) -> Any:
@@ -32,11 +125,8 @@ def checkpoint_callback(progress: Progress) -> Any:
 
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             if time.monotonic() - self.last >= SECONDS:
+                progress.save()
                 control.should_save = True
                 self.last = time.monotonic()
-
-        def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            progress.save()
-            (Path(args.output_dir) / f"checkpoint-{state.global_step}" / _WHOLE).touch()
 
     return Checkpoint()

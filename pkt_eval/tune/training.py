@@ -19,7 +19,13 @@ import torch
 from pkt_eval._util.progress import Progress
 from pkt_eval.data.chat import collate
 from pkt_eval.data.transfer_data import Example
-from pkt_eval.tune.checkpoints import checkpoint_callback, last_checkpoint
+from pkt_eval.tune.checkpoints import (
+    checkpoint_callback,
+    last_checkpoint,
+    load_optimizer,
+    load_parameters,
+    save_checkpoint,
+)
 from pkt_eval.tune.config import FinetuneConfig
 from pkt_eval.tune.loss import supervised_loss
 
@@ -82,7 +88,6 @@ def train(
             logging_steps=1,
             logging_strategy="steps",
             save_strategy="no",  # by the clock instead: see the callback
-            save_total_limit=2,
             report_to=[],
             seed=training.seed,
             data_seed=training.seed,
@@ -134,6 +139,18 @@ def _trainer_class() -> Any:
         ) -> torch.Tensor:
             loss, count = supervised_loss(model, inputs)
             return loss / (count if num_items_in_batch is None else num_items_in_batch)
+
+        def _save_checkpoint(self, model: Any, trial: Any) -> None:
+            base = self.optimizer.optimizer if hasattr(self.optimizer, "optimizer") else self.optimizer
+            save_checkpoint(Path(self.args.output_dir), self.model, base, self.lr_scheduler, self.state)
+
+        def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+            load_parameters(resume_from_checkpoint, self.model)
+
+        def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+            if checkpoint:
+                base = self.optimizer.optimizer if hasattr(self.optimizer, "optimizer") else self.optimizer
+                load_optimizer(checkpoint, self.model, base, self.lr_scheduler)
 
         def _get_train_sampler(self, train_dataset: Any = None) -> "StepSampler":
             lengths = [len(example["input_ids"]) for example in self.train_dataset]

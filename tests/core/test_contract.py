@@ -10,6 +10,7 @@ import torch
 from pkt_eval.errors import ConfigError
 from pkt_eval.methods import LowRankEdit, MethodConfig, Student, TransferMethod, base, blocks, methods, register
 from pkt_eval.methods.testing import check
+from pkt_eval.models.source import ModelSource
 from pkt_eval.tune.config import FinetuneConfig
 
 FINETUNE = dict(rank=4, alpha=4, max_steps=2, train_batch_size=4, learning_rate=1e-3)

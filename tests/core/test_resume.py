@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -29,6 +30,16 @@ OPTIONS = {
     "micro_batch_size": 4,
     "epochs": 3,
     "learning_rate": "1e-3+2e-3",
+}
+ALIGNED = {
+    "method": "laten",
+    "transfer_task": "nano_gsm8k",
+    "extract_samples": 2,
+    "align_samples": 8,
+    "validation_samples": 4,
+    "steps": 4,
+    "samples_per_step": 4,
+    "learning_rate": 1e-2,
 }
 
 
@@ -122,18 +133,8 @@ def test_a_killed_fine_tune_goes_on(undisturbed, tmp_path, seen):
 
 def test_an_interrupted_alignment_goes_on_after_its_last_step(tmp_path, monkeypatch):
     """Interrupted in the third of four steps; what was located is remembered, too."""
-    options = {
-        "method": "laten",
-        "transfer_task": "nano_gsm8k",
-        "extract_samples": 2,
-        "align_samples": 8,
-        "validation_samples": 4,
-        "steps": 4,
-        "samples_per_step": 4,
-        "learning_rate": 1e-2,
-    }
     monkeypatch.setenv("PKT_EVAL_STORE", str(tmp_path / "memo"))
-    whole = make_student(make_recipe(options), store=Store(tmp_path / "whole"))
+    whole = make_student(make_recipe(ALIGNED), store=Store(tmp_path / "whole"))
     gradients, taken = loop.gradients, []
 
     def counted(*arguments):
@@ -145,10 +146,10 @@ def test_an_interrupted_alignment_goes_on_after_its_last_step(tmp_path, monkeypa
     monkeypatch.setattr(loop, "gradients", counted)
     store = Store(tmp_path / "broken")
     with pytest.raises(KeyboardInterrupt):
-        make_student(make_recipe(options), store=store)
+        make_student(make_recipe(ALIGNED), store=store)
     before = spent(tmp_path / "broken")
     assert before["seconds"]["align"] > 0
-    student = make_student(make_recipe(options), store=store)
+    student = make_student(make_recipe(ALIGNED), store=store)
     assert_cost_is_of_both(student.provenance, before)
     assert len(taken) == 3 + 2, "two steps were kept"
     assert student.weights_digest() == whole.weights_digest()
@@ -164,3 +165,60 @@ def test_a_damaged_account_is_said_and_begun_anew(tmp_path, caplog):
     with progress.stage("extract"):
         pass
     assert json.loads((tmp_path / "spent.json").read_text())["seconds"] == progress.seconds
+
+
+def harmed(data: bytes, how: str) -> bytes | None:
+    middle = len(data) // 2
+    flipped = data[:middle] + bytes([data[middle] ^ 4]) + data[middle + 1 :]
+    return {"empty": b"", "half": data[:middle], "flip": flipped, "text": b"[1, 2]", "gone": None}[how]
+
+
+@pytest.fixture(scope="module", params=["seeking", "laten"])
+def interrupted(request, tmp_path_factory):
+    """A store with a transfer that was interrupted near its end, the words of it, and what it should have become."""
+    words = OPTIONS | {"max_steps": 4, "learning_rate": "1e-3"} if request.param == "seeking" else ALIGNED
+    folder = tmp_path_factory.mktemp(request.param)
+    whole = make_student(make_recipe(words), store=Store(folder / "whole"))
+    place, name = (training, "supervised_loss") if request.param == "seeking" else (loop, "example_loss")
+    loss, done = getattr(place, name), []
+
+    def counted(*arguments):
+        done.append(1)
+        return loss(*arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PKT_EVAL_STORE", str(folder / "count"))
+        patch.setattr(checkpoints, "SECONDS", 0.0)
+        patch.setattr(place, name, counted)
+        make_student(make_recipe(words), store=Store(folder / "count"))
+        last, done = len(done) - 2, []
+
+        def cut(*arguments):
+            if len(done) == last:
+                raise KeyboardInterrupt
+            return counted(*arguments)
+
+        patch.setenv("PKT_EVAL_STORE", str(folder / "store"))
+        patch.setattr(place, name, cut)
+        with pytest.raises(KeyboardInterrupt):
+            make_student(make_recipe(words), store=Store(folder / "store"))
+    return folder / "store", words, whole
+
+
+@pytest.mark.parametrize("how", ["empty", "half", "flip", "text", "gone"])
+def test_whatever_happens_to_a_file_of_an_unfinished_transfer_the_student_is_the_same(
+    how, interrupted, tmp_path, monkeypatch
+):
+    store, words, whole = interrupted
+    files = [f.relative_to(store) for f in sorted(store.glob("unfinished/**/*")) if f.is_file()]
+    assert len(files) >= 3 and not any(f.suffix in (".pt", ".pth", ".bin") for f in files)
+    for number, file in enumerate(files):
+        copy = tmp_path / str(number)
+        shutil.copytree(store, copy)
+        changed = harmed((copy / file).read_bytes(), how)
+        (copy / file).unlink()
+        if changed is not None:
+            (copy / file).write_bytes(changed)
+        monkeypatch.setenv("PKT_EVAL_STORE", str(copy))
+        student = make_student(make_recipe(words), store=Store(copy))
+        assert student.weights_digest() == whole.weights_digest(), file
