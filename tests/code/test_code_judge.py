@@ -553,7 +553,7 @@ def test_a_forged_named_tuple_is_no_named_tuple(fields):
     candidate = f"""
         import socket, struct, json
         form = {{"namedtuple": ["P", {fields}, [1] * len({fields})]}}
-        data = json.dumps({{"objects": [], "fields": {{"names": 1, "value": form}}}}).encode()
+        data = json.dumps({{"dict": [["names", 1], ["value", form]]}}).encode()
         socket.socket(fileno=3).sendall(struct.pack("<I", len(data)) + data)
         while True: pass
     """

@@ -10,7 +10,7 @@ say of a container that both know what has become of it, and a value that *is* a
 
 import json
 from collections import Counter, OrderedDict, defaultdict, deque, namedtuple
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from fractions import Fraction
 from functools import lru_cache
@@ -99,7 +99,8 @@ def pack(
         NotPlain: What cannot cross, and why.
     """
     writer = _Writer(known, lend)
-    fields = {name: writer.inline(value, 0) for name, value in message.items()}
+    lists = ("args", "kwargs") if "call" in message else ("items",)  # of the message's own
+    fields = [[n, writer.many(v, 0) if n in lists else writer.inline(v, 0)] for n, v in message.items()]
     entries: list[list[object]] = []
     for number, body in writer.bodies():
         if number < len(known):
@@ -109,7 +110,9 @@ def pack(
             bodies[number] = text
         entries.append([number, *body])
     entries.sort(key=lambda entry: entry[0])  # type: ignore[arg-type, return-value]  # a number comes first
-    data = json.dumps({"objects": entries, "fields": fields, "reduced": sorted(writer.reduced)}).encode()
+    fields += [["objects", entries]] if entries else []
+    fields += [["reduced", sorted(writer.reduced)]] if writer.reduced else []
+    data = json.dumps({"dict": fields}).encode()
     if len(data) > MOST_BYTES:
         raise NotPlain(f"{len(data)} bytes of data are over the limit of {MOST_BYTES}")
     return data, writer.objects
@@ -122,9 +125,10 @@ def load(data: bytes, known: Sequence[object] = (), far: Far | None = None) -> M
         NotPlain: They are no such bytes; whoever sent them did not use ``dump``.
     """
     try:
-        raw = json.loads(data)
+        fields = dict(json.loads(data)["dict"])
+        entries, reduced = fields.pop("objects", []), fields.pop("reduced", [])
         objects = list(known)
-        for number, kind, *body in raw["objects"]:
+        for number, kind, *body in entries:
             if type(number) is not int or number < 0 or number > len(objects):
                 raise ValueError("a number out of order")
             if number == len(objects):
@@ -132,12 +136,12 @@ def load(data: bytes, known: Sequence[object] = (), far: Far | None = None) -> M
             elif number >= len(known) or kind != _kind(type(objects[number])):
                 raise ValueError("a container that changes its kind")
         reader = _Reader(objects, far)
-        for number, kind, *body in raw["objects"]:
+        for number, kind, *body in entries:
             reader.fill(objects[number], kind, body)
-        message = Message({name: reader.value(field, 0) for name, field in raw["fields"].items()})
+        message = Message({name: reader.value(field, 0) for name, field in fields.items()})
         message.objects = objects
-        message.reduced = [str(name) for name in raw.get("reduced", ())]
-        message.bodies = [json.dumps(body) for _, *body in raw["objects"]]
+        message.reduced = [str(name) for name in reduced]
+        message.bodies = [json.dumps(body) for _, *body in entries]
         return message
     except (ValueError, TypeError, KeyError, IndexError, ArithmeticError, RecursionError, AttributeError) as error:
         raise NotPlain(f"malformed data: {type(error).__name__}") from None
@@ -206,11 +210,11 @@ class _Writer:
     def _body(self, value: Any, depth: int) -> list[object]:
         kind = _kind(type(value))
         if kind == "list":
-            return [kind, self._many(list.__iter__(value), depth)]
+            return [kind, self.many(list.__iter__(value), depth)]
         if kind == "set":
-            return [kind, self._many(set.__iter__(value), depth)]
+            return [kind, self.many(set.__iter__(value), depth)]
         if kind == "deque":
-            return [kind, self._many(deque.__iter__(value), depth), value.maxlen]
+            return [kind, self.many(deque.__iter__(value), depth), value.maxlen]
         if kind == "bytearray":
             return [kind, bytearray.hex(value)]
         items = OrderedDict.items(value) if kind == "OrderedDict" else dict.items(value)
@@ -225,7 +229,7 @@ class _Writer:
             raise NotPlain("a defaultdict with a function of its own")
         return name
 
-    def _many(self, values: Iterable[object], depth: int) -> list[object]:
+    def many(self, values: Any, depth: int) -> list[object]:
         return [self.inline(value, depth) for value in values]
 
     def inline(self, value: Any, depth: int) -> object:
@@ -248,9 +252,9 @@ class _Writer:
             return {"ref": number}
         deeper = depth + 1
         if kind is tuple:
-            return {"tuple": self._many(value, deeper)}
+            return {"tuple": self.many(value, deeper)}
         if kind is frozenset or kind in _VIEWS:
-            return {kind.__name__: self._many(value, deeper)}
+            return {kind.__name__: self.many(value, deeper)}
         if kind is bytes:
             return {"bytes": value.hex()}
         if kind is complex:
@@ -275,7 +279,7 @@ class _Writer:
             if len(fields) > MOST_FIELDS or len(fields) != len(values):
                 raise NotPlain(f"a named tuple of {len(values)} values with {len(fields)} fields")
             self.reduced.add(kind.__name__)  # it may have methods of its own
-            return {"namedtuple": [kind.__name__, list(fields), self._many(values, depth)]}
+            return {"namedtuple": [kind.__name__, list(fields), self.many(values, depth)]}
         bases: tuple[tuple[type, Callable[[Any], object]], ...] = (
             (int, int.__int__),
             (float, float.__float__),
@@ -298,7 +302,7 @@ class _Writer:
             elements = list(islice(value, MOST_ELEMENTS + 1))
             if len(elements) > MOST_ELEMENTS:
                 raise NotPlain(f"an iterator of more than {MOST_ELEMENTS} elements")
-            return {"iterator": self._many(elements, depth)}
+            return {"iterator": self.many(elements, depth)}
         raise NotPlain(f"a value of the class {kind.__name__}")
 
 
@@ -341,12 +345,12 @@ class _Reader:
         self.objects, self.far = objects, far
 
     def value(self, form: Any, depth: int) -> Any:
-        if type(form) is not dict:
-            if type(form) is list:
-                raise ValueError("a list without a number")
-            return form
         if depth > 2 * DEEPEST:
             raise ValueError("nested too deep")
+        if type(form) is list:  # of the message itself: nobody else refers to it
+            return self._many(form, depth)
+        if type(form) is not dict:
+            return form
         ((tag, body),) = form.items()
         if tag == "ref":
             if type(body) is not int or body < 0:

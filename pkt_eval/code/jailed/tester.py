@@ -113,7 +113,7 @@ class Candidate:
                 raise KeyError(number)
             reply = self.ask(plain.dump({"next": number, "most": 1 + count // 8}), known)
             items = reply.get("items")
-            if type(items) is not tuple:
+            if type(items) is not list:
                 raise self.exception(reply, "an iterator gave ")
             for item in items:
                 count += 1

@@ -820,6 +820,20 @@ def raised(name: str, fields: str, tests: str = ADD_TESTS) -> Program:
 
 
 WIRE = [
+    wire("a container that nobody numbered", "{'value': {'ref': 7}}"),
+    wire("a container before the first", "{'value': {'ref': -1}}"),
+    wire("containers out of order", "{'value': 1, 'objects': [[5, 'list', []]]}"),
+    wire("a container that changes its kind", "{'value': 1, 'objects': [[0, 'set', []]]}", LISTS),
+    wire("a list in itself", "{'value': {'ref': 0}, 'objects': [[0, 'list', [{'ref': 0}]]]}"),
+    wire("a list as a key", "{'value': {'ref': 0}, 'objects': [[0, 'dict', [[{'ref': 0}, 1]]]]}"),
+    wire("a deque of no length", "{'value': {'ref': 0}, 'objects': [[0, 'deque', [], 'x']]}"),
+    wire("a factory that is none", "{'value': {'ref': 0}, 'objects': [[0, 'defaultdict', [], 'eval']]}"),
+    wire("a named tuple that compares", "{'value': {'namedtuple': ['P', ['__eq__'], [1]]}}"),
+    wire("a named tuple that runs", "{'value': {'namedtuple': ['P', ['x=print(1)'], [1]]}}"),
+    wire("a time zone outside", "{'value': {'timezone': '../../etc/passwd'}}"),
+    wire("a year that is none", "{'value': {'date': [10**9, 1, 1]}}"),
+    wire("an iterator that is not lent", "{'value': {'lent': [99, True]}}"),
+    wire("an iterator without end", "{'value': {'lent': [0, True]}}; {'items': []}; {'items': []}", LISTS),
     wire("endless tuple", "{'value': {'tuple': {'range': [0, 10**12, 1]}}}"),
     wire("large tuple", "{'value': {'tuple': {'range': [0, 10**7, 1]}}}"),
     wire("endless set", "{'value': {'set': {'range': [0, 10**12, 1]}}}"),
