@@ -16,7 +16,7 @@ from pkt_eval.suite.schema import Suite
 from pkt_eval.transfer.recipe import make_recipe
 from pkt_eval.transfer.store import Store
 from pkt_eval.transfer.transfer import make_student
-from pkt_eval.tune import training
+from pkt_eval.tune import checkpoints, training
 
 TASK = "nano_mbpp"
 BUDGET = {
@@ -54,7 +54,7 @@ def check_transfer(student: Any, found: dict[str, Any]) -> None:
     expect(bool(student.edits), "the student has no edit")
     tensors = [t for edit in student.edits for t in edit.tensors.values() if t.is_floating_point()]
     expect(all(bool(t.isfinite().all()) for t in tensors), "an edit is not finite")
-    found |= {"edits": len(student.edits), "stages": student.provenance["seconds"]}
+    found |= {"edits": len(student.edits), "stages": dict(student.provenance.seconds)}
 
 
 def losses(student: Any) -> list[float]:
@@ -70,7 +70,7 @@ def losses(student: Any) -> list[float]:
         elif is_loss and value is not None:
             yield float(value)
 
-    return list(walk(student.provenance["record"], False))
+    return list(walk(dict(student.record), False))
 
 
 def check_agreement(student: Any, reference: Any, found: dict[str, Any]) -> None:
@@ -166,7 +166,7 @@ def check_resume(folder: Path, found: dict[str, Any]) -> None:
         return loss(model, batch)
 
     interrupted = False
-    training._CHECKPOINT_SECONDS, seconds = 0.0, training._CHECKPOINT_SECONDS
+    checkpoints.SECONDS, seconds = 0.0, checkpoints.SECONDS
     training.supervised_loss = counted
     try:
         make_student(recipe, device=DEVICE, store=Store(folder / "b"), progress=Progress(enabled=False))
@@ -177,7 +177,7 @@ def check_resume(folder: Path, found: dict[str, Any]) -> None:
     try:
         resumed = make_student(recipe, device=DEVICE, store=Store(folder / "b"), progress=Progress(enabled=False))
     finally:
-        training.supervised_loss, training._CHECKPOINT_SECONDS = loss, seconds
+        training.supervised_loss, checkpoints.SECONDS = loss, seconds
     found["passes"] = [first, len(passes) - first]
     found["same_to_the_bit"] = resumed.weights_digest() == undisturbed.weights_digest()
     ends = {edit.name: edit for edit in resumed.edits}

@@ -11,12 +11,13 @@ import torch
 from part import DEVICE, TINY, Part, clock, configuration, expect, free, random_ids, random_model
 
 from pkt_eval._util.progress import Progress
-from pkt_eval.align import align
+from pkt_eval.align import AlignmentExamples, AlignmentOptions, align
 from pkt_eval.extract import densest_block, truncated_svd
 from pkt_eval.extract.neurons import neuron_vectors
 from pkt_eval.locate import NeuronScores, neuron_attribution, parameter_sensitivity, select_layers
 from pkt_eval.locate.attribution import attribute
-from pkt_eval.locate.select import Located, best, best_layers, neuron_counts, value_scores
+from pkt_eval.locate.layers import map_layers
+from pkt_eval.locate.select import Located, best, neuron_counts, value_scores
 from pkt_eval.models import blocks
 
 MODULES = ("up", "down", "v", "o")
@@ -95,8 +96,8 @@ def seeking(teacher: Any, part: Part) -> None:
 def located(scores: NeuronScores) -> Located:
     """What LaTen keeps of a model, as in its method."""
     keep = neuron_counts(STUDENT, 0.1)
-    ffn_layers = best_layers(scores.layer_ffn, STUDENT.layers)
-    attention_layers = best_layers(scores.layer_attention, STUDENT.layers)
+    ffn_layers = map_layers(len(scores.layer_ffn), STUDENT.layers, scores.layer_ffn)
+    attention_layers = map_layers(len(scores.layer_attention), STUDENT.layers, scores.layer_attention)
     dims = TEACHER if scores.ffn.shape[1] == TEACHER.ffn else STUDENT
     ffn, attention = best(scores.ffn, keep.ffn), best(scores.attention, keep.attention)
     value = best(value_scores(scores.attention, dims), keep.value)
@@ -153,8 +154,9 @@ def latens_student(vectors: dict[str, torch.Tensor], part: Part) -> None:
         where = locate(student, found)
     with part.step("LaTen: one step of alignment") as found:
         moved = {block: t.to(DEVICE) for block, t in vectors.items()}
-        options = {"steps": 1, "samples": 4, "learning_rate": 3e-5, "seed": 0, "progress": Progress(enabled=False)}
-        (step,) = align(student, where, moved, examples(1), examples(3), examples(2), **options)
+        options = AlignmentOptions(steps=1, samples=4, learning_rate=3e-5, seed=0)
+        texts = AlignmentExamples(examples(1), examples(3), examples(2))
+        (step,) = align(student, where, moved, texts, options, Progress(enabled=False))
         found |= {"samples": 4, "lm_loss": round(step.lm_loss, 3), "validation_loss": round(step.validation_loss, 3)}
         expect(all(bool(d.isfinite().all()) for d in step.deltas.values()), "a delta is not finite")
 

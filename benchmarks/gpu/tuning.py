@@ -10,8 +10,8 @@ from part import DEVICE, TINY, Part, bare_product, expect, random_ids, random_mo
 from pkt_eval._util.progress import Progress
 from pkt_eval.methods.lora import random_start
 from pkt_eval.models import blocks
+from pkt_eval.tune.adapter import finetune
 from pkt_eval.tune.config import FinetuneConfig
-from pkt_eval.tune.training import finetune
 
 LENGTH = 24 if TINY else 256
 STEP = 8 if TINY else 64
@@ -23,6 +23,7 @@ class RandomRecords:
     """What ``finetune`` asks of the data: encoded examples, the second half of each being the answer."""
 
     splits = SimpleNamespace(benchmark="gsm8k", source="random")
+    kind = "gsm8k"
 
     def examples(self, tokenizer: Any, split: str) -> list[dict[str, list[int]]]:
         """As ``TransferData.examples``."""
