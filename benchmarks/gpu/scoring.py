@@ -91,9 +91,9 @@ def likelihoods(shared: float) -> list[Any]:
 
 
 def timed(lm: Any, kind: str, requests: list[Any]) -> tuple[list[Any], float]:
-    """Answers and seconds; a first batch warms up."""
+    """Answers and seconds; a whole pass before warms up every size of batch that answers which end make of one."""
     ask = getattr(lm, kind)
-    ask(requests[: lm.batch_size], disable_tqdm=True)
+    ask(requests, disable_tqdm=True)
     free()
     start = clock()
     return ask(requests, disable_tqdm=True), clock() - start
