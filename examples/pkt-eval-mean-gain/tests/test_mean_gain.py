@@ -22,7 +22,7 @@ def test_an_ffns_mean_output_is_scaled_and_the_rest_is_left():
     pair = ModelPair(*(ModelSource(nano.model_path(role)) for role in ("teacher", "student")))
     method = get_method("mean_gain").configure({"strength": 1.0})
     student = method.transfer(pair, data, Progress(enabled=False))
-    model = AutoModelForCausalLM.from_pretrained(student.base, dtype=torch.float32)
+    model = AutoModelForCausalLM.from_pretrained(student.base.path, dtype=torch.float32)
     _, inputs, outputs = method.measure(model, "student", pair, data, Progress(enabled=False))
     for edit, scale, m, y in zip(student.edits, student.record["scale"], inputs, outputs, strict=True):
         weight = model.get_parameter(edit.name).detach().clone()
