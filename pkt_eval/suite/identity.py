@@ -1,9 +1,9 @@
 """Everything that decides the samples of a cell: what is finished under another identity is not used again."""
 
 import importlib.metadata
-from collections.abc import Sequence
 
 from pkt_eval._util import sources
+from pkt_eval._util.devices import native_dtype
 from pkt_eval._util.digests import combine_digests
 from pkt_eval.data import benchmarks
 from pkt_eval.data.sources import has_split, load_rows
@@ -18,17 +18,14 @@ class Identities:
 
     Args:
         suite: What is compared.
-        cells: All its cells: the dtype of one depends on the others.
 
     Attributes:
         device: Where students are made and evaluated.
-        dtype: One for the whole suite, so that its students can be compared.
     """
 
-    def __init__(self, suite: Suite, cells: Sequence[Cell]) -> None:
+    def __init__(self, suite: Suite) -> None:
         self.suite = suite
         self.device = suite.engine_options.device(suite.device)
-        self.dtype = suite.dtype
         self._rows: dict[str, str] = {}
         self._students: dict[str, str] = {}
         self._known: dict[str, Identity] = {}
@@ -38,15 +35,22 @@ class Identities:
         if cell.name not in self._known:
             self._known[cell.name] = {
                 "student": self.student(cell),
+                "base": cell.learner.base.digest,  # how answers are generated decides no student, but a cell
                 "task": cell.task,
                 "rows": self._rows_of(cell.benchmark),
-                "dtype": self.dtype,
+                "dtype": self.dtype(cell),
                 **self.asked(cell).identity,
                 "device": self.device.split(":")[0],
                 "versions": versions() | {"lm_eval": importlib.metadata.version("lm_eval")},
                 "scoring": sources.digest(sources.SCORING),
             }
         return self._known[cell.name]
+
+    def dtype(self, cell: Cell) -> str:
+        """The dtype that the cell is evaluated in: the suite's, else its base's where this device is fast in it."""
+        if self.suite.dtype != "auto":
+            return self.suite.dtype
+        return str(native_dtype(cell.learner.base.stored_dtype, self.device)).removeprefix("torch.")
 
     def asked(self, cell: Cell) -> Asked:
         """How the cell is asked, which is part of its identity."""

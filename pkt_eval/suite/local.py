@@ -81,7 +81,7 @@ class Local(Engine):
                     "chat_format": recipe.chat_format,
                     "batch_size": max(map(self.suite.batch, self.suite.benchmarks)),  # a cell's own may be smaller
                     "device": self.identities.device,
-                    "dtype": self.identities.dtype,
+                    "dtype": self.identities.dtype(of[0]),
                 }
             )
         except Exception as error:

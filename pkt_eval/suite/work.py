@@ -31,7 +31,7 @@ class Work:
         self.suite, self.out = suite, out
         every = cells(suite)
         self.cells = select(every, only)
-        self.identities = Identities(suite, every)
+        self.identities = Identities(suite)
         self.state = RunState(self.cells)
         if show:
             self.state.watch(show)

@@ -167,10 +167,10 @@ def test_baselines_come_first_and_each_student_as_soon_as_it_is_made(tmp_path, m
     events: list[str] = []
     make, loads = local.student_of, SwitchableModel.load
 
-    def transfers(recipe, *args):
+    def transfers(transfer, *args):
         assert not any(isinstance(model, PKTStudent) for model in gc.get_objects())
-        events.append(f"make {recipe.method}")
-        return make(recipe, *args)
+        events.append(f"make {transfer.recipe.method}")
+        return make(transfer, *args)
 
     def load(self, arguments):
         events.append("load " + ("teacher" if "teacher" in arguments["pretrained"] else "student"))
@@ -237,7 +237,7 @@ def test_an_engine_is_a_class_and_a_row(tmp_path, monkeypatch):
     ["", "[]", "[" * 100_000, '{"files": 3}', "{}", '{"files": {}}', "\0", '{"scores": {"a": 3}}', "null"],
 )
 def test_a_malformed_record_is_a_cell_to_redo(undisturbed, tmp_path, go_here, caplog, content):
-    out, suite = tmp_path / "out", {**SUITE, "methods": ["vanilla"], "options": {}, "dtype": "float32"}
+    out, suite = tmp_path / "out", {**SUITE, "methods": ["vanilla"], "options": {}}
     shutil.copytree(undisturbed[0] / "out" / "vanilla", out / "vanilla")
     record = out / "vanilla" / "nano_mmlu" / "cell.json"
     before = json.loads(record.read_text())
