@@ -26,7 +26,7 @@ __all__ = ["__version__", "load_student", "make_recipe", "make_student", "regist
 _HOMES = {
     "load_student": "pkt_eval.models.student",
     "make_recipe": "pkt_eval.transfer.recipe",
-    "make_student": "pkt_eval.transfer.recipe",
+    "make_student": "pkt_eval.transfer.transfer",
     "register": "pkt_eval.methods.base",
 }
 
