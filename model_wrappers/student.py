@@ -146,7 +146,7 @@ class PKTStudent(HFLM):
                 think and nothing splits its thoughts from its answer.
         """
         made = student.provenance
-        _check_thinking(made and made.enable_thinking, self.think_end_token)
+        _check_thinking(made.enable_thinking if made else None, self.think_end_token)
         if student.base != self.source:
             raise ConfigError(f"the student is for {student.base}, but {self.source} is loaded")
         if self._beside:

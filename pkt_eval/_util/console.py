@@ -44,8 +44,9 @@ def console(file: IO[str] | None = None, *, width: int | None = None, plain: boo
     """
     if width is None and not (file or sys.stdout).isatty() and not os.environ.get("COLUMNS", "").isdigit():
         width = WIDTH
-    colours = None if plain else "auto"
-    return _DataConsole(file=file, width=width, color_system=colours, markup=False, emoji=False, highlight=False)
+    return _DataConsole(
+        file=file, width=width, color_system=None if plain else "auto", markup=False, emoji=False, highlight=False
+    )
 
 
 def lenient(stream: object) -> None:
