@@ -272,6 +272,23 @@ def test_a_student_is_asked_with_what_its_template_was_told(small, thinker, tmp_
     assert asked.cache_key() != key and asked.tokenizer_name != name
 
 
+def test_a_suite_asks_each_student_with_what_its_template_was_told(small, thinker, tmp_path):
+    from pkt_eval.suite.run import Run
+    from pkt_eval.suite.schema import Suite
+
+    unlike = {"method": "lora", "name": "unlike", "options": {"enable_thinking": None, "chat_template_args": {}}}
+    options = {k: v for k, v in small.items() if k != "transfer_task"} | TOLD
+    suite = {"student": thinker, "benchmarks": ["nano_gsm8k"], "methods": ["vanilla", "lora", unlike], "limit": 2}
+    statuses = Run(Suite(**suite, options=options, device="cpu"), tmp_path / "out").run()
+    assert {status.state for status in statuses.values()} == {"done"}, statuses
+    ends = {}
+    for name in statuses:
+        (samples,) = (tmp_path / "out" / name).glob("samples_*.jsonl")
+        asked = [json.loads(line)["arguments"]["gen_args_0"]["arg_0"] for line in samples.read_text().splitlines()]
+        ends[name.partition("/")[0]] = {text.rpartition("<|assistant|>")[2] for text in asked}
+    assert ends == {"vanilla": {"does not gladly"}, "lora": {"does not gladly"}, "unlike": {""}}
+
+
 def test_thoughts_that_nothing_splits_off_are_refused_before_the_work(small, thinker):
     with pytest.raises(ConfigError, match="needs think_end_token="):
         PKTLoRA(pretrained=thinker, chat_format="model", enable_thinking=True, **CPU, **small)
