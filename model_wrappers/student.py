@@ -6,6 +6,7 @@ working.
 """
 
 import hashlib
+import json
 import logging
 import math
 from dataclasses import replace
@@ -58,7 +59,11 @@ class PKTStudent(HFLM):
         if student is not None:
             extra = self._saved(str(student), method, arguments)
         else:
-            extra = self._transferred(method, arguments, device)
+            extra = self._transferred(method, arguments, device, hf.get("think_end_token"))
+        if made := self.student.provenance:
+            _check_thinking(made.enable_thinking, hf.get("think_end_token"))
+            asked = {"enable_thinking": made.enable_thinking, "chat_template_args": made.chat_template_args or None}
+            hf |= {name: value for name, value in asked.items() if value is not None}
         if hf.get("dtype", "auto") == "auto":
             hf["dtype"] = _evaluation_dtype(self.source, device)
         self.telling = hf_arguments.telling({**hf, **extra})
@@ -92,7 +97,9 @@ class PKTStudent(HFLM):
             self.student, self.source = replace(self.student, edits=()), ModelSource(str(merged))
         return arguments
 
-    def _transferred(self, method: str | None, arguments: dict[str, Any], device: str) -> dict[str, Any]:
+    def _transferred(
+        self, method: str | None, arguments: dict[str, Any], device: str, think_end: object
+    ) -> dict[str, Any]:
         """Make the student, or take it from the store; returns what is left for ``hf``."""
         if self.METHOD and method and method != self.METHOD:
             raise ConfigError(f"this model is method={self.METHOD}; for method={method} use --model pkt_student")
@@ -103,7 +110,9 @@ class PKTStudent(HFLM):
             method = "vanilla"
             log.warning("no method= given: this is the vanilla student; `pkt-eval methods` lists the methods")
         ours, others = split_arguments({**arguments, "method": method}, also=[*hf_arguments.NAMES, "student"])
-        self.student = processes.student_of(Transfer(make_recipe(ours), device))
+        recipe = make_recipe(ours)
+        _check_thinking(recipe.enable_thinking, think_end)
+        self.student = processes.student_of(Transfer(recipe, device))
         self.source = self.student.base
         return others
 
@@ -133,8 +142,11 @@ class PKTStudent(HFLM):
             student: The other one; its base must be the model that was loaded, without edits.
 
         Raises:
-            ConfigError: It is for another base, or the edits of the first student are in the weights.
+            ConfigError: It is for another base, the edits of the first student are in the weights, or it is asked to
+                think and nothing splits its thoughts from its answer.
         """
+        made = student.provenance
+        _check_thinking(made.enable_thinking if made else None, self.think_end_token)
         if student.base != self.source:
             raise ConfigError(f"the student is for {student.base}, but {self.source} is loaded")
         if self._beside:
@@ -143,6 +155,8 @@ class PKTStudent(HFLM):
             raise ConfigError(f"the edits of the first student are in the weights of {self.source}: load it anew")
         self.student = student
         self._beside = student.attach(self._model)
+        self.chat_template_args = made.template_arguments if made else {}
+        self.enable_thinking = made.enable_thinking if made else None
         self.tokenizer.chat_template = self._own_template
         set_chat_template(self.tokenizer, student.chat_template)
         self._warned = False
@@ -151,8 +165,9 @@ class PKTStudent(HFLM):
 
     @property
     def tokenizer_name(self) -> str:
-        """Key of lm-eval's ``--cache_requests``: prompts depend on the chat template as well as on the tokenizer."""
-        template = hashlib.sha256((self.tokenizer.chat_template or "").encode()).hexdigest()
+        """Key of lm-eval's ``--cache_requests``: prompts depend on the chat template and on what it is told, too."""
+        told = json.dumps(self.chat_template_args, sort_keys=True, default=str) if self.chat_template_args else ""
+        template = hashlib.sha256(f"{self.tokenizer.chat_template or ''}{told}".encode()).hexdigest()
         return f"{super().tokenizer_name}__{template[:12]}"
 
     def set_cache_hook(self, cache_hook: Any) -> None:
@@ -279,6 +294,15 @@ def _share_log() -> None:
     ours.propagate = theirs.propagate
     for handler in theirs.handlers:
         ours.addHandler(handler)  # once: a logger does not take the same handler twice
+
+
+def _check_thinking(asked: bool | None, end: object) -> None:
+    """As ``hf``, but before the work."""
+    if asked and end is None:
+        raise ConfigError(
+            "enable_thinking=True needs think_end_token=, the token after which the answer stands: give both, or "
+            "leave enable_thinking out"
+        )
 
 
 def _device(asked: str | None) -> str:

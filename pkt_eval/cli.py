@@ -4,16 +4,18 @@ Evaluation is ``lm_eval --model pkt_student …``; this makes students without e
 looks after the data.
 """
 
+import json
 import logging
 import os
-import shutil
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from pkt_eval._util.console import console, lenient, printable
 from pkt_eval._util.devices import default_device
+from pkt_eval._util.files import new_folder
 from pkt_eval.data.cli import app as data_app
 from pkt_eval.diagnose.command import diagnose
 from pkt_eval.doctor import doctor
@@ -78,20 +80,13 @@ def transfer(
     ours, others = split_arguments(arguments, strict=True)
     recipe = make_recipe(ours | others)  # which names what nobody takes
     student = Transfer(recipe, device or default_device()).make()
-    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
-    try:
-        student.save(temporary, merged=True)
-        if out.exists():
-            out.rmdir()
-        temporary.rename(out)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    with new_folder(out) as folder:
+        student.save(folder, merged=True)
     if student.provenance:
         _show(student.provenance, out)
 
 
 def _show(made: Provenance, out: Path) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(show_header=False, box=None)
@@ -109,17 +104,18 @@ def _show(made: Provenance, out: Path) -> None:
         chosen = f" at step {alignment['chosen_step']}" if steps else ""
         # Too small a change to be seen is a finding, so all digits are shown.
         table.add_row("validation loss", f"{alignment['validation_loss_of_base']} → {after}{chosen}")
-    console = Console()
-    console.print(table)
-    console.print(f"\nWritten to {out}. Evaluate it with either of", highlight=False)
-    console.print(
-        f"  lm_eval --model pkt_student --model_args student={out} --tasks …", highlight=False, soft_wrap=True
-    )
-    console.print(
-        f"  lm_eval --model hf --model_args pretrained={out}/merged --tasks …",
-        highlight=False,
-        soft_wrap=True,
-    )
+    to = console()
+    to.print(table)
+    to.print(f"\nWritten to {out}. Evaluate it with either of", soft_wrap=True)
+    to.print(f"  lm_eval --model pkt_student --model_args student={out} --tasks …", soft_wrap=True)
+    to.print(f"  lm_eval --model hf --model_args {_for_hf(made, f'{out}/merged')} --tasks …", soft_wrap=True)
+
+
+def _for_hf(made: Provenance, folder: str) -> str:
+    """The words by which ``hf``, which reads no provenance, asks a student as it was trained."""
+    told = {"enable_thinking": made.enable_thinking, "chat_template_args": made.chat_template_args or None}
+    said = {name: value for name, value in told.items() if value is not None}
+    return f"'{json.dumps({'pretrained': folder, **said})}'" if said else f"pretrained={folder}"
 
 
 @app.command("methods")
@@ -131,7 +127,6 @@ def show_methods(
     if markdown:
         typer.echo(markdown_table())
         return
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(box=None)
@@ -142,12 +137,12 @@ def show_methods(
             table.add_row(m.name, m.paradigm, m.title, m.reference)
     else:
         method = get_method(name)
-        typer.echo(f"{method.name} ({method.paradigm}): {method.title}. {method.reference}")
+        typer.echo(printable(f"{method.name} ({method.paradigm}): {method.title}. {method.reference}"))
         for column in ("option", "default", "meaning"):
             table.add_column(column, no_wrap=column != "meaning")
         for option, field in method.options().items():
             table.add_row(option, str(field.default), field.description or "")
-    Console().print(table)
+    console().print(table)
 
 
 def markdown_table() -> str:
@@ -161,10 +156,12 @@ def main() -> None:
     logging.basicConfig(level=os.environ.get("LOGLEVEL", "INFO").upper(), format="%(levelname)s %(message)s")
     for chatty in ("httpx", "datasets", "filelock"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+    for stream in (sys.stdout, sys.stderr):
+        lenient(stream)
     try:
         app()
     except PKTError as error:
-        typer.echo(f"pkt-eval: {error}", err=True)
+        typer.echo(printable(f"pkt-eval: {error}"), err=True)
         sys.exit(2)
     except KeyboardInterrupt:
         typer.echo("pkt-eval: interrupted; nothing half-written is left", err=True)

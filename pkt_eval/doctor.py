@@ -20,6 +20,7 @@ def doctor(
     """
     from rich.table import Table
 
+    from pkt_eval._util import sources
     from pkt_eval._util.console import console
     from pkt_eval._util.folders import store_root
     from pkt_eval.code.isolation import LEVELS
@@ -46,6 +47,10 @@ def doctor(
     else:
         rows["benchmarks"] = f"from the hub; {DATA_ENV}=DIR for a local folder"
     rows["students"] = str(store_root())
+    # Equal on two machines where a student, its places and its scores can be of one identity.
+    kinds = {"transfer": sources.TRANSFER, "location": sources.LOCATION, "scoring": sources.SCORING}
+    digests = ", ".join(f"{name} {sources.digest(rooms)[:12]}" for name, rooms in kinds.items())
+    rows["sources"] = f"{digests} (what an identity is made of: docs/identity.md)"
     out.print()
     table = Table(box=None, show_header=False)
     for key, value in rows.items():

@@ -34,16 +34,19 @@ def printable(text: str, encoding: str = "utf-8") -> str:
     return shown if shown.isascii() else shown.encode(encoding, IN_ASCII).decode(encoding)
 
 
-def console(file: IO[str] | None = None, *, width: int | None = None) -> Console:
+def console(file: IO[str] | None = None, *, width: int | None = None, plain: bool = False) -> Console:
     """A console for output that people read.
 
     Args:
         file: Where to; default: standard output, whatever that is when something is printed.
         width: In columns; default: the terminal's, or what ``COLUMNS`` says, else ``WIDTH``.
+        plain: Text alone, also where ``FORCE_COLOR`` asks for colours.
     """
     if width is None and not (file or sys.stdout).isatty() and not os.environ.get("COLUMNS", "").isdigit():
         width = WIDTH
-    return _DataConsole(file=file, width=width, markup=False, emoji=False, highlight=False)
+    return _DataConsole(
+        file=file, width=width, color_system=None if plain else "auto", markup=False, emoji=False, highlight=False
+    )
 
 
 def lenient(stream: object) -> None:

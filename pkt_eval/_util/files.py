@@ -4,12 +4,13 @@ import errno
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pkt_eval.errors import StoreError
+from pkt_eval.errors import PKTError, StoreError
 
 if TYPE_CHECKING:  # text is written where torch is not loaded
     import torch
@@ -73,6 +74,43 @@ def load_tensors(path: Path) -> tuple[dict[str, "torch.Tensor"], dict[str, Any]]
         raise StoreError(f"{path} is damaged: {' '.join(str(error).split())}") from None
 
 
+@contextmanager
+def new_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
+    """A temporary folder beside ``path``, which takes its place once the body has ended and the disk has its content.
+
+    Args:
+        path: The folder; those that it is in are made. It must not be there, or be empty.
+        replace: What is there goes, then.
+
+    Yields:
+        The temporary folder; if the body fails it goes, and what was at ``path`` stays.
+
+    Raises:
+        StoreError: It cannot be written; other errors of the body stay what they are.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        yield temporary
+        if os.name == "posix":  # elsewhere a folder cannot be opened
+            for within in (*temporary.rglob("*"), temporary):
+                _sync(within)
+        if replace:
+            shutil.rmtree(path, ignore_errors=True)
+        elif path.exists():
+            path.rmdir()
+        temporary.rename(path)
+        if os.name == "posix":
+            _sync(path.parent)
+    except Exception as error:  # safetensors calls a full disk by a type of its own
+        if isinstance(error, PKTError) or not (_is_full(error) or _is_about(error, temporary, path)):
+            raise
+        raise StoreError(f"cannot write the folder {path}: {_why(error)}") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
 _CHECKSUM = "sha256"
 
 
@@ -83,8 +121,7 @@ def _checksum(tensors: Mapping[str, "torch.Tensor"], metadata: Mapping[str, str]
     digest = hashlib.sha256(json.dumps(sorted(metadata.items())).encode())
     for name, tensor in sorted(tensors.items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)} ".encode())
-        content: Any = tensor.contiguous().reshape(-1).view(torch.uint8).numpy()
-        digest.update(content)
+        digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 
@@ -100,12 +137,28 @@ def _whole(path: Path) -> Iterator[Path]:
         if os.name == "posix":  # the new name is the folder's content; elsewhere a folder cannot be opened
             _sync(path.parent)
     except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT) or "(os error 28)" in str(error)
-        what = "the disk is full: make room there" if full else error.strerror or str(error)
-        raise StoreError(f"cannot write {path.name} in {path.parent}: {what}") from error
+        raise StoreError(f"cannot write {path.name} in {path.parent}: {_why(error)}") from error
     finally:
         with suppress(OSError):  # it has moved, or there is a better error to raise
             temporary.unlink()
+
+
+def _is_full(error: BaseException) -> bool:
+    return getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "(os error 28)" in str(error)
+
+
+def _is_about(error: BaseException, *folders: Path) -> bool:
+    """Whether an error of the system names one of some folders, what is in it, or the one that it is in."""
+    named = getattr(error, "filename", None)
+    if not isinstance(error, OSError) or not isinstance(named, str | os.PathLike):
+        return False
+    return any(Path(named) in (folder, *folder.parents) or folder in Path(named).parents for folder in folders)
+
+
+def _why(error: BaseException) -> str:
+    if _is_full(error):
+        return "the disk is full: make room there"
+    return getattr(error, "strerror", None) or str(error)
 
 
 def _sync(path: Path) -> None:

@@ -21,6 +21,7 @@ TRANSFER = (
     "_util/folders.py",
     "models",
     "data",
+    "nano/rows.py",
     "tune",
     "locate",
     "extract",

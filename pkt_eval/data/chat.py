@@ -3,14 +3,18 @@
 Two formats: ``paper``, the text of the papers (``<|user|>\\n…\\n\\n<|assistant|>\\n…`` and the
 end-of-sequence token), and ``model``, the tokenizer's own chat template. In both, a training prompt is
 *rendered by the template that the student carries*, so what lm-eval builds with ``--apply_chat_template`` is,
-token for token, what was trained on.
+token for token, what was trained on. A template that prints today's date prints ``DATE`` in a student: else the same
+recipe would make another student tomorrow, and ask it otherwise.
 
 Not here: the wording of questions (``records``) and batching by length (the training loop).
 """
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
 from pkt_eval.data.rows import ChatRecord, Message
@@ -25,6 +29,14 @@ IGNORE = -100
 """The label of a token that carries no loss (torch's and transformers' convention)."""
 
 LossOn = Literal["answer", "all"]
+
+DATE = datetime(2024, 7, 26)
+"""What a template that prints today's date prints in a student: the day that Llama 3.2's falls back to."""
+
+# transformers' only clock in a template; whether it is there may be asked.
+_CLOCK = re.compile(r"\bstrftime_now\b(?!\s+is\s+(?:not\s+)?defined)")
+_CLOCK_READ = re.compile(r"""\bstrftime_now\s*\(\s*(["'])((?:(?!\1).)*)\1\s*\)""")
+_COMMENT = re.compile(r"\{#.*?#\}", re.DOTALL)
 
 # A turn that is not the assistant's ends in an empty line, as in the published data. Between an answer's
 # end-of-sequence token and the next turn stands one newline: the published data have no second turn that
@@ -48,9 +60,11 @@ class ChatFormat:
 
     Attributes:
         name: ``"paper"`` or ``"model"``; see the head of this file.
+        arguments: What the template is given besides the messages, e.g. ``{"enable_thinking": False}``.
     """
 
     name: Literal["paper", "model"] = "paper"
+    arguments: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.name not in ("paper", "model"):
@@ -64,7 +78,8 @@ class ChatFormat:
         has it too.
 
         Raises:
-            ConfigError: ``model`` is asked for and the tokenizer has no chat template, or has no EOS token.
+            ConfigError: ``model`` is asked for and the tokenizer has no chat template, several without a default, or
+                one that uses today's date otherwise than by printing it; or it has no EOS token.
         """
         if tokenizer.eos_token_id is None:
             raise ConfigError("the tokenizer has no eos_token, so an answer cannot end; set one and start again")
@@ -75,7 +90,13 @@ class ChatFormat:
                 "chat_format='model' needs a tokenizer with a chat template, and this one has none: "
                 "choose chat_format='paper', or set tokenizer.chat_template"
             )
-        return tokenizer.get_chat_template()
+        named = tokenizer.chat_template
+        if isinstance(named, dict) and "default" not in named:
+            raise ConfigError(
+                f"the tokenizer has the chat templates {', '.join(sorted(named))} and no default: choose "
+                "chat_format='paper', or give the one that is meant the name 'default' in the model's folder"
+            )
+        return _dated(tokenizer.get_chat_template())
 
     def prompt(self, tokenizer: Any, messages: list[Message]) -> str:
         """The text before the assistant's answer to ``messages``, which end in the user's turn."""
@@ -150,7 +171,31 @@ class ChatFormat:
             chat_template=self.template(tokenizer),
             tokenize=False,
             add_generation_prompt=add_generation_prompt,
+            **self.arguments,
         )
+
+
+@cache
+def _dated(template: str) -> str:
+    """A template that prints ``DATE`` where it would print today's date; others as they are.
+
+    Raises:
+        ConfigError: It does something else with the date.
+    """
+    if not _CLOCK.search(_COMMENT.sub("", template)):
+        return template
+    pinned = _CLOCK_READ.sub(lambda read: read[1] + DATE.strftime(read[2]) + read[1], template)
+    if _CLOCK.search(_COMMENT.sub("", pinned)):
+        raise ConfigError(
+            "the chat template uses today's date (strftime_now) in a way that cannot be pinned, so that no two runs "
+            "would be alike: write the date into the template, or choose chat_format='paper'"
+        )
+    log.warning(
+        "the chat template prints today's date; in the student it is %s. Where it takes one, another is given by "
+        'chat_template_args={"date_string": "…"}',
+        DATE.date(),
+    )
+    return pinned
 
 
 def adds_bos(tokenizer: Any) -> bool:

@@ -7,9 +7,9 @@ from statistics import mean
 from typing import Annotated, ParamSpec, TypeVar
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
+from pkt_eval._util.console import console, printable
 from pkt_eval.data.benchmarks import names
 from pkt_eval.data.decontaminate import DEFAULT_N, Overlap, overlap_report
 from pkt_eval.data.rows import ChatRecord
@@ -59,8 +59,8 @@ def build(
     """Write the four splits as `{stem}_{split}_split.jsonl`, the naming of the published splits."""
     splits = _splits(task, seed, data_dir, None, size)
     for name, path in zip(SPLIT_NAMES, write_splits(splits, out), strict=True):
-        typer.echo(f"{path}  {len(splits[name])} records  sha256 {splits.digests[name][:12]}")
-    typer.echo(f"source: {splits.source}; all four: sha256 {splits.digest[:12]}")
+        typer.echo(printable(f"{path}  {len(splits[name])} records  sha256 {splits.digests[name][:12]}"))
+    typer.echo(printable(f"source: {splits.source}; all four: sha256 {splits.digest[:12]}"))
 
 
 @app.command(epilog="Example: `pkt-eval data show nano_gsm8k --tokenizer my-student/`")
@@ -86,12 +86,12 @@ def show(
         lengths = [[measure(record) for record in splits[name]] for measure in measures.values()]
         cells = [f"{mean(values):.0f} / {max(values)}" if values else "-" for values in lengths]
         table.add_row(name, str(len(splits[name])), *cells, splits.digests[name][:12])
-    console = Console()
-    console.print(table)
+    to = console()
+    to.print(table)
     if splits.train:
-        console.rule("the first train record")
+        to.rule("the first train record")
         user, answer = (message["content"] for message in splits.train[0]["messages"][-2:])
-        console.print(f"<|user|>\n{user}\n\n<|assistant|>\n{answer}", markup=False, highlight=False, soft_wrap=True)
+        to.print(f"<|user|>\n{user}\n\n<|assistant|>\n{answer}", soft_wrap=True)
 
 
 @app.command(
@@ -123,7 +123,7 @@ def check(
     splits = _splits(task, seed, data_dir, splits_dir, size)
     shared = splits.overlaps()
     report = _or_exit(overlap_report, splits, ns=sorted({*(n or DEFAULT_N), fail_on}), data_dir=data_dir)
-    Console().print(_overlap_table(splits, report))
+    console().print(_overlap_table(splits, report))
     for (a, b), count in shared.items():
         typer.echo(f"FAIL  {a} and {b} share {count} questions")
     if not shared:
@@ -131,7 +131,8 @@ def check(
         typer.echo(f"ok    the four splits share no question ({sizes})")
     failures = [o for o in report if o.split == "all" and o.n >= fail_on and o.shared > allow]
     for o in failures:
-        typer.echo(f"FAIL  {o.shared} of {o.total} {o.benchmark} test items share a {o.n}-gram, e.g. “{o.example}”")
+        said = f"FAIL  {o.shared} of {o.total} {o.benchmark} test items share a {o.n}-gram, e.g. “{o.example}”"
+        typer.echo(printable(said))
     if not failures:
         typer.echo(f"ok    no test set has more than {allow} items that share an n-gram of {fail_on} words or more")
     if shared or failures:
@@ -157,7 +158,7 @@ def _splits(task: str, seed: int, data_dir: Path | None, splits_dir: Path | None
         warnings.simplefilter("always")
         splits = _or_exit(build_splits, task, seed=seed, data_dir=data_dir, splits_dir=splits_dir, sizes=sizes)
     for note in notes:
-        typer.echo(f"note: {note.message}", err=True)
+        typer.echo(printable(f"note: {note.message}"), err=True)
     return splits
 
 
@@ -193,5 +194,5 @@ def _or_exit(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     try:
         return function(*args, **kwargs)
     except (PKTError, OSError) as error:
-        typer.echo(f"pkt-eval data: {error}", err=True)
+        typer.echo(printable(f"pkt-eval data: {error}"), err=True)
         raise typer.Exit(2) from None

@@ -1,7 +1,6 @@
 """``pkt-eval diagnose``: look at a pair, and at students transferred between them, and write what was found."""
 
 import logging
-import os
 import shutil
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +9,7 @@ import typer
 
 from pkt_eval._util.console import console
 from pkt_eval._util.devices import default_device
+from pkt_eval._util.files import new_folder
 from pkt_eval.data.chat import ChatFormat
 from pkt_eval.data.splits import build_splits, canonical_task
 from pkt_eval.diagnose import parametric, report
@@ -65,24 +65,18 @@ def diagnose(
     tasks = list(dict.fromkeys(map(canonical_task, data)))
     splits = [{t: build_splits(t, seed=s, data_dir=data_dir) for t in tasks} for s in (seed, seed + 1)]
 
-    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
-    scratch = out.with_name(f".{out.name}.{os.getpid()}.scratch")
-    try:
-        for folder in (temporary / "figures", scratch):
-            folder.mkdir(parents=True)
+    with new_folder(out) as folder:
+        scratch = folder / "scratch"
+        for within in (folder / "figures", scratch):
+            within.mkdir()
         diagnosis = Run(pair, splits, ChatFormat(recipe.chat_format), tokens, samples, seed, scratch).all(
             dict(zip(names, students, strict=True))
         )
         from pkt_eval.diagnose import figures
 
-        captions = figures.draw(diagnosis, temporary / "figures")
-        report.write(diagnosis, captions, temporary)
-        if out.exists():
-            out.rmdir()
-        temporary.rename(out)
-    finally:
-        for folder in (temporary, scratch):
-            shutil.rmtree(folder, ignore_errors=True)
+        captions = figures.draw(diagnosis, folder / "figures")
+        report.write(diagnosis, captions, folder)
+        shutil.rmtree(scratch)
     console().print(
         f"Written to {out}: report.md, summary.json, matrices.npz, *.csv and {len(captions)} figures", soft_wrap=True
     )

@@ -36,6 +36,8 @@ class Provenance:
         seed: Of everything random.
         config: The method's options.
         chat_format: ``paper`` or ``model``.
+        enable_thinking: What the chat template was told of thinking.
+        chat_template_args: What else it was told.
         template_digest: sha256 of the chat template that wrote the text.
         loss_on: Tokens that the loss was on.
         transfer_max_length: Longest example, in tokens.
@@ -71,6 +73,8 @@ class Provenance:
     seed: int | None = None
     config: Mapping[str, Any] | None = None
     chat_format: str | None = None
+    enable_thinking: bool | None = None
+    chat_template_args: Mapping[str, Any] | None = None
     template_digest: str | None = None
     loss_on: str | None = None
     transfer_max_length: int | None = None
@@ -87,6 +91,11 @@ class Provenance:
     peak_memory_bytes: int | None = None
     record: Mapping[str, Any] = field(default_factory=dict)
     version: int = VERSION
+
+    @property
+    def template_arguments(self) -> dict[str, Any]:
+        """What the chat template was given, and is given where the student is asked."""
+        return template_arguments(self.enable_thinking, self.chat_template_args)
 
     def to_json(self) -> dict[str, Any]:
         """Flat JSON; a field that is None is left out, but for the teacher, whose absence says something."""
@@ -116,7 +125,16 @@ class Provenance:
         return cls(**known)
 
 
-_OBJECTS = ("versions", "seconds", "record", "config", "split_digests", "split_sizes", "other_split_digests")
+_OBJECTS = (
+    "versions",
+    "seconds",
+    "record",
+    "config",
+    "split_digests",
+    "split_sizes",
+    "other_split_digests",
+    "chat_template_args",
+)
 _NUMBERS = ("seed", "transfer_max_length", "peak_memory_bytes", "version")
 _TEXTS = (
     "title paradigm reference student teacher fingerprint weights_digest student_digest teacher_digest transfer_task "
@@ -127,3 +145,9 @@ _KINDS: dict[str, tuple[Any, str]] = {
     **dict.fromkeys(_TEXTS, (str, "text")),
     **dict.fromkeys(_NUMBERS, ((int, float), "a number")),
 }
+
+
+def template_arguments(enable_thinking: bool | None, more: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Both as one mapping, as lm-eval's ``hf`` joins them."""
+    said = {} if enable_thinking is None else {"enable_thinking": enable_thinking}
+    return {**(more or {}), **said}

@@ -32,10 +32,11 @@ def report(
     Reads lm-eval's results and samples only, ours and those of other models on the same tasks. Needs no network and no
     model.
     """
+    from pkt_eval._util.console import console
     from pkt_eval.report import records
     from pkt_eval.report.board import diagnoses, leaderboard
     from pkt_eval.report.board.won_and_lost import flips
-    from pkt_eval.report.printing import console, line
+    from pkt_eval.report.printing import line
     from pkt_eval.report.render import terminal
     from pkt_eval.report.render.files import save_all
     from pkt_eval.report.render.registry import Content, formats

@@ -64,9 +64,9 @@ def gate(
 def _gate(
     baseline: str, candidate: str, words: Sequence[str], alpha: float, junit: Path | None, json_file: Path | None
 ) -> int:
+    from pkt_eval._util.console import console
     from pkt_eval.report.gate import TOLERANCE, load, show, to_json, to_junit
     from pkt_eval.report.gate import gate as test
-    from pkt_eval.report.printing import console
 
     own = tolerances(words)
     (old, notes), (new, more) = load(baseline), load(candidate)

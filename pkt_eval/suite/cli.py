@@ -5,11 +5,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
+from pkt_eval._util.console import console
 from pkt_eval.errors import ConfigError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from pkt_eval.suite.run import Run
     from pkt_eval.suite.state import Statuses
 
@@ -58,18 +60,18 @@ def run(
             with quiet(logging.ERROR):  # rank 0 says it
                 follow()
         return
-    console = Console()
+    to = console()
     planned = Run(checked, out, only=only or ())
     if dry_run:
-        _show_plan(planned, console)
+        _show_plan(planned, to)
         return
     with quiet():
-        statuses = _run(planned, console)
-    console.print(table(planned.cells, statuses))
-    console.print(f"\nResults and samples, as lm-eval writes them, are in {out}/", highlight=False, soft_wrap=True)
+        statuses = _run(planned, to)
+    to.print(table(planned.cells, statuses))
+    to.print(f"\nResults and samples, as lm-eval writes them, are in {out}/", soft_wrap=True)
     failed = {name: status.reason for name, status in statuses.items() if status.state == "failed"}
     for name, reason in failed.items():
-        console.print(f"failed: {name}: {reason}", style="red", highlight=False, soft_wrap=True)
+        to.print(f"failed: {name}: {reason}", style="red", soft_wrap=True)
     if failed:
         raise typer.Exit(1)
 
@@ -83,32 +85,32 @@ def status(
     from pkt_eval.suite.state import ENDED
 
     cells, statuses = read_progress(folder)
-    console = Console()
-    console.print(progress_table(cells, statuses))
+    to = console()
+    to.print(progress_table(cells, statuses))
     if is_at_work(folder):
         then = "; a run is at work"
     elif all(status.state in ENDED for status in statuses.values()):
         then = ""
     else:
         then = "; no run is at work: the same `pkt-eval run` goes on"
-    console.print(f"\n{folder}: {done_of_all(statuses)}{then}", highlight=False, soft_wrap=True, markup=False)
+    to.print(f"\n{folder}: {done_of_all(statuses)}{then}", soft_wrap=True)
 
 
-def _run(planned: "Run", console: Console) -> "Statuses":
+def _run(planned: "Run", to: "Console") -> "Statuses":
     """Run a suite under a display; Ctrl-C ends it with a word on what is done."""
     from pkt_eval.suite.show import Display, done_of_all
 
     try:
-        with Display(planned.cells, console) as display:
+        with Display(planned.cells, to) as display:
             planned.state.watch(display.show)
             return planned.run()
     except KeyboardInterrupt:
         text = f"interrupted: {done_of_all(planned.state.statuses)}; the same command goes on"
-        console.print(text, highlight=False, soft_wrap=True)
+        to.print(text, soft_wrap=True)
         raise typer.Exit(130) from None
 
 
-def _show_plan(planned: "Run", console: Console) -> None:
+def _show_plan(planned: "Run", to: "Console") -> None:
     from rich.table import Table
 
     from pkt_eval.models.student import MANIFEST
@@ -130,14 +132,12 @@ def _show_plan(planned: "Run", console: Console) -> None:
         now = planned.state[cell]
         state = {"kept": "finished", "failed": now.reason}.get(now.state, "to do")
         shown.add_row(cell.name, state, there.get(cell.learner.name, ""), str(cell.learner.base))
-    console.print(shown)
+    to.print(shown)
     to_make = [student for student in learners(left) if there[student.name] == "to make"]
     bases = len({s.base for s in students})
-    console.print(
+    to.print(
         f"\n{len(planned.cells)} cells, {len(left)} of them to do, of {len(students)} students, {len(to_make)} of them "
         f"to be made, on {bases} loaded model{'s' * (bases > 1)}; results in {planned.out}/",
-        highlight=False,
         soft_wrap=True,
     )
-    said = estimate(planned.suite, left, to_make, planned.identities.device)
-    console.print(said, highlight=False, soft_wrap=True)
+    to.print(estimate(planned.suite, left, to_make, planned.identities.device), soft_wrap=True)

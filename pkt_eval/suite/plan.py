@@ -9,7 +9,7 @@ from pkt_eval.errors import ConfigError
 from pkt_eval.methods.base import get_method
 from pkt_eval.models.source import ModelSource
 from pkt_eval.suite.schema import Entry, Suite
-from pkt_eval.transfer.recipe import FIELDS, Recipe, make_recipe
+from pkt_eval.transfer.recipe import ASKED, FIELDS, Recipe, make_recipe
 
 
 @dataclass(frozen=True)
@@ -85,8 +85,7 @@ def learner(suite: Suite, entry: Entry, benchmark: str, seed: int) -> Learner:
     """The student that a method makes for a benchmark; vanilla and teacher are the same for all of them."""
     method = get_method(entry.method)
     learns = "data" in method.uses
-    # The chat format is how a student is asked, too.
-    wanted = {*method.options(), *(FIELDS if learns else ["chat_format"])}
+    wanted = {*method.options(), *(FIELDS if learns else ASKED)}
     taken = {k: v for k, v in suite.options.items() if k in wanted}
     arguments: dict[str, Any] = {**taken, **entry.options, "method": entry.method}
     arguments |= {"pretrained": suite.student, "teacher": suite.teacher}

@@ -45,7 +45,7 @@ class Display:
             status = statuses[cell.name]
             if status.state != "waiting" and self._said.get(cell.name) != status.state:
                 self._said[cell.name] = status.state
-                self.console.print(f"{cell.name}: {_words(status)}", highlight=False, soft_wrap=True)
+                self.console.print(f"{cell.name}: {_words(status)}", soft_wrap=True)
 
     def _left(self, statuses: Statuses) -> str:
         todo = [s for s in (statuses[c.name] for c in self.cells) if s.state != "kept"]

@@ -1,15 +1,18 @@
 """Recipe: everything that decides a student, as the user says it, checked."""
 
+import json
 import logging
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from pkt_eval.data.benchmarks import names
+from pkt_eval.data.chat import ChatFormat
 from pkt_eval.data.splits import Splits, build_splits, canonical_task
 from pkt_eval.errors import ConfigError
 from pkt_eval.methods.base import Method, get_method
+from pkt_eval.models.provenance import template_arguments
 from pkt_eval.models.source import ModelSource
 
 log = logging.getLogger(__name__)
@@ -37,6 +40,10 @@ class Recipe(BaseModel):
     """Decides the splits, the order of training and every random start."""
     chat_format: Literal["paper", "model"] = "paper"
     """Text format of the transfer's data, which the student then carries as its chat template."""
+    enable_thinking: bool | None = None
+    """Told to the model's chat template, in training and in evaluation."""
+    chat_template_args: dict[str, Any] = Field(default_factory=dict)
+    """What else it is told, as JSON, e.g. `{"date_string": "1 May 2025"}`."""
     loss_on: Literal["answer", "all"] = "answer"
     """Tokens that the loss is on; `all` is an option for MMLU, whose answer is one letter."""
     splits: str | None = None
@@ -64,10 +71,29 @@ class Recipe(BaseModel):
     options: dict[str, Any] = Field(default_factory=dict)
     """The method's own options."""
 
+    @field_validator("chat_template_args", mode="before")
+    @classmethod
+    def _is_an_object(cls, value: Any) -> Any:
+        try:
+            value = json.loads(value) if isinstance(value, str) else value
+            if not isinstance(value, dict):
+                raise TypeError
+            json.dumps(value)  # it is kept with the student
+        except (TypeError, ValueError):
+            raise ValueError('it is a JSON object, e.g. {"date_string": "1 May 2025"}') from None
+        if own := sorted(_OURS & {*value}):
+            raise ValueError(f"{', '.join(own)} is not for a template to choose")
+        return value
+
     @property
     def entry(self) -> Method:
         """The registered method."""
         return get_method(self.method)
+
+    @property
+    def chat(self) -> ChatFormat:
+        """The text format of the transfer's data, with what its template is told."""
+        return ChatFormat(self.chat_format, template_arguments(self.enable_thinking, self.chat_template_args))
 
     @property
     def student_source(self) -> ModelSource:
@@ -94,6 +120,12 @@ class Recipe(BaseModel):
         """The splits of a task under this recipe's seed, folder and sizes."""
         return build_splits(task, seed=self.seed, data_dir=self.data_dir, splits_dir=self.splits, sizes=self.sizes)
 
+
+#: What lm-eval and training tell ``apply_chat_template`` themselves.
+_OURS = frozenset("conversation chat_template tokenize add_generation_prompt continue_final_message".split())
+
+#: Fields that decide how a student is asked, also one that has learnt nothing.
+ASKED = ("chat_format", "enable_thinking", "chat_template_args")
 
 #: Option names that a recipe takes itself; all others belong to the method or, in lm-eval, to ``hf``.
 FIELDS = tuple(name for name in Recipe.model_fields if name != "options")

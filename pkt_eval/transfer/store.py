@@ -6,13 +6,13 @@ said and rebuilt.
 """
 
 import logging
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from pkt_eval._util.files import new_folder
 from pkt_eval._util.folders import store_root
 from pkt_eval.errors import StoreError
 from pkt_eval.models.student import MANIFEST, Student, load_student
@@ -80,14 +80,8 @@ class Store:
         return lock
 
     def _write(self, path: Path, student: Student) -> None:
-        temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
         try:
-            student.save(temporary)
-            shutil.rmtree(path, ignore_errors=True)
-            temporary.rename(path)
-        except OSError as error:
-            raise StoreError(
-                f"cannot keep the student in {path}: {error}. Free space there, or set PKT_EVAL_STORE elsewhere."
-            ) from error
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+            with new_folder(path, replace=True) as temporary:
+                student.save(temporary)
+        except StoreError as error:
+            raise StoreError(f"cannot keep the student: {error}; or set PKT_EVAL_STORE to another folder") from error

@@ -15,14 +15,13 @@ from pkt_eval._util import sources
 from pkt_eval._util.digests import combine_digests
 from pkt_eval._util.options import MethodConfig
 from pkt_eval._util.progress import Progress
-from pkt_eval.data.chat import ChatFormat
 from pkt_eval.data.splits import Splits
 from pkt_eval.data.transfer_data import TransferData, Undeclared
 from pkt_eval.methods.base import Method, TransferMethod
 from pkt_eval.models.pair import ModelPair
 from pkt_eval.models.provenance import Provenance
 from pkt_eval.models.student import MANIFEST, Student
-from pkt_eval.transfer.recipe import Recipe
+from pkt_eval.transfer.recipe import ASKED, Recipe
 from pkt_eval.transfer.store import Store
 
 log = logging.getLogger(__name__)
@@ -76,7 +75,7 @@ class Transfer:
     @cached_property
     def template(self) -> str:
         """The chat template that the student carries."""
-        return ChatFormat(self.recipe.chat_format).template(self.pair.student.tokenizer)
+        return self.recipe.chat.template(self.pair.student.tokenizer)
 
     @cached_property
     def identity(self) -> dict[str, Any]:
@@ -84,7 +83,7 @@ class Transfer:
         identity: dict[str, Any] = {
             "method": self.recipe.method,
             "student_digest": self.pair.student.transfer_digest,
-            "chat_format": self.recipe.chat_format,
+            **self.recipe.model_dump(mode="json", include=set(ASKED)),
             "template_digest": hashlib.sha256(self.template.encode()).hexdigest(),
             "trust_remote_code": self.recipe.trust_remote_code,
             "versions": versions(),
@@ -140,7 +139,7 @@ class Transfer:
             progress.go_on(self.method.work)
             data = TransferData(
                 self.splits,
-                ChatFormat(self.recipe.chat_format),
+                self.recipe.chat,
                 self.recipe.loss_on,
                 self.recipe.transfer_max_length,
                 self.recipe.task_splits,

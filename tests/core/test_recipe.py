@@ -44,6 +44,10 @@ def test_without_models_the_nano_family_is_meant():
         ({"pretrained": "x", "method": "seeking", "transfer_task": "gsm8k"}, r"needs a teacher"),
         ({"chat_format": "chatml"}, r"chat_format='chatml'"),
         ({"seed": "many"}, r"seed='many'"),
+        ({"chat_template_args": "{"}, r"chat_template_args='\{': .*it is a JSON object"),
+        ({"chat_template_args": "[1]"}, r"chat_template_args='\[1\]': .*it is a JSON object"),
+        ({"chat_template_args": {"tokenize": True}}, r"tokenize is not for a template to choose"),
+        ({"enable_thinking": "perhaps"}, r"enable_thinking='perhaps'"),
     ],
 )
 def test_mistakes_are_named(arguments, message):
@@ -71,6 +75,12 @@ def test_words_from_a_command_line_are_read_as_what_they_are():
     )
 
 
+def test_what_a_template_is_told_is_joined_as_hf_joins_it():
+    words = {"chat_template_args": '{"date_string": "1 May 2025", "enable_thinking": true}', "enable_thinking": "False"}
+    assert make_recipe(words).chat.arguments == {"date_string": "1 May 2025", "enable_thinking": False}
+    assert make_recipe({}).chat.arguments == {}
+
+
 def test_unclaimed_words_are_said_only_where_they_are_probably_ours():
     said = unknown_options(["rank", "teachr", "device_map", "attn_implementation"], ["teacher", "pretrained"])
     assert set(said) == {"rank", "teachr"}
@@ -88,12 +98,16 @@ def test_the_fingerprint_has_everything_that_decides_and_no_place_on_disk(small,
         {"train_samples": 9},
         {"transfer_task": "nano_mbpp"},
         {"chat_format": "model"},
+        {"enable_thinking": False},
+        {"chat_template_args": '{"enable_thinking": false}'},
         {"loss_on": "all"},
         {"transfer_max_length": 99},
         {"transfer_dtype": "bfloat16"},
     ]
     for change in changes:
         assert fingerprint_of(**{**base, **change}) != same, change
+        vanilla = {k: v for k, v in change.items() if k.startswith(("chat_", "enable_"))}  # how it is asked
+        assert (fingerprint_of(**vanilla) != fingerprint_of()) == bool(vanilla), change
     elsewhere = tmp_path / "elsewhere"
     shutil.copytree(nano.model_path("student"), elsewhere)
     moved = {**base, "pretrained": str(elsewhere), "teacher": nano.model_path("teacher")}

@@ -2,6 +2,7 @@
 
 import copy
 import os
+import re
 from functools import lru_cache
 from pathlib import Path
 
@@ -256,3 +257,82 @@ def test_wrong_settings_are_errors():
     bare.eos_token = None
     with pytest.raises(ConfigError, match="eos_token"):
         ChatFormat().template(bare)
+
+
+THINKING = (
+    "{% for m in messages %}{{ '<' + m['role'] + '>' + m['content'] }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<assistant>' }}"
+    "{% if enable_thinking is defined and not enable_thinking %}{{ '<think></think>' }}{% endif %}{% endif %}"
+)
+
+
+def _with(template):
+    tokenizer = copy.deepcopy(_bpe(False))
+    tokenizer.chat_template = template
+    return tokenizer
+
+
+def test_what_the_template_is_told_is_trained():
+    tokenizer = _with(THINKING)
+    plain, told = (ChatFormat("model", a).encode(tokenizer, RECORDS[0]) for a in ({}, {"enable_thinking": False}))
+    texts = [tokenizer.decode(e["input_ids"]) for e in (plain, told)]
+    assert texts[0] == f"<user>{USER}<assistant>The answer is: C</s>"
+    assert texts[1] == f"<user>{USER}<assistant><think></think>The answer is: C</s>"
+    asked = tokenizer.apply_chat_template(
+        RECORDS[0]["messages"][:1], add_generation_prompt=True, tokenize=False, enable_thinking=False
+    )
+    start = tokenizer.encode(asked, add_special_tokens=False)
+    assert told["input_ids"][: len(start)] == start and told["labels"][: len(start)] == [IGNORE] * len(start)
+
+
+def _dated(said):
+    return f"  {said}\n{{# not strftime_now #}}{{% for m in messages %}}{{{{ m['content'] }}}}{{% endfor %}}\n"
+
+
+@pytest.mark.parametrize(
+    ("said", "date"),
+    [
+        ("{{ strftime_now('%B %d, %Y') }}", "July 26, 2024"),
+        ('{{ "on " + strftime_now ( "%Y-%m-%d" ) }}', "on 2024-07-26"),
+        # As Llama 3.2's.
+        (
+            "{%- if not date_string is defined %}{%- if strftime_now is defined %}"
+            '{%- set date_string = strftime_now("%d %b %Y") %}{%- else %}{%- set date_string = "26 Jul 2024" %}'
+            "{%- endif %}{%- endif %}{{ date_string }}",
+            "26 Jul 2024",
+        ),
+    ],
+)
+def test_a_template_that_prints_the_date_prints_one_date(said, date, caplog):
+    tokenizer = _with(_dated(said))
+    today = tokenizer.apply_chat_template(RECORDS[0]["messages"][:1], tokenize=False)
+    student = _carried(tokenizer, ChatFormat("model"))
+    pinned = student.apply_chat_template(RECORDS[0]["messages"][:1], tokenize=False)
+    assert date in pinned and date not in today
+    stamp = re.compile(r"(on )?[\w, -]*20\d\d[-\d]*")
+    assert stamp.sub("", pinned, count=1) == stamp.sub("", today, count=1)  # nothing else has changed
+    assert ChatFormat("model").template(student) == student.chat_template
+
+
+def test_a_date_may_be_chosen_where_the_template_takes_one():
+    tokenizer = _with(
+        _dated("{% if not date_string %}{% set date_string = strftime_now('%Y') %}{% endif %}{{ date_string }}")
+    )
+    assert "1 May 2025" in ChatFormat("model", {"date_string": "1 May 2025"}).prompt(
+        tokenizer, RECORDS[0]["messages"][:1]
+    )
+
+
+@pytest.mark.parametrize("said", ["{{ strftime_now(form) }}", "{% set clock = strftime_now %}{{ clock('%Y') }}"])
+def test_a_date_that_cannot_be_pinned_is_refused(said):
+    with pytest.raises(ConfigError, match="write the date into the template, or choose chat_format='paper'"):
+        ChatFormat("model").template(_with(_dated(said)))
+
+
+def test_named_templates_need_a_default():
+    tokenizer = _with({"tool_use": CHATML, "rag": CHATML})
+    with pytest.raises(ConfigError, match="chat templates rag, tool_use and no default: choose chat_format='paper'"):
+        ChatFormat("model").prompt(tokenizer, RECORDS[0]["messages"][:1])
+    assert ChatFormat("paper").prompt(tokenizer, RECORDS[0]["messages"][:1]).startswith("<|user|>")
+    tokenizer.chat_template = {"tool_use": "", "default": CHATML}
+    assert ChatFormat("model").template(tokenizer) == CHATML

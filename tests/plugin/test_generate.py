@@ -8,6 +8,7 @@ from lm_eval.models.huggingface import HFLM
 from pkt_eval import nano
 from pkt_eval.data.records import user_turn
 from pkt_eval.data.sources import load_rows
+from pkt_eval.model_wrappers.generate import applies
 from pkt_eval.model_wrappers.student import PKTStudent
 
 
@@ -86,3 +87,12 @@ def test_sampling_is_left_to_transformers(both, work):
         asked = requests(lm, do_sample=True, temperature=1.0)
         answers.append(lm.generate_until(asked, disable_tqdm=True))
     assert answers[0] == answers[1] and work[0] == work[1]
+
+
+@pytest.mark.parametrize("name", ["num_beams", "num_return_sequences"])
+def test_a_checkpoint_that_asks_for_beams_is_left_to_transformers(both, monkeypatch, name):
+    model = both[1].model
+    assert applies(model, {"do_sample": False})
+    monkeypatch.setattr(model.generation_config, name, 4)
+    assert not applies(model, {"do_sample": False})
+    assert applies(model, {"do_sample": False, name: 1})  # what is asked for goes before what the checkpoint says

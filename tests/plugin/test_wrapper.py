@@ -2,6 +2,7 @@
 
 import json
 import logging
+import shutil
 from functools import cache
 
 import lm_eval
@@ -19,7 +20,7 @@ from pkt_eval.code.pool import Pool
 from pkt_eval.errors import ConfigError
 from pkt_eval.model_wrappers.student import PKTLoRA, PKTPostPKT, PKTStudent, PKTVanilla
 from pkt_eval.transfer.recipe import make_recipe
-from pkt_eval.transfer.transfer import make_student
+from pkt_eval.transfer.transfer import Transfer, make_student
 
 CPU = dict(device="cpu", batch_size=8)
 
@@ -222,3 +223,86 @@ def test_code_is_judged_while_the_model_generates(monkeypatch):
     assert all(by_filter), "the filter found every verdict begun"
     verdicts = [json.loads(s["filtered_resps"][0][0]) for s in results["samples"]["nano_humaneval"]]
     assert {v["program"] for v in verdicts} == {job.candidate for job in begun}
+
+
+THINKING = (
+    "{% for m in messages %}{{ '<|user|>' + m['content'] }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|assistant|>' }}"
+    "{% if enable_thinking is defined %}{{ 'thinks' if enable_thinking else 'does not' }}{% endif %}"
+    "{{ mood }}{% endif %}"
+)
+TOLD = {"chat_format": "model", "enable_thinking": False, "chat_template_args": {"mood": " gladly"}}
+
+
+@pytest.fixture
+def thinker(tmp_path) -> str:
+    """A base whose chat template looks at ``enable_thinking``."""
+    shutil.copytree(nano.model_path("student"), tmp_path / "thinker")
+    (tmp_path / "thinker" / "chat_template.jinja").write_text(THINKING)
+    return str(tmp_path / "thinker")
+
+
+def prompt(lm) -> str:
+    return lm.apply_chat_template([{"role": "user", "content": "Why?"}])
+
+
+def test_a_student_is_asked_with_what_its_template_was_told(small, thinker, tmp_path):
+    words = {"pretrained": thinker, **TOLD}
+    learnt = Transfer(make_recipe({"method": "lora", **words, **small}))
+    trained = learnt.recipe.chat.prompt(learnt.pair.student.tokenizer, [{"role": "user", "content": "Why?"}])
+    assert trained.endswith("<|assistant|>does not gladly")
+    live = PKTLoRA(**CPU, **words, **small)
+    live.student.save(tmp_path / "saved")
+    saved = PKTStudent(student=str(tmp_path / "saved"), **CPU)
+    hf = {k: v for k, v in words.items() if k != "chat_format"}
+    assert prompt(live) == prompt(saved) == prompt(PKTVanilla(**CPU, **words)) == trained == prompt(HFLM(**CPU, **hf))
+    made = saved.student.provenance
+    assert (made.enable_thinking, made.chat_template_args) == (False, {"mood": " gladly"})
+    with pytest.raises(ConfigError, match="enable_thinking cannot be changed"):
+        PKTStudent(student=str(tmp_path / "saved"), enable_thinking=False, **CPU)
+
+    plain = PKTVanilla(pretrained=thinker, chat_format="model", **CPU)
+    before, key, name = prompt(plain), plain.cache_key(), plain.tokenizer_name
+    first = plain.student
+    plain.become(live.student)
+    assert prompt(plain) == trained and plain.tokenizer_name == live.tokenizer_name != name
+    plain.become(first)
+    assert (prompt(plain), plain.cache_key(), plain.tokenizer_name) == (before, key, name)
+    asked = PKTVanilla(**CPU, **words)
+    assert asked.cache_key() != key and asked.tokenizer_name != name
+
+
+def test_a_suite_asks_each_student_with_what_its_template_was_told(small, thinker, tmp_path):
+    from pkt_eval.suite.run import Run
+    from pkt_eval.suite.schema import Suite
+
+    unlike = {"method": "lora", "name": "unlike", "options": {"enable_thinking": None, "chat_template_args": {}}}
+    options = {k: v for k, v in small.items() if k != "transfer_task"} | TOLD
+    suite = {"student": thinker, "benchmarks": ["nano_gsm8k"], "methods": ["vanilla", "lora", unlike], "limit": 2}
+    statuses = Run(Suite(**suite, options=options, device="cpu"), tmp_path / "out").run()
+    assert {status.state for status in statuses.values()} == {"done"}, statuses
+    ends = {}
+    for name in statuses:
+        (samples,) = (tmp_path / "out" / name).glob("samples_*.jsonl")
+        asked = [json.loads(line)["arguments"]["gen_args_0"]["arg_0"] for line in samples.read_text().splitlines()]
+        ends[name.partition("/")[0]] = {text.rpartition("<|assistant|>")[2] for text in asked}
+    assert ends == {"vanilla": {"does not gladly"}, "lora": {"does not gladly"}, "unlike": {""}}
+
+
+def test_thoughts_that_nothing_splits_off_are_refused_before_the_work(small, thinker):
+    with pytest.raises(ConfigError, match="needs think_end_token="):
+        PKTLoRA(pretrained=thinker, chat_format="model", enable_thinking=True, **CPU, **small)
+    thinks = PKTVanilla(pretrained=thinker, chat_format="model", enable_thinking=True, think_end_token="x", **CPU)
+    plain = PKTVanilla(pretrained=thinker, chat_format="model", **CPU)
+    assert prompt(thinks).endswith("thinks")
+    with pytest.raises(ConfigError, match="needs think_end_token="):
+        plain.become(thinks.student)
+
+
+def test_words_of_digits_are_text(tmp_path, monkeypatch):
+    """lm-eval makes numbers of them; a folder or a revision may be called so."""
+    monkeypatch.chdir(tmp_path)
+    made = PKTVanilla(pretrained=nano.model_path("student"), revision=1234567, **CPU)
+    assert made.source.revision == "1234567"
+    made.student.save("7")
+    assert PKTStudent(student=7, **CPU).student.provenance.student_revision == "1234567"

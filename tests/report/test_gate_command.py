@@ -1,6 +1,7 @@
 """``pkt-eval gate`` as people call it: folders in, an exit code, one line and JUnit XML out."""
 
 import json
+import os
 import subprocess
 import sys
 from xml.etree import ElementTree as ET
@@ -51,6 +52,20 @@ def test_the_real_command_ends_with_the_right_code_and_line(folders):
     assert code == 2 and "pkt_gsm8k_chat, pkt_mbpp_chat: too few items: with 40" in line and "133 items" in line
     code, line, error = command("nowhere")
     assert (code, line) == (2, "") and error.count("\n") == 1 and "nowhere is not there" in error
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii", "utf-8"])
+def test_the_exit_code_says_how_it_went_whatever_the_console_can_show(folders, encoding):
+    for candidate, code in (("same", 0), ("worse", 1)):
+        words = ["--baseline", str(folders / "a"), "--candidate", str(folders / candidate)]
+        done = subprocess.run(
+            [sys.executable, "-m", "pkt_eval", "gate", *words],
+            capture_output=True,
+            timeout=300,
+            env={**os.environ, "PYTHONIOENCODING": encoding},
+        )
+        assert done.returncode == code and b"Traceback" not in done.stderr, done.stderr
+        assert b"gate " in done.stdout.strip().splitlines()[-1]
 
 
 def test_another_prompt_is_not_compared(folders):

@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from pkt_eval._util.console import console
 from pkt_eval.report.board.wording import harmless, points
 from pkt_eval.report.gate.outcome import HOLDS, REFUSED, UNDECIDED, WORSE, Check, Compared, Gate
 from pkt_eval.report.gate.power import POWER
@@ -15,30 +16,30 @@ _STYLE = {HOLDS: "green", WORSE: "bold red", UNDECIDED: "yellow", REFUSED: "yell
 _SHOWN_FLIPS = 20
 
 
-def show(gate: Gate, console: Console) -> None:
+def show(gate: Gate, to: Console) -> None:
     """Print the table, what its columns mean, the notes, and the outcome as the last line."""
-    _show_table(gate, console)
-    console.print(line(sentence(gate)), style=_STYLE[gate.verdict], soft_wrap=True)
+    _show_table(gate, to)
+    to.print(line(sentence(gate)), style=_STYLE[gate.verdict], soft_wrap=True)
 
 
 def text(gate: Gate, width: int = 150) -> str:
     """The same as plain text: the outcome, the table, and the documents that flipped."""
     written = StringIO()
-    _show_table(gate, Console(file=written, width=width, color_system=None))
+    _show_table(gate, console(written, width=width, plain=True))
     shown = "\n".join(line.rstrip() for line in written.getvalue().splitlines())
     return harmless("\n\n".join(filter(None, [sentence(gate), shown, flips(gate)])))
 
 
-def _show_table(gate: Gate, console: Console) -> None:
-    console.print(table(gate))
-    console.print()
+def _show_table(gate: Gate, to: Console) -> None:
+    to.print(table(gate))
+    to.print()
     if any(isinstance(check, Compared) for check in gate.checks):
         for said in _legend(gate):
-            console.print(Text(said), style="dim", soft_wrap=True)
+            to.print(Text(said), style="dim", soft_wrap=True)
     for note in gate.notes:
-        console.print(line(note), style="dim", soft_wrap=True)
+        to.print(line(note), style="dim", soft_wrap=True)
     if gate.not_asked:
-        console.print(line(f"Not in the baseline, so not asked: {', '.join(gate.not_asked)}"), style="dim")
+        to.print(line(f"Not in the baseline, so not asked: {', '.join(gate.not_asked)}"), style="dim")
 
 
 def table(gate: Gate) -> Table:
