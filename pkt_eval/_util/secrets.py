@@ -3,6 +3,7 @@
 import re
 
 _NAME = re.compile(r"(^|_)(token|api_?key|secret|password|credentials?|auth)$", re.IGNORECASE)
+_WORD = re.compile(r"(^|_)(bos|eos|pad|unk|sep|cls|mask|start|end)_token$")  # of a tokenizer
 _LOOK = re.compile(r"(hf_|sk-|gh[opsu]_)[\w-]{16,}$")
 
 
@@ -13,4 +14,5 @@ def is_secret(name: str, value: object) -> bool:
         name: E.g. ``token``, ``OPENAI_API_KEY``.
         value: E.g. ``hf_…``, whatever it is called.
     """
-    return bool(_NAME.search(name)) or (isinstance(value, str) and bool(_LOOK.match(value)))
+    named = _NAME.search(name) and not _WORD.search(name)
+    return bool(named) or (isinstance(value, str) and bool(_LOOK.match(value)))
