@@ -12,6 +12,7 @@ from typing import Any
 from lm_eval.models.huggingface import HFLM
 
 from pkt_eval._util.digests import combine_digests, file_digest
+from pkt_eval._util.secrets import is_secret
 
 NAMES = frozenset(inspect.signature(HFLM.__init__).parameters) - {"self", "kwargs"}
 
@@ -24,9 +25,9 @@ _HARMLESS = frozenset(
 
 
 def telling(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Those that may change an answer, and differ from what ``hf`` does without them."""
+    """Those that may change an answer, and differ from what ``hf`` does without them; a token opens doors only."""
     defaults = {name: p.default for name, p in inspect.signature(HFLM.__init__).parameters.items()}
-    given = {k: v for k, v in arguments.items() if k not in _HARMLESS and v is not None}
+    given = {k: v for k, v in arguments.items() if not (k in _HARMLESS or v is None or is_secret(k, v))}
     plain = {k: v if isinstance(v, str | int | float | bool) else repr(v) for k, v in given.items()}
     return {k: v for k, v in plain.items() if v != defaults.get(k)}
 

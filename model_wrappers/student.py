@@ -259,7 +259,7 @@ class PKTStudent(HFLM):
         """As ``hf``, and the provenance of the student, under ``pkt``: it ends up in ``config`` of the results JSON."""
         info = super().get_model_info()
         if self.telling:  # another model than its provenance says
-            info["pkt_hf"] = self.telling
+            info |= {"pkt_hf": self.telling, "pkt_hf_digest": hf_arguments.digest(self.telling)}
         return {**info, "pkt": self.student.provenance.to_json() if self.student.provenance else None}
 
 

@@ -189,7 +189,7 @@ _GSM8K = Benchmark(
     tasks=(
         Task("pkt_gsm8k", "upstream"),
         Task("pkt_gsm8k_cot", "upstream"),
-        # A zero-shot chat prompt asks for no format: that the last number is right is all that can be expected.
+        # A zero-shot chat prompt asks for no format: that its number is right is all that can be expected.
         Task("pkt_gsm8k_chat", "chat", metric="exact_match,flexible-extract"),
     ),
     contrast="humaneval",

@@ -47,6 +47,14 @@ def final_number(answer: str) -> str | None:
         >>> final_number("2 + 2 = 4 apples a day. So the answer is $1,200.50. Check: 300 * 4.")
         '1,200.50'
     """
+    if (number := announced_number(answer)) is not None:
+        return number
+    numbers = _numbers(_plain(answer))
+    return numbers[-1] if numbers else None
+
+
+def announced_number(answer: str) -> str | None:
+    """As ``final_number``, but None where the answer announces no result, whatever other numbers it has."""
     text = _plain(answer)
     announced = [(m.end(), False) for mark in (_HASHES, _ANSWER_IS) for m in mark.finditer(text)]
     announced += [(m.end(), True) for m in _BOXED.finditer(text)]
@@ -54,8 +62,7 @@ def final_number(answer: str) -> str | None:
         rest = text[start : start + _FARTHEST]
         if (number := _announced(_in_braces(rest) if boxed else rest)) is not None:
             return number
-    numbers = _numbers(text)
-    return numbers[-1] if numbers else None
+    return None
 
 
 def same_number(first: str, second: str) -> bool:

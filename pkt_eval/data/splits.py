@@ -202,10 +202,10 @@ def _fit(sizes: dict[str, int], available: int) -> dict[str, int]:
     if asked <= available:
         return sizes
     fitted = {name: max(1, size * available // asked) if size else 0 for name, size in sizes.items()}
-    # The least that a small split gets is taken from the largest.
+    # What the smallest were given so as not to be empty is the largest's.
     largest = max(fitted, key=lambda name: fitted[name])
     fitted[largest] -= max(0, sum(fitted.values()) - available)
-    if fitted[largest] < 1:
+    if sizes[largest] and fitted[largest] < 1:
         raise DataError(f"{available} training records are too few for the splits {sizes}")
     return fitted
 

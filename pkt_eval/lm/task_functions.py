@@ -19,7 +19,6 @@ from pkt_eval.data.code_rows import Code
 from pkt_eval.data.records import code_job, code_tests, user_turn
 from pkt_eval.data.rows import Row
 from pkt_eval.errors import ConfigError
-from pkt_eval.lm.verdicts import passed, to_text
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -30,7 +29,14 @@ PASS_AT = (1, 2, 4, 5, 8, 10, 16, 32, 64, 100)
 """The k of pass@k, as far as the number of answers allows: 1 alone, unless a task sets ``repeats``."""
 
 Judged: TypeAlias = list[str]
-"""For each answer to one item, the record of its verdict (``lm.verdicts``)."""
+"""For each answer to one item, its verdict and the program that was judged, as JSON text: anything else is written by
+lm-eval as its Python repr."""
+
+_UNJUDGED = {
+    "infrastructure": "could not be run",
+    "unsupported": "use a value that cannot cross between tests and program",
+}
+"""Status of a verdict that says nothing about the program → what is said of how many there are."""
 
 log = logging.getLogger(__name__)
 
@@ -108,9 +114,10 @@ class CodeFilter(OfBenchmark):
         jobs = [[self.job(doc, answer) for answer in row] for row, doc in zip(answers, docs, strict=True)]
         flat = [job for row in jobs for job in row]
         verdicts = judge_many(flat, progress=True)
-        if unjudged := sum(verdict.status == "infrastructure" for verdict in verdicts):
-            log.warning("%d of %d programs could not be run and count as not passed", unjudged, len(flat))
-        judged = iter([to_text(verdict, job.candidate) for verdict, job in zip(verdicts, flat, strict=True)])
+        for status, said in _UNJUDGED.items():
+            if unjudged := sum(verdict.status == status for verdict in verdicts):
+                log.warning("%d of %d programs %s and count as not passed", unjudged, len(flat), said)
+        judged = iter([verdict.to_json(program=job.candidate) for verdict, job in zip(verdicts, flat, strict=True)])
         return [[next(judged) for _ in row] for row in jobs]
 
 
@@ -190,8 +197,9 @@ class JudgedAhead:
 
 def pass_at_k(doc: Row, results: list[Judged]) -> dict[str, float]:
     """lm-eval's ``process_results``: unbiased pass@k of one item, for each k of ``PASS_AT`` that fits."""
+    from pkt_eval.code import Verdict
     from pkt_eval.code import pass_at_k as estimate
 
     (judged,) = results
-    right = sum(map(passed, judged))
+    right = sum(Verdict.from_text(text).passed for text in judged)
     return {f"pass@{k}": estimate(len(judged), right, k) for k in PASS_AT if k <= len(judged)}

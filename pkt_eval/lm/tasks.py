@@ -1,17 +1,22 @@
 """lm-eval's view of a benchmark: the task class behind every YAML in ``tasks/``.
 
-It differs from lm-eval's own class in two things. Rows come from ``data.sources``, so a task's ``dataset_path`` is
+It differs from lm-eval's own class in three things. Rows come from ``data.sources``, so a task's ``dataset_path`` is
 one of our benchmarks and its ``dataset_name``, for MMLU, a subject; lm-eval's hook for this,
 ``custom_dataset``, would print a two-line warning for each of the 57 subjects, and fail where a model
-argument has the name of one of its arguments. And functions that have to know the benchmark
-(``lm.task_functions.OfBenchmark``) are told it.
+argument has the name of one of its arguments. Functions that have to know the benchmark
+(``lm.task_functions.OfBenchmark``) are told it. And what ``--cache_requests`` keeps is served for the same rows, asked
+in the same words, alone: lm-eval's own key knows the task's name and the tokenizer's.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 from lm_eval.api.task import ConfigurableTask
 
+from pkt_eval._util.digests import combine_digests
+from pkt_eval._util.sources import SCORING
+from pkt_eval._util.sources import digest as digest_of_sources
 from pkt_eval.code.levels import choose
 from pkt_eval.data.sources import load_dataset
 from pkt_eval.lm.task_functions import CODE_FILTERS, CodeFilter, OfBenchmark
@@ -26,6 +31,7 @@ class BenchmarkTask(ConfigurableTask):
 
     _instances: list[Any]
     _kept: dict[str, list[Any]] | None = None
+    _fewshot_seed: int | None = None
 
     def __init__(self, config: dict[str, Any]) -> None:
         # lm-eval leaves the key that named this class in the configuration, where its own parser rejects it.
@@ -41,8 +47,16 @@ class BenchmarkTask(ConfigurableTask):
         """Build requests once for each way of asking, where several models of one tokenizer are asked."""
         self._kept = {}
 
+    def set_fewshot_seed(self, seed: int | None = None) -> None:
+        """As lm-eval's; remembered, since it decides which examples a prompt has."""
+        self._fewshot_seed = seed
+        super().set_fewshot_seed(seed)
+
     def build_all_requests(self, **how: Any) -> None:
-        """As lm-eval's; see ``keep_requests``."""
+        """As lm-eval's, but for the key of its cache; see also ``keep_requests``."""
+        if how.get("cache_requests"):
+            # The one part of lm-eval's key that is ours to say, and that nothing else looks at.
+            how["tokenizer_name"] = f"{how.get('tokenizer_name', '')}__{self._asked_digest(how)}"
         if self._kept is None:
             super().build_all_requests(**how)
             return
@@ -53,6 +67,21 @@ class BenchmarkTask(ConfigurableTask):
         # Answers are put into an instance, so that each model needs its own.
         self._instances = [replace(i, resps=[], filtered_resps={}) for i in self._kept[key]]
 
+    def _asked_digest(self, how: dict[str, Any]) -> str:
+        """sha256 of what decides the prompts and is not in lm-eval's key: rows, wording, examples, template."""
+        # In the metadata are the model's arguments and the place of the rows, which are here themselves.
+        others = ("metadata", "filter_list", "metric_list", "process_results")
+        config = {key: value for key, value in self.dump_config().items() if key not in others}
+        parts: dict[str, object] = {
+            "rows": {split: combine_digests({"rows": rows.to_list()}) for split, rows in self.dataset.items()},
+            "config": repr(sorted(config.items())),
+            "sources": digest_of_sources(SCORING),
+            "samples": how.get("samples"),
+            "fewshot_seed": self._fewshot_seed,
+            "template": _rendered(how.get("chat_template")),
+        }
+        return combine_digests(parts)
+
     def download(self, dataset_kwargs: dict[str, Any] | None = None, **_: Any) -> None:
         """Load the dataset; lm-eval calls it once, when the task is built.
 
@@ -61,6 +90,11 @@ class BenchmarkTask(ConfigurableTask):
         """
         data_dir = (self.config.metadata or {}).get("data_dir")
         self.dataset = load_dataset(self.DATASET_PATH, data_dir=data_dir, subject=self.DATASET_NAME)
+
+
+def _rendered(template: Callable[..., str] | None) -> str | None:
+    """A short chat as the template writes it, and so with its arguments and, where it prints one, the date."""
+    return template([{"role": "user", "content": "?"}], add_generation_prompt=True) if template else None
 
 
 def _bound(value: Any, benchmark: str) -> Any:

@@ -12,6 +12,10 @@ from pkt_eval.errors import StoreError
 
 VERSION = 2
 """1 had no version; 2 records revisions and the method's own source."""
+PLACES = ("student", "teacher")
+"""Fields that may name a folder of somebody's disk."""
+ACCOUNT = ("record",)
+"""Fields that are as long as a transfer."""
 
 
 @dataclass(frozen=True)
@@ -111,17 +115,15 @@ class Provenance:
         """
         if not isinstance(content, Mapping):
             raise StoreError(f"a provenance is a JSON object, not {type(content).__name__}")
-        known = {f.name: content[f.name] for f in fields(cls) if f.name in content}
+        # What there is none of was written as null by version 1, and is left out since.
+        known = {f.name: content[f.name] for f in fields(cls) if content.get(f.name) is not None}
         known.setdefault("version", 1)
         if not isinstance(known.get("method"), str):
             raise StoreError("a provenance names its method; this one does not")
-        for name, (kind, said) in _KINDS.items():
-            value = known.get(name)
-            if value is not None and (not isinstance(value, kind) or isinstance(value, bool)):
+        for name, value in known.items():
+            kind, said = _KINDS[name]
+            if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
                 raise StoreError(f"the provenance's {name} is {value!r}, not {said}")
-        for name in ("versions", "seconds", "record"):
-            if known.get(name) is None:  # as version 1 wrote what there was none of
-                known.pop(name, None)
         return cls(**known)
 
 
@@ -136,14 +138,11 @@ _OBJECTS = (
     "chat_template_args",
 )
 _NUMBERS = ("seed", "transfer_max_length", "peak_memory_bytes", "version")
-_TEXTS = (
-    "title paradigm reference student teacher fingerprint weights_digest student_digest teacher_digest transfer_task "
-    "splits_source dtype device"
-).split()
 _KINDS: dict[str, tuple[Any, str]] = {
+    **{f.name: (str, "text") for f in fields(Provenance)},
     **dict.fromkeys(_OBJECTS, (Mapping, "a JSON object")),
-    **dict.fromkeys(_TEXTS, (str, "text")),
     **dict.fromkeys(_NUMBERS, ((int, float), "a number")),
+    "trust_remote_code": (bool, "true or false"),
 }
 
 

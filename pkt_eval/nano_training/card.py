@@ -9,14 +9,14 @@ import tokenizers
 import torch
 import transformers
 
-from pkt_eval.nano.benchmarks import MAKERS
+from pkt_eval.data.benchmarks import Benchmark, benchmarks
 from pkt_eval.nano_training import corpus
 from pkt_eval.nano_training.models import SHAPES
 
 
 @dataclass(frozen=True)
 class Training:
-    """What one training measured; ``chat`` and ``plain`` count the right answers out of ``items``."""
+    """What one training measured; ``chat`` and ``plain`` count the right answers out of ``items``, by kind."""
 
     parameters: int
     steps: int
@@ -78,7 +78,7 @@ def card(trained: dict[str, Training]) -> str:
         "seconds to score the four benchmarks": lambda t: f"{t.evaluation_seconds:.1f}",
     }
     facts = "".join(f"| {name} | {value(teacher)} | {value(student)} |\n" for name, value in measured.items())
-    sources = [(s if isinstance(s, str) else s.__name__).replace("_", " ") for s in corpus.SOURCES]
+    sources = [s.kind if isinstance(s, Benchmark) else s.__name__.replace("_", " ") for s in corpus.SOURCES]
     mixes = "".join(
         f"| documents: {source} | {a:.0%} | {b:.0%} |\n"
         for source, a, b in zip(sources, corpus.MIXES["teacher"], corpus.MIXES["student"], strict=True)
@@ -115,8 +115,8 @@ Items answered correctly, greedy, zero-shot; p is the two-sided two-proportion z
 
 def _scores(title: str, items: dict[str, int], teacher: dict[str, int], student: dict[str, int]) -> str:
     lines = [f"| {title} | teacher | student | z | p |", "|---|---|---|---|---|"]
-    for name in MAKERS:
-        a, b, n = teacher[name], student[name], items[name]
+    for row in benchmarks("nano"):
+        a, b, n = teacher[row.kind], student[row.kind], items[row.kind]
         z, p = two_proportions(a, b, n)
-        lines.append(f"| nano_{name} | {a}/{n} ({a / n:.0%}) | {b}/{n} ({b / n:.0%}) | {z:.1f} | {p:.1g} |")
+        lines.append(f"| {row.name} | {a}/{n} ({a / n:.0%}) | {b}/{n} ({b / n:.0%}) | {z:.1f} | {p:.1g} |")
     return "\n".join(lines) + "\n"

@@ -12,24 +12,17 @@ from typing import NamedTuple
 import torch
 from transformers import PreTrainedTokenizerFast
 
+from pkt_eval.data.benchmarks import Benchmark, Embedded, benchmarks
 from pkt_eval.data.records import to_chat
 from pkt_eval.nano import stories, world
 from pkt_eval.nano.benchmarks import stream
 from pkt_eval.nano.dice import Dice
 from pkt_eval.nano_training.tokenizer import chat_prompt
 
-Source = str | Callable[[Dice], tuple[str, str]]
+Source = Benchmark | Callable[[Dice], tuple[str, str]]
 
-SOURCES: tuple[Source, ...] = (
-    "mmlu",
-    "gsm8k",
-    "humaneval",
-    "mbpp",
-    world.fact_sheet,
-    world.pointing,
-    stories.sum_sheet,
-)
-"""Where documents come from: a benchmark's stream, or a maker of plain documents."""
+SOURCES: tuple[Source, ...] = (*benchmarks("nano"), world.fact_sheet, world.pointing, stories.sum_sheet)
+"""Where documents come from: a benchmark's stream, in the order of the table, or a maker of plain documents."""
 
 MIXES = {
     "teacher": (0.37, 0.20, 0.12, 0.10, 0.06, 0.10, 0.05),
@@ -63,16 +56,18 @@ class Document(NamedTuple):
 def documents(seed: int, role: str = "teacher") -> Iterator[Document]:
     """An endless stream of documents in the proportions of a role's mix."""
     dice = Dice(f"corpus/{seed}")
-    streams = {source: stream(source, seed) for source in SOURCES if isinstance(source, str)}
+    streams = {
+        row.name: stream(row.source.name, seed) for row in benchmarks("nano") if isinstance(row.source, Embedded)
+    }
     while True:
         source = _draw(dice, MIXES[role])
-        if callable(source):
+        if not isinstance(source, Benchmark):
             weight = POINTING_WEIGHT if source is world.pointing else 1.0
             yield Document(*source(dice), weight)
             continue
-        user, assistant = (m["content"] for m in to_chat(f"nano_{source}", next(streams[source]))["messages"])
+        user, assistant = (m["content"] for m in to_chat(source.name, next(streams[source.name]))["messages"])
         prompt = f"{user}\n" if dice.chance(PLAIN) else chat_prompt(user)
-        yield Document(prompt, assistant, LETTER_WEIGHT if source == "mmlu" else 1.0)
+        yield Document(prompt, assistant, LETTER_WEIGHT if source.scoring == "choice" else 1.0)
 
 
 def _draw(dice: Dice, mix: tuple[float, ...]) -> Source:

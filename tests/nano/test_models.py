@@ -135,7 +135,7 @@ def test_both_are_off_the_floor_and_the_teacher_leads(family, tokenizer, name, t
 
     Chance is 10 of 40 on mmlu and 0 on the others.
     """
-    right = {role: sum(score(family[role], tokenizer, name, 40)) for role in ROLES}
+    right = {role: sum(score(family[role], tokenizer, f"nano_{name}", 40)) for role in ROLES}
     assert right["teacher"] >= teacher and right["student"] >= student
     assert right["teacher"] >= right["student"] + 5
 

@@ -72,7 +72,8 @@ def test_reference_answers_score_one_and_others_zero(manager, scripted, arc_dir,
         return assistant_turn("arc", doc) if right else "none of them"
 
     def text(doc, i):
-        return f"It is {doc['choices']['text'][doc['choices']['label'].index(doc['answerKey'])]}" if right else "none"
+        # A choice is asked for with a space before it.
+        return f" {doc['choices']['text'][doc['choices']['label'].index(doc['answerKey'])]}" if right else "none"
 
     for task, say in (("pkt_arc_chat", answer), ("pkt_arc", text)):
         lm = scripted(say)

@@ -13,10 +13,8 @@ from pkt_eval.report.board.model import ALPHA, Cell, Difference, Group, Leaderbo
 from pkt_eval.report.board.notes import Notes
 from pkt_eval.report.board.sections import Entry, Section, belongs, sections
 from pkt_eval.report.records import NotComparableError, Record, join, not_comparable
+from pkt_eval.report.records.students import shown
 from pkt_eval.report.stats import benjamini_hochberg
-
-_NOT_SHOWN = ("student", "teacher", "record")
-"""Of the provenance: places on somebody's disk, and the long minutes of a transfer; the record has them."""
 
 
 def leaderboard(records: Sequence[Record], out: Path, notes: Iterable[str] = ()) -> Leaderboard:
@@ -197,7 +195,6 @@ class _Assembly:
 
     def _source(self, record: Record) -> Source:
         student = record.student
-        made = {k: v for k, v in (student.provenance or {}).items() if k not in _NOT_SHOWN}
         low, high = compare.wilson(record)[1:]
         return Source(
             task=record.task,
@@ -218,7 +215,7 @@ class _Assembly:
                 "batch size": record.batch_size,
                 "limit": record.limit,
             },
-            provenance=made,
+            provenance=shown(student),
         )
 
 

@@ -30,7 +30,11 @@ class Section:
     entries: list[Entry] = field(default_factory=list)
 
     def vanilla(self, entry: Entry, benchmark: str) -> Entry | None:
-        """The unchanged student: ours, or else a foreign run of the very model."""
+        """The unchanged student: ours, or else a foreign run of the very model.
+
+        With arguments of ``hf`` that make another model, such as ``peft=``, it is the baseline of students that were
+        loaded with the same ones alone.
+        """
         return self._untouched("vanilla", self.base, entry, benchmark)
 
     def teacher_of(self, entry: Entry, benchmark: str) -> Entry | None:
@@ -47,7 +51,7 @@ class Section:
         loras = [
             e for e in self._with(benchmark) if e.student.method == "lora" and all(map(fits, e.records[benchmark]))
         ]
-        return _closest(entry, loras)
+        return _closest(entry, _alike(entry, loras))
 
     def enter(self, record: Record, benchmark: str) -> None:
         """Add a record to its row."""
@@ -74,7 +78,7 @@ class Section:
         here = self._with(benchmark)
         ours = [e for e in here if e.student.method == method]
         foreign = [e for e in here if e.student.method is None and model and e.student.base.source == model.source]
-        return _closest(entry, ours or foreign)
+        return _closest(entry, _alike(entry, ours) or _alike(entry, foreign))
 
     def _with(self, benchmark: str) -> list[Entry]:
         return [entry for entry in self.entries if benchmark in entry.records]
@@ -130,6 +134,15 @@ def _is_of(student: Student, section: Section) -> bool:
         return False
     used = student.teacher
     return used is None or (section.teacher is not None and section.teacher.same(used))
+
+
+def _alike(entry: Entry, candidates: Sequence[Entry]) -> list[Entry]:
+    """Of a method's students, those that were loaded as a student was, else as they were made."""
+    plain = [other for other in candidates if not other.student.loaded]
+    if entry in candidates:  # one of themselves: what its own arguments do is seen against the plain one
+        return plain or [entry]
+    same = [other for other in candidates if other.student.loaded == entry.student.loaded]
+    return same or plain
 
 
 def _closest(entry: Entry, candidates: Sequence[Entry]) -> Entry | None:

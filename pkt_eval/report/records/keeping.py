@@ -14,11 +14,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
-from pkt_eval.errors import ConfigError, StoreError
+from pkt_eval._util.secrets import is_secret
+from pkt_eval.code import Verdict
+from pkt_eval.errors import ConfigError, DataError, StoreError
 from pkt_eval.report.records.record import Record
 from pkt_eval.report.records.results import Results, load_results
 from pkt_eval.report.records.samples import samples_of, score_of
-from pkt_eval.report.records.students import short_name
+from pkt_eval.report.records.students import placeless, short_name
 
 _KEPT = (
     *("results", "configs", "config", "versions", "n-shot", "n-samples", "group_subtasks", "higher_is_better"),
@@ -27,8 +29,6 @@ _KEPT = (
 """Of a results JSON."""
 ITEMS = "items"
 """Folder of what was asked, beside those of the records."""
-_SECRET = re.compile(r"(^|_)(token|api_?key|secret|password|credentials?|auth)$", re.IGNORECASE)
-_TOKEN = re.compile(r"(hf_|sk-|gh[opsu]_)[\w-]{16,}$")
 _SAMPLE = ("doc_id", "target", "filter", "doc_hash", "prompt_hash", "target_hash")
 """Of a sample, besides what was asked and answered."""
 
@@ -85,15 +85,15 @@ def _lines(values: Iterable[Mapping[str, object]]) -> bytes:
 def _nameless(content: Results) -> dict[str, object]:
     """The results without places on somebody's disk, and without what opens somebody's account."""
     chosen: dict[str, object] = {key: value for key, value in content.items() if key in _KEPT}
-    config: dict[str, object] = dict(content["config"])
-    made, arguments = config.get("pkt"), config.get("model_args")
-    if isinstance(made, dict):
-        config["pkt"] = made | {key: short_name(made[key]) for key in ("student", "teacher") if made.get(key)}
+    config = placeless(cast(dict[str, object], content["config"]))
+    arguments, loaded = config.get("model_args"), config.get("pkt_hf")
+    if isinstance(loaded, dict):
+        config["pkt_hf"] = _public(loaded)
     if isinstance(arguments, str):
-        said = [pair for pair in arguments.split(",") if not _is_secret(*pair.partition("=")[::2])]
+        said = [pair for pair in arguments.split(",") if not is_secret(*pair.partition("=")[::2])]
         config["model_args"] = ",".join(said)
     if isinstance(arguments, dict):
-        public = {k: v for k, v in arguments.items() if not _is_secret(k, v)}
+        public = _public(arguments)
         if "pretrained" in public:
             public["pretrained"] = short_name(str(public["pretrained"]))
         config["model_args"] = public
@@ -105,9 +105,8 @@ def _nameless(content: Results) -> dict[str, object]:
     return {key: whole[key] for key in _KEPT if key in whole}
 
 
-def _is_secret(name: str, value: object) -> bool:
-    """Whether an argument is a token, or looks like one."""
-    return bool(_SECRET.search(name)) or (isinstance(value, str) and bool(_TOKEN.match(value)))
+def _public(arguments: Mapping[str, object]) -> dict[str, object]:
+    return {name: value for name, value in arguments.items() if not is_secret(name, value)}
 
 
 def _samples(record: Record) -> Iterator[tuple[dict[str, object], dict[str, object]]]:
@@ -137,10 +136,10 @@ def _asked(arguments: Mapping[str, Mapping[str, object]]) -> dict[str, dict[str,
 def _verdict(answer: object) -> object:
     """A code answer's verdict without the program and its output; any other answer as it is."""
     first = answer[0] if isinstance(answer, list) and answer else None
-    if not isinstance(first, str) or not first.startswith("{"):
+    if not isinstance(first, str):
         return answer
     try:
-        verdict = json.loads(first)
-    except ValueError:
+        verdict = Verdict.from_text(first)
+    except DataError:
         return answer
-    return [json.dumps({k: verdict[k] for k in ("passed", "status", "message") if k in verdict})]
+    return [json.dumps({"passed": verdict.passed, "status": verdict.status, "message": verdict.message})]

@@ -5,7 +5,7 @@ from collections.abc import Callable, Hashable, Iterable
 from dataclasses import replace
 from functools import partial
 
-from pkt_eval.report.records.students import Student, sources
+from pkt_eval.report.records.students import CONTENT, Student, sources
 
 
 def labelled(students: Iterable[Student]) -> dict[str, str]:
@@ -21,8 +21,7 @@ def labelled(students: Iterable[Student]) -> dict[str, str]:
             sized = _grouped(alike, lambda s: s.transfer_task)
             keys = options + sorted({key for of in sized for key in _varying(of, samples=True)})
             for student in alike:
-                said = _said(student, keys)
-                labels[student.variant] = f"{student.label} ({said})" if said else student.label
+                labels[student.variant] = _label(student, _said(student, keys))
     return labels
 
 
@@ -38,12 +37,26 @@ def _varying(students: list[Student], samples: bool) -> list[str]:
 
     A record of before an option was there says nothing of it.
     """
-    keys = {key for student in students for key in student.options if key.endswith("_samples") == samples}
-    return sorted(key for key in keys if len({repr(s.options[key]) for s in students if key in s.options}) > 1)
+    known = [_options(student) for student in students]
+    keys = {key for options in known for key in options if key.endswith("_samples") == samples}
+    return sorted(key for key in keys if len({repr(options[key]) for options in known if key in options}) > 1)
 
 
 def _said(student: Student, keys: Iterable[str]) -> str:
-    return ", ".join(f"{key}={_value(student.options[key])}" for key in keys if key in student.options)
+    options = _options(student)
+    return ", ".join(f"{key}={_value(options[key])}" for key in keys if key in options)
+
+
+def _options(student: Student) -> dict[str, object]:
+    """What may tell students of one label apart: two adapters may have one name."""
+    return student.options | {key: value for key, value in student.loaded.items() if key == CONTENT}
+
+
+def _label(student: Student, said: str) -> str:
+    if not said:
+        return student.label
+    ours = student.method and student.loaded  # its label ends in what it was loaded with
+    return f"{student.label.removesuffix(')')}, {said})" if ours else f"{student.label} ({said})"
 
 
 def relabel(student: Student, label: str) -> Student:

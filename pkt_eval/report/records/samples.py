@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, NotRequired, TypedDict, cast
 
+from pkt_eval.code import Verdict
 from pkt_eval.errors import DataError
 
 
@@ -189,7 +190,7 @@ def _verdict(first: object) -> str:
     if not isinstance(text, str) or not text.startswith("{"):
         return ""
     try:
-        verdict = json.loads(text)
-    except ValueError:
+        verdict = Verdict.from_text(text)
+    except DataError:
         return ""
-    return ": ".join(str(verdict[key]) for key in ("status", "message") if verdict.get(key))
+    return f"{verdict.status}: {verdict.message}" if verdict.message else verdict.status

@@ -2,9 +2,12 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 
-from pkt_eval.errors import DataError
+from pkt_eval._util.digests import combine_digests
+from pkt_eval._util.secrets import is_secret
+from pkt_eval.errors import DataError, StoreError
+from pkt_eval.models.provenance import ACCOUNT, PLACES, Provenance
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,7 @@ class Student:
         transfer_task: The benchmark that was transferred.
         seed: None where nothing is random.
         options: Everything else that decides it.
+        loaded: Arguments of ``hf`` that make another model of it, such as ``peft``; {} for the student as it was made.
         budget: What the transfer took.
         title: Of the method, in a line.
         reference: Of the method.
@@ -76,6 +80,7 @@ class Student:
     transfer_task: str | None = None
     seed: int | None = None
     options: dict[str, object] = field(default_factory=dict)
+    loaded: Mapping[str, object] = field(default_factory=dict)
     budget: Budget = field(default_factory=Budget)
     title: str = ""
     reference: str = ""
@@ -86,7 +91,7 @@ class Student:
     @property
     def variant(self) -> str:
         """The same for students that differ in transfer task and seed alone."""
-        return json.dumps([self.method, *sources(self), self.options], sort_keys=True)
+        return json.dumps([self.method, *sources(self), self.options, dict(self.loaded)], sort_keys=True)
 
     @property
     def identity(self) -> str:
@@ -95,55 +100,30 @@ class Student:
         return json.dumps([self.variant, self.transfer_task, self.seed, data], sort_keys=True)
 
 
-@dataclass(frozen=True)
-class Made:
-    """What a report reads of a provenance. A field that a record lacks is None, or empty."""
-
-    method: str
-    title: str = ""
-    paradigm: str = ""
-    reference: str = ""
-    student: str = ""
-    teacher: str | None = None
-    student_digest: str | None = None
-    teacher_digest: str | None = None
-    transfer_task: str | None = None
-    seed: int | None = None
-    config: Mapping[str, object] | None = None
-    chat_format: str | None = None
-    loss_on: str | None = None
-    transfer_max_length: int | None = None
-    dtype: str | None = None
-    splits_source: str | None = None
-    split_sizes: Mapping[str, int] | None = None
-    split_digests: Mapping[str, str] | None = None
-    seconds: Mapping[str, float] = field(default_factory=dict)
-    peak_memory_bytes: int | None = None
-    record: Mapping[str, object] = field(default_factory=dict)
+def _made(content: Mapping[str, object]) -> Provenance:
+    try:
+        made = Provenance.from_json(content)
+    except StoreError as error:
+        raise DataError(str(error)) from None
+    if not made.student:
+        raise DataError("a provenance names the student's base; this one does not")
+    return made
 
 
-def made_of(provenance: Mapping[str, object]) -> Made:
-    """A provenance as it is read here: the one place that names its fields.
-
-    Raises:
-        DataError: It names no method, or no base; or a field is of another type.
-    """
-    fields_ = {each.name: provenance[each.name] for each in fields(Made) if provenance.get(each.name) is not None}
-    for name, value in fields_.items():
-        kind = _KINDS.get(name, str)
-        if not isinstance(value, kind):
-            raise DataError(f"its provenance's {name} is {value!r}, which is no {_KIND_NAMES[kind]}")
-    for name in ("method", "student"):
-        if name not in fields_:
-            raise DataError(f"its provenance lacks {name}")
-    return Made(**fields_)  # type: ignore[arg-type]  # checked above
+def shown(student: Student) -> dict[str, object]:
+    """What a page shows of a provenance: neither places on somebody's disk nor the long account of a transfer."""
+    return {k: v for k, v in (student.provenance or {}).items() if k not in PLACES + ACCOUNT}
 
 
-_KINDS: dict[str, type] = {
-    **dict.fromkeys(("config", "split_sizes", "split_digests", "seconds", "record"), Mapping),
-    **dict.fromkeys(("seed", "transfer_max_length", "peak_memory_bytes"), int),
-}
-_KIND_NAMES = {str: "text", int: "whole number", Mapping: "JSON object"}
+def placeless(config: Mapping[str, object]) -> dict[str, object]:
+    """A results JSON's ``config`` whose provenance and ``hf`` arguments call folders by their names alone."""
+    made, loaded = config.get("pkt"), config.get("pkt_hf")
+    without = dict(config)
+    if isinstance(made, dict):
+        without["pkt"] = made | {key: short_name(made[key]) for key in PLACES if made.get(key)}
+    if isinstance(loaded, dict):
+        without["pkt_hf"] = {key: _short(value) for key, value in loaded.items()}
+    return without
 
 
 def student_of(config: Mapping[str, object]) -> Student:
@@ -158,7 +138,9 @@ def student_of(config: Mapping[str, object]) -> Student:
     content = config.get("pkt")
     if not isinstance(content, dict):
         return _foreign(config)
-    made = made_of(content)
+    made = _made(content)
+    loaded = _loaded(config)
+    said = ", ".join(f"{key}={_short(value)}" for key, value in loaded.items() if key != CONTENT)
     options = dict(made.config or {}) | _evaluation(config)
     settings = ("chat_format", "loss_on", "transfer_max_length", "dtype")
     options |= {key: value for key in settings if (value := getattr(made, key)) is not None}
@@ -168,7 +150,7 @@ def student_of(config: Mapping[str, object]) -> Student:
     # A student that was not fine-tuned has the split and saw none of it.
     tuned = bool(made.record.get("training"))
     return Student(
-        label=made.method,
+        label=f"{made.method} ({said})" if said else made.method,
         method=made.method,
         paradigm=made.paradigm,
         base=_model(made.student, made.student_digest),
@@ -176,6 +158,7 @@ def student_of(config: Mapping[str, object]) -> Student:
         transfer_task=made.transfer_task,
         seed=made.seed,
         options=options,
+        loaded=loaded,
         budget=budget_of(made),
         title=made.title,
         reference=made.reference,
@@ -191,13 +174,25 @@ def _foreign(config: Mapping[str, object]) -> Student:
         said = dict(pair.split("=", 1) for pair in said.split(",") if "=" in pair)
     arguments: Mapping[str, object] = said if isinstance(said, dict) else {}
     source = str(arguments.get("pretrained") or arguments.get("model") or config.get("model") or "unnamed model")
-    # `hf` can put an adapter on a base: that is another model.
-    extra = {key: arguments[key] for key in ("peft", "delta", "revision", "gguf_file") if arguments.get(key)}
+    # `hf` can put an adapter on a base, or quantise it: that is another model.
+    extra = {k: v for k, v in arguments.items() if v not in (None, "") and not (k in _HARMLESS or is_secret(k, v))}
     model = _model(source, None)
-    name = "+".join([model.name, *(short_name(str(value)) for value in extra.values())])
+    said = (short_name(str(v)) if k in _PARTS else f"{k}={_short(v)}" for k, v in extra.items())
+    name = "+".join([model.name, *said])
     kind = str(config.get("model"))
     options: dict[str, object] = {**extra, "model": kind, **_evaluation(config)}
-    return Student(f"{name} ({kind})", method=None, paradigm="", base=model, options=options)
+    return Student(f"{name} ({kind})", method=None, paradigm="", base=model, options=options, loaded=extra)
+
+
+_PARTS = ("peft", "delta", "revision", "gguf_file")
+"""Arguments of a foreign model whose value says enough by itself."""
+_HARMLESS = frozenset(
+    "pretrained model dtype device batch_size max_batch_size max_length max_model_len trust_remote_code parallelize "
+    "device_map max_memory_per_gpu max_cpu_memory offload_folder gpus tensor_parallel_size data_parallel_size "
+    "gpu_memory_utilization swap_space base_url num_concurrent max_retries timeout logits_cache enable_thinking "
+    "chat_template_args truncation add_bos_token think_end_token seed".split()
+)
+"""Arguments that make no other model of a foreign one: where and how fast it runs, and what a record says elsewhere."""
 
 
 def _evaluation(config: Mapping[str, object]) -> dict[str, str]:
@@ -209,6 +204,30 @@ def _evaluation(config: Mapping[str, object]) -> dict[str, str]:
     return {"evaluation_dtype": dtype} if dtype else {}
 
 
+CONTENT = "content"
+"""In ``Student.loaded``: digest of the arguments by what the files that they name hold, wherever these lie."""
+
+
+def _loaded(config: Mapping[str, object]) -> dict[str, object]:
+    """What ``pkt_student`` says of ``hf`` arguments that made another model of the student.
+
+    Raises:
+        DataError: It is no JSON object.
+    """
+    loaded, digest = config.get("pkt_hf"), config.get("pkt_hf_digest")
+    if not loaded:
+        return {}
+    if not isinstance(loaded, dict):
+        raise DataError(f"its pkt_hf, the arguments of hf, is {loaded!r}, not a JSON object")
+    content = digest if isinstance(digest, str) else combine_digests(loaded)
+    public = {key: _short(value) for key, value in sorted(loaded.items()) if not is_secret(key, value)}
+    return public | {CONTENT: content[:8]}
+
+
+def _short(value: object) -> object:
+    return short_name(value) if isinstance(value, str) else value
+
+
 def _model(source: str, digest: str | None) -> Model:
     return Model(short_name(source), digest, source)
 
@@ -218,13 +237,13 @@ def short_name(source: str) -> str:
     parts = source.replace("\\", "/").rstrip("/").split("/")
     if parts[-3:-1] == ["nano", "weights"]:
         return f"nano-{parts[-1]}"
-    if parts[-1] == "merged" and len(parts) > 1:  # as `pkt-eval transfer --out` names it
+    if parts[-1] in ("merged", "adapter") and len(parts) > 1:  # as `pkt-eval transfer --out` names it
         return parts[-2]
     # owner/name is a name on the hub.
     return source if len(parts) == 2 and all(parts) and parts[0] not in (".", "..", "~") else parts[-1]
 
 
-def budget_of(made: Made) -> Budget:
+def budget_of(made: Provenance) -> Budget:
     """What a transfer took, of any method.
 
     A method's own record says how many ``steps`` it took, as a number or as a list with an entry for each, and may say
