@@ -18,9 +18,9 @@ from pkt_eval.data.splits import Splits
 from pkt_eval.data.transfer_data import TransferData
 from pkt_eval.errors import ConfigError, DataError, StoreError
 from pkt_eval.locate import map_layers, neuron_attribution
+from pkt_eval.locate.samples import attribution_samples, examples
 from pkt_eval.locate.select import best, neuron_counts, value_scores
 from pkt_eval.methods.base import methods
-from pkt_eval.methods.laten import attribution_samples, examples
 from pkt_eval.model_wrappers.student import PKTPrePKT
 from pkt_eval.models import blocks
 from pkt_eval.models.student import load_student
@@ -237,21 +237,25 @@ def test_a_stored_student_is_used_again(tiny):
     assert first.weights_digest() == again.weights_digest() == again.provenance.weights_digest
 
 
-def test_an_interrupted_transfer_goes_on_behind_the_locating_and_its_controls_share_it(tiny, monkeypatch):
+@pytest.mark.parametrize("locate_with", ["all", "step"])
+def test_an_interrupted_transfer_goes_on_behind_the_locating_and_its_controls_share_it(locate_with, tiny, monkeypatch):
+    from pkt_eval.align import choice
     from pkt_eval.methods import laten
 
     def interrupted(*args, **kwargs):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(laten, "align", interrupted)
-        student_of(tiny)
+        patch.setattr(choice, "align", interrupted)
+        student_of(tiny, locate_with=locate_with)
     plain = student_of(tiny, extract_samples=3).weights_digest()
     with monkeypatch.context() as patch:
         patch.setattr(laten, "attribute", interrupted)
-        record = student_of(tiny).provenance.record
+        record = student_of(tiny, locate_with=locate_with).provenance.record
         assert record["located_before"] == ["teacher", "student"]
-        assert student_of(tiny, "unaligned").provenance.record["located_before"] == ["teacher", "student"]
+        for control in ("laten_shuffled", "unaligned") if locate_with == "all" else ("laten_shuffled",):
+            record = student_of(tiny, control, locate_with=locate_with).provenance.record
+            assert record["located_before"] == ["teacher", "student"]
         with pytest.raises(KeyboardInterrupt):
             student_of(tiny, attribution="published")
     again = student_of(tiny, extract_samples=3, learning_rate=1e-2, steps=2)
