@@ -62,7 +62,9 @@ def choose(
         kept = work / f"rate-{number}" if work else None
         try:
             for checkpoint in align(model, places, vectors, examples, option, progress, kept):
-                step = {k: as_json(v) for k, v in vars(checkpoint).items() if k not in ("deltas", "located")}
+                step: dict[str, Any] = {
+                    k: as_json(v) for k, v in vars(checkpoint).items() if k not in ("deltas", "located")
+                }
                 if scorer:
                     with injected(model, checkpoint.located, checkpoint.deltas):
                         step["answers"] = told(scorer())

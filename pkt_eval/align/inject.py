@@ -35,7 +35,7 @@ def injected(model: Any, located: Located, deltas: Mapping[str, torch.Tensor]) -
         for block, delta in deltas.items():
             term = _of_rows if AXIS[block] == "rows" else _of_columns
             for layer, indices, d in zip(located.layers[block], located.indices[block], delta, strict=True):
-                linear = blocks.block(model, block, layer)
+                linear: Any = blocks.block(model, block, layer)
                 stack.callback(_put(linear, term(indices.to(linear.weight.device), d, linear.weight.shape[0])))
         yield
 

@@ -34,14 +34,14 @@ class Item:
 
     Attributes:
         prompt: Ids of the question, up to where the answer begins.
-        reference: The right answer.
+        number: The right number; None where the answer is none.
         limit: New tokens at most.
         stem: Of a choice: ids up to where the choices' answers differ; empty where nothing is chosen.
         choices: The id with which each choice goes on; the first is the right one's.
     """
 
     prompt: list[int]
-    reference: str
+    number: str | None
     limit: int
     stem: list[int]
     choices: list[int]
@@ -82,7 +82,7 @@ def validation_items(data: TransferData, tokenizer: Any, count: int = ITEMS) -> 
     # The letters that there are: no record has a row's choices, and all of a benchmark's are worded alike.
     records = [r for split in ("extract", "align", "train", "validation") for r in data.splits[split]]
     worded = {r["messages"][-1]["content"] for r in records}
-    by_choice = benchmark(data.splits.benchmark).scoring == "choice"
+    scoring = benchmark(data.splits.benchmark).scoring
     items: list[Item] = []
     for record in data.splits.validation:
         *question, answer = record["messages"]
@@ -94,8 +94,9 @@ def validation_items(data: TransferData, tokenizer: Any, count: int = ITEMS) -> 
         limit = math.ceil(_LENGTH * max(1, length)) + _MORE
         if len(prompt) >= data.max_length:
             continue
-        stem, choices = _choices(data, tokenizer, record, worded) if by_choice else ([], [])
-        items.append(Item(prompt, answer["content"], limit, stem, choices))
+        stem, choices = _choices(data, tokenizer, record, worded) if scoring == "choice" else ([], [])
+        number = final_number(answer["content"]) if scoring == "number" else None
+        items.append(Item(prompt, number, limit, stem, choices))
     return items[:count]
 
 
@@ -124,9 +125,9 @@ def answers(
             looped += not ends and goes_round(ids)
             if choice is not None:
                 judged, right = judged + 1, right + choice
-            elif (number := final_number(item.reference)) is not None:
+            elif item.number is not None:
                 said = final_number(tokenizer.decode(ids[:-1] if ends else ids, skip_special_tokens=True))
-                judged, right = judged + 1, right + (said is not None and same_number(said, number))
+                judged, right = judged + 1, right + (said is not None and same_number(said, item.number))
     n = len(items)
     return Answers(right / n if judged == n else None, ended / n, looped / n, n)
 
