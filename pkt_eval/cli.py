@@ -104,6 +104,10 @@ def _show(made: Provenance, out: Path) -> None:
         chosen = f" at step {alignment['chosen_step']}" if steps else ""
         # Too small a change to be seen is a finding, so all digits are shown.
         table.add_row("validation loss", f"{alignment['validation_loss_of_base']} → {after}{chosen}")
+    if answers := made.record.get("answers"):
+        right = "" if answers["accuracy"] is None else f"{answers['accuracy']:.1%} right, "
+        ends = f"{answers['ended']:.1%} ended by themselves, {answers['looped']:.1%} went round in circles"
+        table.add_row("validation answers", right + ends)
     to = console()
     to.print(table)
     to.print(f"\nWritten to {out}. Evaluate it with either of", soft_wrap=True)

@@ -2,16 +2,18 @@
 
 from pkt_eval.align.hypernetwork import Hypernetwork
 from pkt_eval.align.inject import injected, located_edits
-from pkt_eval.align.loop import AlignmentExamples, AlignmentOptions, Checkpoint, align
+from pkt_eval.align.loop import AlignmentExamples, AlignmentOptions, Checkpoint, DivergedError, align, one_cycle
 from pkt_eval.models.edits import LocatedEdit
 
 __all__ = [
     "AlignmentExamples",
     "AlignmentOptions",
     "Checkpoint",
+    "DivergedError",
     "Hypernetwork",
     "LocatedEdit",
     "align",
     "injected",
     "located_edits",
+    "one_cycle",
 ]

@@ -2,13 +2,18 @@
 
 With ``δ`` on rows ``i`` of ``W``, ``(W + δ)x`` is ``Wx`` with ``δx`` added to the outputs ``i``; with ``δ`` on columns,
 it is ``Wx + δᵀx_i``. Both cost ``k·d`` a token, and neither makes a copy of ``W``.
+
+The deltas are float32 whatever the model is. Their term is not added to the finished product, in which 16 bits would
+round it away: the product is accumulated onto it, in fp32, before anything is rounded (as in ``models.beside``, whose
+edits carry no gradient).
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
+from torch import nn
 
 from pkt_eval.locate.select import AXIS, Located
 from pkt_eval.models import blocks
@@ -28,26 +33,46 @@ def injected(model: Any, located: Located, deltas: Mapping[str, torch.Tensor]) -
     """
     with ExitStack() as stack:
         for block, delta in deltas.items():
-            add = _add_to_rows if AXIS[block] == "rows" else _add_to_columns
+            term = _of_rows if AXIS[block] == "rows" else _of_columns
             for layer, indices, d in zip(located.layers[block], located.indices[block], delta, strict=True):
-                linear = blocks.block(model, block, layer)
-                hook = linear.register_forward_hook(add(indices.to(linear.weight.device), d))
-                stack.callback(hook.remove)
+                linear: Any = blocks.block(model, block, layer)
+                stack.callback(_put(linear, term(indices.to(linear.weight.device), d, linear.weight.shape[0])))
         yield
 
 
-def _add_to_rows(indices: torch.Tensor, delta: torch.Tensor) -> Any:
-    def hook(_: Any, args: tuple[torch.Tensor, ...], out: torch.Tensor) -> torch.Tensor:
-        return out.index_add(-1, indices, (args[0].float() @ delta.T).to(out.dtype))
-
-    return hook
+Term = Callable[[torch.Tensor], torch.Tensor]
 
 
-def _add_to_columns(indices: torch.Tensor, delta: torch.Tensor) -> Any:
-    def hook(_: Any, args: tuple[torch.Tensor, ...], out: torch.Tensor) -> torch.Tensor:
-        return out + (args[0].index_select(-1, indices).float() @ delta).to(out.dtype)
+def _of_rows(indices: torch.Tensor, delta: torch.Tensor, outputs: int) -> Term:
+    def term(x: torch.Tensor) -> torch.Tensor:
+        return x.new_zeros(len(x), outputs).index_copy(-1, indices, (x.float() @ delta.T).to(x.dtype))
 
-    return hook
+    return term
+
+
+def _of_columns(indices: torch.Tensor, delta: torch.Tensor, outputs: int) -> Term:
+    return lambda x: (x.index_select(-1, indices).float() @ delta).to(x.dtype)
+
+
+def _put(linear: nn.Linear, term: Term) -> Callable[[], None]:
+    """Let a linear block compute with a term; returns what ends that."""
+    before = linear.__dict__.get("forward")
+
+    def forward(x: torch.Tensor) -> torch.Tensor:
+        flat = x.reshape(-1, x.shape[-1])
+        out = torch.addmm(term(flat), flat, linear.weight.T)
+        if linear.bias is not None:
+            out = out + linear.bias
+        return out.view(*x.shape[:-1], -1)
+
+    def undo() -> None:
+        if before is None:
+            del linear.__dict__["forward"]
+        else:
+            linear.__dict__["forward"] = before
+
+    linear.__dict__["forward"] = forward
+    return undo
 
 
 def located_edits(located: Located, deltas: Mapping[str, torch.Tensor]) -> tuple[LocatedEdit, ...]:

@@ -17,7 +17,7 @@ from pkt_eval.align.hypernetwork import Hypernetwork
 from pkt_eval.align.inject import injected
 from pkt_eval.data.chat import collate
 from pkt_eval.data.transfer_data import Example
-from pkt_eval.errors import DataError, StoreError
+from pkt_eval.errors import ConfigError, DataError, StoreError
 from pkt_eval.locate.select import Located
 from pkt_eval.tune.loss import supervised_loss
 
@@ -27,7 +27,12 @@ log = logging.getLogger(__name__)
 
 PENALTY = 1000.0  # weight of Σ_blocks mean(δ²)
 _WEIGHT_DECAY, _BETAS = 0.05, (0.9, 0.95)
-_WARM_UP, _START, _END = 0.1, 25.0, 1e4  # OneCycle's share of rising steps, and what it divides the peak by
+_RISE, _ENDS = 0.1, 25.0  # OneCycle's share of rising steps, and what it divides the peak by at both ends
+_BETA1_AT_ENDS, _BETA1_AT_PEAK = 0.95, 0.85  # torch's defaults for ``cycle_momentum``, which is on by default
+
+
+class DivergedError(DataError):
+    """A step's loss is not finite: another learning rate may still do."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +57,7 @@ class AlignmentExamples:
     """Encoded examples that an alignment is made with.
 
     Attributes:
-        extract: Used in turn, one a step.
+        extract: Used in turn, one a step; the schedule spans their number.
         align: In seeded order, none again before all were used.
         validation: They judge a step.
     """
@@ -72,6 +77,8 @@ class Checkpoint:
         penalty: ``1000·Σ_blocks mean(δ²)``, likewise before the step.
         validation_loss: Nats a supervised token with these deltas; NaN without validation examples.
         learning_rate: Of the step.
+        beta1: AdamW's first, of the step.
+        located: Places of the deltas in the student.
         deltas: Block → ``(L, k, d_S)`` float32.
     """
 
@@ -80,13 +87,15 @@ class Checkpoint:
     penalty: float
     validation_loss: float
     learning_rate: float
+    beta1: float
+    located: Located
     deltas: Deltas
 
 
 def align(
     model: Any,
-    located: Located,
-    vectors: Mapping[str, torch.Tensor],
+    located: Located | Sequence[Located],
+    vectors: Mapping[str, torch.Tensor] | Sequence[Mapping[str, torch.Tensor]],
     examples: AlignmentExamples,
     options: AlignmentOptions,
     progress: Progress,
@@ -99,29 +108,36 @@ def align(
     gathered on the deltas and then sent through the hypernetwork once. The model's parameters collect none.
 
     Args:
-        model: The student, on its device; its ``requires_grad`` flags are left as found.
-        located: Places in the student.
-        vectors: Block → ``(L, k, d_T)`` teacher vectors, in the order of ``located``.
+        model: The student, on its device, in any dtype; its ``requires_grad`` flags are left as found.
+        located: Places in the student; a list has those of each step, and is gone through in turn.
+        vectors: Block → ``(L, k, d_T)`` teacher vectors, in the order of ``located``; a list where that is one.
         examples: To learn from and to judge by.
         options: How.
         progress: Bars.
         work: Folder in which each step is kept; those that are there are not taken again.
 
     Raises:
-        DataError: No example, or a loss that is not finite; it says which.
+        DataError: No example.
+        DivergedError: A loss is not finite; it says which.
     """
+    places = [located] if isinstance(located, Located) else list(located)
+    of_places = [vectors] if isinstance(vectors, Mapping) else list(vectors)
     if not examples.extract or not examples.align:
         raise DataError(
             f"alignment needs examples; got {len(examples.extract)} extract and {len(examples.align)} align examples"
         )
-    d_teacher, d_student = next(iter(vectors.values())).shape[-1], model.config.hidden_size
+    d_teacher, d_student = next(iter(of_places[0].values())).shape[-1], model.config.hidden_size
     generator = torch.Generator().manual_seed(options.seed)
-    net = Hypernetwork(vectors, d_teacher, d_student, generator=generator).to(model.device)
+    net = Hypernetwork(of_places[0], d_teacher, d_student, generator=generator).to(model.device)
     optimizer = torch.optim.AdamW(net.parameters(), lr=options.learning_rate, betas=_BETAS, weight_decay=_WEIGHT_DECAY)
     drawn = _in_turn(examples.align, random.Random(options.seed))
+    # The released code cannot take more steps than it has extract samples; where ours does, the schedule is as long.
+    span = max(len(examples.extract), options.steps)
     for step in range(options.steps):
         batch = [examples.extract[step % len(examples.extract)]]
         batch += [next(drawn) for _ in range(min(options.samples - 1, len(examples.align)))]
+        place = places[step % len(places)]
+        taken = {b: t.to(model.device, torch.float32) for b, t in of_places[step % len(places)].items()}
         kept = work / f"step-{step + 1}.safetensors" if work else None
         if kept and kept.exists():
             try:
@@ -130,28 +146,35 @@ def align(
                 log.warning("step %d is taken anew: %s", step + 1, error)
             else:
                 with torch.no_grad():
-                    deltas = net(vectors)
-                yield Checkpoint(**measured, deltas=deltas)
+                    deltas = net(taken)
+                yield Checkpoint(**measured, located=place, deltas=deltas)
                 continue
-        rate = one_cycle(step, options.steps, options.learning_rate)
+        rate, beta1 = one_cycle(step, span, options.learning_rate)
         for group in optimizer.param_groups:
-            group["lr"] = rate
-        losses, penalty = gradients(model, located, net, vectors, progress.bar(batch, f"align: step {step + 1}"))
+            group["lr"], group["betas"] = rate, (beta1, _BETAS[1])
+        losses, penalty = gradients(model, place, net, taken, progress.bar(batch, f"align: step {step + 1}"))
         if not torch.isfinite(losses).all() or not torch.isfinite(penalty):
-            raise DataError(
+            raise DivergedError(
                 f"alignment diverged in step {step + 1} of {options.steps}: losses {losses.tolist()}, penalty "
                 f"{float(penalty):g}; choose a smaller learning_rate, or transfer_dtype=float32"
             )
         optimizer.step()
         with torch.no_grad():
-            deltas = net(vectors)
-        with injected(model, located, deltas):
+            deltas = net(taken)
+        with injected(model, place, deltas):
             judged = mean_loss(model, progress.bar(examples.validation, f"align: validation {step + 1}"))
-        checkpoint = Checkpoint(step + 1, float(losses.mean()), float(penalty), judged, rate, deltas)
+        measured = {
+            "step": step + 1,
+            "lm_loss": float(losses.mean()),
+            "penalty": float(penalty),
+            "validation_loss": judged,
+            "learning_rate": rate,
+            "beta1": beta1,
+        }
         if kept:
             progress.save()
-            save_step(kept, net, optimizer, {k: v for k, v in vars(checkpoint).items() if k != "deltas"})
-        yield checkpoint
+            save_step(kept, net, optimizer, measured)
+        yield Checkpoint(**measured, located=place, deltas=deltas)
 
 
 def gradients(
@@ -196,21 +219,33 @@ def mean_loss(model: Any, examples: Iterable[Example]) -> float:
     return float(torch.stack([total.double().cpu() for total, _ in losses]).sum() / count) if count else math.nan
 
 
-def one_cycle(step: int, steps: int, peak: float) -> float:
-    """Learning rate of a step: torch's ``OneCycleLR`` (``pct_start=0.1``, cosine), which divides by zero at 10 steps.
+def one_cycle(step: int, total_steps: int, peak: float) -> tuple[float, float]:
+    """Learning rate and β₁ of a step, as the released code of arXiv 2505.14436 has them.
 
-    Few steps have no rising part: the first of four runs at 93 % of the peak, the last at next to nothing. A single
-    step runs at the peak.
+    That is torch's ``OneCycleLR`` with ``max_lr=peak``, ``pct_start=0.1``, ``final_div_factor=1``, cosine and
+    ``cycle_momentum``: up from ``peak/25`` to the peak and down to ``peak/25``, β₁ from 0.95 to 0.85 and back. The one
+    difference: with ten steps torch divides by zero at the first, which is at the peak here.
+
+    Args:
+        step: 0 for the first.
+        total_steps: Length of the schedule: the number of extract samples, however few of the steps are taken.
+        peak: Largest rate.
+
+    Raises:
+        ConfigError: There is no such step.
     """
-    if steps == 1:
-        return peak
-    top = _WARM_UP * steps - 1  # the step with the peak rate, not a whole one
-    last = steps - 1
-    if step < top:
-        low, high, share = peak / _START, peak, step / top
-    else:
-        low, high, share = peak, peak / _START / _END, (step - top) / (last - top) if last > top else 0.0
-    return high + (low - high) * (1 + math.cos(math.pi * share)) / 2
+    if not 0 <= step < total_steps:
+        raise ConfigError(f"step {step} is none of a schedule of {total_steps} steps, 0 to {total_steps - 1}")
+    top, last = _RISE * total_steps - 1, total_steps - 1  # top: the step with the peak rate, not always a whole one
+    low = peak / _ENDS
+    if top > 0 and step <= top:
+        return _cosine(low, peak, step / top), _cosine(_BETA1_AT_ENDS, _BETA1_AT_PEAK, step / top)
+    share = (step - top) / (last - top)
+    return _cosine(peak, low, share), _cosine(_BETA1_AT_PEAK, _BETA1_AT_ENDS, share)
+
+
+def _cosine(start: float, end: float, share: float) -> float:
+    return end + (start - end) / 2 * (math.cos(math.pi * share) + 1)
 
 
 def _in_turn(examples: Sequence[Example], dice: random.Random) -> Iterator[Example]:

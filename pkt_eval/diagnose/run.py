@@ -19,8 +19,8 @@ from pkt_eval.data.transfer_data import TransferData
 from pkt_eval.diagnose import activations, cka, overlap, parametric
 from pkt_eval.diagnose.findings import Diagnosis, Pair
 from pkt_eval.diagnose.stitching import stitch
+from pkt_eval.locate.samples import attribution_samples
 from pkt_eval.locate.select import neuron_counts
-from pkt_eval.methods.laten import attribution_samples
 from pkt_eval.models.pair import ModelPair
 from pkt_eval.models.source import ModelSource
 from pkt_eval.models.student import Student

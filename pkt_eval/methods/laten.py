@@ -15,20 +15,23 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from pkt_eval._util.options import MethodConfig, plus_separated
 from pkt_eval._util.progress import Progress
-from pkt_eval.align import AlignmentExamples, AlignmentOptions, Checkpoint, align, injected, located_edits
+from pkt_eval.align import AlignmentExamples, AlignmentOptions, injected, located_edits
+from pkt_eval.align.choice import as_json, choose, rates_to_try, told
 from pkt_eval.align.loop import Deltas, mean_loss
-from pkt_eval.data.transfer_data import Example, TransferData
-from pkt_eval.errors import ConfigError, DataError
+from pkt_eval.data.transfer_data import TransferData
+from pkt_eval.errors import ConfigError
 from pkt_eval.extract.neurons import neuron_vectors
 from pkt_eval.locate.attribution import NeuronScores, attribute
 from pkt_eval.locate.layers import map_layers
 from pkt_eval.locate.memo import remembered
+from pkt_eval.locate.samples import Sample, examples, extract_records
 from pkt_eval.locate.select import AXIS, Counts, Located, best, neuron_counts, value_scores
 from pkt_eval.methods.base import TransferMethod, register
 from pkt_eval.models import blocks
 from pkt_eval.models.edits import LocatedEdit
 from pkt_eval.models.pair import ModelPair
 from pkt_eval.models.student import Student
+from pkt_eval.tune.selection import By, Item, answers, judge, validation_items
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +39,7 @@ _PAPER = "arXiv 2505.14436"
 _STEPS = {"mmlu": 2, "gsm8k": 4, "humaneval": 3, "mbpp": 8}  # published, by kind of benchmark
 # Validation chooses among the steps, so that one too many costs its time alone: about the published mean.
 _STEPS_OF_OTHERS = 4
-_STRIPPED = '." )\n,]'  # not the last token that anything should be attributed to
+_NEXT = 1_000_003  # from a random location's seed to the next step's
 
 
 class LaTenConfig(MethodConfig):
@@ -50,14 +53,16 @@ class LaTenConfig(MethodConfig):
     """Scores as they are meant, or with the released code's deviations."""
     scoring: Literal["fast", "full"] = "fast"
     """Evaluate each neuron on 512 well-chosen tokens, or on the whole vocabulary (20 and more times slower)."""
-    locate_with: Literal["all", "one"] = "all"
-    """Sum the scores of all extract samples, or take one sample at random, as published."""
+    locate_with: Literal["step", "all", "one"] = "step"
+    """Locate anew in each step, with its own extract sample, as published; or once, with all or a random one."""
     steps: int | None = Field(None, ge=1)
     """Optimizer steps of the alignment; default 2, 4, 3, 8 for MMLU, GSM8K, HumanEval, MBPP, and 4 for others."""
     samples_per_step: int = Field(16, ge=2)
     """Samples of a step: one of extract, the others of align."""
-    learning_rate: float = Field(3e-5, gt=0)
-    """Peak rate of the alignment."""
+    learning_rate: Annotated[tuple[float, ...], BeforeValidator(plus_separated)] = ()
+    """Peak rate; of several, joined by +, validation chooses. Default: 3e-5, 3e-4, both also times 5120/d_teacher."""
+    select_by: By | None = None
+    """What chooses step and rate on validation; default score where the answer is a number, else loss."""
     scale: float | None = None
     """``unaligned`` alone: factor of the teacher's vectors (default 1)."""
 
@@ -66,6 +71,8 @@ class LaTenConfig(MethodConfig):
         blocks.check_blocks(self.modules)
         if wrong := set(self.modules) - set(AXIS):
             raise ValueError(f"LaTen edits {', '.join(AXIS)}, not {', '.join(sorted(wrong))}")
+        if any(rate <= 0 for rate in self.learning_rate):
+            raise ValueError("a learning rate is positive")
         return self
 
 
@@ -135,33 +142,59 @@ class LaTen(TransferMethod[LaTenConfig]):
             raise ConfigError(f"scale= has no effect on method={self.method.name}; use method=unaligned")
         tokenizer, dims = pair.student.tokenizer, pair.student.dims
         keep = neuron_counts(dims, config.rate)
-        samples, skipped = attribution_samples(data, tokenizer)
+        extract, skipped = extract_records(data, tokenizer)
+        samples = [sample for sample, _ in extract]
+        steps = config.steps or _STEPS.get(data.kind, _STEPS_OF_OTHERS)
+        sets = [samples]
         if config.locate_with == "one":
-            samples = [random.Random(self.seed).choice(samples)]
-        record: dict[str, Any] = {"kept_per_layer": vars(keep), "extract_samples": len(samples), "skipped": skipped}
-        vectors: Deltas = {}
+            sets = [[random.Random(self.seed).choice(samples)]]
+        elif config.locate_with == "step" and delta == "aligned":  # without an alignment there are no steps
+            sets = [[sample] for sample in samples[:steps]]
+        record: dict[str, Any] = {
+            "kept_per_layer": vars(keep),
+            "located_with": config.locate_with if delta == "aligned" or config.locate_with == "one" else "all",
+            "extract_samples": sum(len(chosen) for chosen in sets),
+            "skipped": skipped,
+        }
+        vectors: list[Deltas] = []
+        theirs: list[Located] = []
         if delta != "zero":
             pair.check()
             with pair.open_teacher() as teacher:
-                located = self.locate(teacher, pair, "teacher", keep, samples, record, progress)
-                vectors = {block: t.cpu() for block, t in neuron_vectors(teacher, located).items()}
-            record["teacher_layers"] = {block: list(layers) for block, layers in located.layers.items()}
-        # In 16 bits the student would not notice deltas of this size, and validation could not tell steps apart.
-        with pair.student.open(torch.float32, pair.device) as model:
-            located = self.locate(model, pair, "student", keep, samples, record, progress)
+                theirs = self.locate(teacher, pair, "teacher", keep, sets, record, progress)
+                # In the teacher's own dtype: nothing is lost, and a step's are gigabytes of a large model.
+                vectors = [
+                    {block: t.to("cpu", teacher.dtype) for block, t in neuron_vectors(teacher, place).items()}
+                    for place in theirs
+                ]
+            if self.variant.neurons == "shuffled":
+                vectors = [_shuffled(of_step, self.seed) for of_step in vectors]
+        # The deltas are float32 beside its weights, whatever its dtype.
+        with pair.open_student() as model:
+            record["student_dtype"] = str(model.dtype).removeprefix("torch.")
+            places = self.locate(model, pair, "student", keep, sets, record, progress)
+            items = validation_items(data, tokenizer)
             if delta == "zero":
-                deltas = {block: torch.zeros(*i.shape, dims.hidden) for block, i in located.indices.items()}
+                chosen = 0
+                deltas = {block: torch.zeros(*i.shape, dims.hidden) for block, i in places[0].indices.items()}
             else:
-                vectors = {block: t.to(model.device) for block, t in vectors.items()}
-                if self.variant.neurons == "shuffled":
-                    vectors = _shuffled(vectors, self.seed)
                 encoded = AlignmentExamples(
-                    *(examples(data, tokenizer, split, skipped) for split in ("extract", "align", "validation"))
+                    [example for _, example in extract],
+                    *(examples(data, tokenizer, split, skipped) for split in ("align", "validation")),
                 )
-                deltas, record["alignment"] = self._deltas(model, located, vectors, encoded, data, progress)
+                room = _Room(model, tokenizer, data, encoded, items, progress)
+                deltas, chosen, record["alignment"] = self._deltas(room, places, vectors, steps)
+                record["teacher_layers"] = {block: list(layers) for block, layers in theirs[chosen].layers.items()}
+            located = places[chosen]
+            with progress.stage("validation"), injected(model, located, _on(model, deltas)):
+                record["answers"] = told(answers(model, tokenizer, items))
             edits = located_edits(located, deltas)
             record["delta_norm_per_layer"] = {
                 block: [round(n, 9) for n in d.float().flatten(1).norm(dim=1).tolist()] for block, d in deltas.items()
+            }
+            record["delta_over_weight"] = {
+                block: float((deltas[block].to(w.device).norm(dim=-1) / w.norm(dim=-1)).mean())
+                for block, w in neuron_vectors(model, located).items()
             }
             record["changed_share"] = _changed_share(model, edits, pair)
         return Student(base=pair.student, edits=edits, record=record)
@@ -172,16 +205,37 @@ class LaTen(TransferMethod[LaTenConfig]):
         pair: ModelPair,
         role: Literal["teacher", "student"],
         keep: Counts,
-        samples: Sequence[tuple[torch.Tensor, int]],
+        sets: Sequence[Sequence[Sample]],
         record: dict[str, Any],
         progress: Progress,
-    ) -> Located:
-        """As many layers as the student has and the best neurons in each, or random ones, by the row."""
+    ) -> list[Located]:
+        """For each set of samples as many layers as the student has and the best neurons in each, or random ones."""
+        places, stored = [], []
+        for number, samples in enumerate(sets):
+            place, was_stored = self._locate(model, pair, role, keep, samples, number, progress)
+            places.append(place)
+            stored.append(was_stored)
+        if all(stored):
+            record.setdefault("located_before", []).append(role)
+        return places
+
+    def _locate(
+        self,
+        model: Any,
+        pair: ModelPair,
+        role: Literal["teacher", "student"],
+        keep: Counts,
+        samples: Sequence[Sample],
+        number: int,
+        progress: Progress,
+    ) -> tuple[Located, bool]:
+        """By the row; and whether the scores were in the store."""
         source = pair.student if role == "student" else pair.the_teacher
         assert source is not None  # ``uses`` names it
         dims, layers = source.dims, pair.student.dims.layers
         if self.variant.neurons == "random":
-            dice, generator = random.Random(self.seed), torch.Generator().manual_seed(self.seed)
+            stored, seed = False, self.seed + _NEXT * number
+            dice, generator = random.Random(seed), torch.Generator().manual_seed(seed)
             ffn_layers, attention_layers = (map_layers(dims.layers, layers, dice) for _ in range(2))
             ffn, attention, value = (
                 torch.stack([torch.randperm(n, generator=generator)[:k] for _ in range(dims.layers)])
@@ -209,8 +263,6 @@ class LaTen(TransferMethod[LaTenConfig]):
 
             with progress.stage(f"locate in {role}"):
                 scores, stored = remembered(decided_by, compute)
-            if stored:
-                record.setdefault("located_before", []).append(role)
             ffn_layers = map_layers(dims.layers, layers, scores.layer_ffn)
             attention_layers = map_layers(dims.layers, layers, scores.layer_attention)
             ffn, attention = best(scores.ffn, keep.ffn), best(scores.attention, keep.attention)
@@ -222,87 +274,56 @@ class LaTen(TransferMethod[LaTenConfig]):
             "o": (attention_layers, attention),
         }
         chosen = {block: places[block] for block in self.config.modules}
-        return Located(
+        located = Located(
             {block: layers for block, (layers, _) in chosen.items()},
             {block: indices[layers] for block, (layers, indices) in chosen.items()},
         )
+        return located, stored
 
     def _deltas(
-        self,
-        model: Any,
-        located: Located,
-        vectors: Deltas,
-        examples: AlignmentExamples,
-        data: TransferData,
-        progress: Progress,
-    ) -> tuple[Deltas, dict[str, Any]]:
-        """Aligned deltas of the step with the lowest validation loss, or the teacher's vectors, by the row."""
-        config = self.config
+        self, room: "_Room", places: Sequence[Located], vectors: Sequence[Deltas], steps: int
+    ) -> tuple[Deltas, int, dict[str, Any]]:
+        """Aligned deltas of the chosen step and rate, or the teacher's vectors; which place; the record."""
+        config, model, validation, progress = self.config, room.model, room.examples.validation, room.progress
         with progress.stage("validation"):
-            bar = progress.bar(examples.validation, f"{self.method.name}: validation of the base")
-            record: dict[str, Any] = {"validation_loss_of_base": _json(mean_loss(model, bar))}
+            bar = progress.bar(validation, f"{self.method.name}: validation of the base")
+            record: dict[str, Any] = {
+                "validation_loss_of_base": as_json(mean_loss(model, bar)),
+                "answers_of_base": told(answers(model, room.tokenizer, room.items)),
+            }
         if self.variant.delta == "teacher":
             scale = 1.0 if config.scale is None else config.scale
-            deltas = {block: scale * t[..., : model.config.hidden_size] for block, t in vectors.items()}
-            with progress.stage("validation"), injected(model, located, deltas):
-                record |= {"scale": scale, "validation_loss": _json(mean_loss(model, examples.validation))}
-            return deltas, record
-        options = AlignmentOptions(
-            steps=config.steps or _STEPS.get(data.kind, _STEPS_OF_OTHERS),
-            samples=config.samples_per_step,
-            learning_rate=config.learning_rate,
-            seed=self.seed,
-        )
-        chosen: Checkpoint | None = None
-        record["steps"] = []
+            deltas = {block: scale * t[..., : model.config.hidden_size].float() for block, t in vectors[0].items()}
+            with progress.stage("validation"), injected(model, places[0], _on(model, deltas)):
+                record |= {"scale": scale, "validation_loss": as_json(mean_loss(model, validation))}
+            return deltas, 0, record
+        by, why = judge(room.data.splits.benchmark, config.select_by)
+        if why:
+            log.info("steps and rates are chosen by loss: %s", why)
+            record["select_by_loss_because"] = why
+        scorer = (lambda: answers(model, room.tokenizer, room.items)) if by == "score" else None
+        rates = rates_to_try(config.learning_rate, next(iter(vectors[0].values())).shape[-1], bool(validation))
+        options = [AlignmentOptions(steps, config.samples_per_step, rate, self.seed) for rate in rates]
         with progress.stage("align"):
-            for checkpoint in align(model, located, vectors, examples, options, progress, self.work):
-                record["steps"].append({k: _json(v) for k, v in vars(checkpoint).items() if k != "deltas"})
-                # The earlier step wins a tie; with no validation at all, the last step is taken.
-                if chosen is None or not checkpoint.validation_loss >= chosen.validation_loss:
-                    chosen = checkpoint
-        assert chosen is not None  # there is a step at least
-        record |= {"chosen_step": chosen.step, "chosen_by": "validation" if examples.validation else "being the last"}
-        return chosen.deltas, record
+            checkpoint, of_chosen = choose(model, places, vectors, room.examples, options, scorer, progress, self.work)
+        chosen = next(i for i, place in enumerate(places) if place is checkpoint.located)
+        return checkpoint.deltas, chosen, record | of_chosen
 
 
-def attribution_samples(data: TransferData, tokenizer: Any) -> tuple[list[tuple[torch.Tensor, int]], dict[str, int]]:
-    """Extract records as ``(ids before the target, target)``, and how many were skipped, by reason.
+@dataclass(frozen=True)
+class _Room:
+    """What deltas are made and judged with."""
 
-    The target is the last token of the answer without trailing punctuation, brackets and spaces.
-
-    Raises:
-        DataError: No record is left.
-    """
-    samples, skipped = [], {"extract: empty answer": 0, "extract: too long": 0}
-    for record in data.splits.extract:
-        *before, answer = record["messages"]
-        stripped = answer["content"].rstrip(_STRIPPED)
-        if not stripped.strip():
-            skipped["extract: empty answer"] += 1
-            continue
-        ids = data.chat.encode(tokenizer, {"messages": [*before, {**answer, "content": stripped}]})["input_ids"]
-        *ids, target, _ = ids  # the last is the end of the sequence
-        if len(ids) + 2 > data.max_length:
-            skipped["extract: too long"] += 1
-        else:
-            samples.append((torch.tensor(ids), target))
-    if not samples:
-        raise DataError(
-            f"no extract record of {data.splits.benchmark} can be located with: {skipped} of "
-            f"{len(data.splits.extract)}, at transfer_max_length={data.max_length}"
-        )
-    return samples, skipped
+    model: Any
+    tokenizer: Any
+    data: TransferData
+    examples: AlignmentExamples
+    items: Sequence[Item]
+    progress: Progress
 
 
-def examples(data: TransferData, tokenizer: Any, split: str, skipped: dict[str, int]) -> list[Example]:
-    """Encoded records of a split; those too long are left out and counted, not cut."""
-    encoded = [data.chat.encode(tokenizer, record, loss_on=data.loss_on) for record in data.splits[split]]
-    kept = [example for example in encoded if len(example["input_ids"]) <= data.max_length]
-    skipped[f"{split}: too long"] = len(encoded) - len(kept)
-    if too_long := len(encoded) - len(kept):
-        log.warning("%d of %d %s records are over %d tokens: skipped", too_long, len(encoded), split, data.max_length)
-    return kept
+def _on(model: Any, deltas: Deltas) -> Deltas:
+    return {block: d.to(model.device) for block, d in deltas.items()}
 
 
 def _shuffled(vectors: Deltas, seed: int) -> Deltas:
@@ -332,8 +353,3 @@ def _changed_share(model: Any, edits: Sequence[LocatedEdit], pair: ModelPair) ->
     if meant and share < 0.9:
         log.warning("%.1f %% of the deltas round away in %s: evaluate in float32", 100 * (1 - share), name)
     return {name: round(share, 4)}
-
-
-def _json(value: float) -> float | None:
-    """NaN, which stands for no validation, is no JSON."""
-    return value if value == value else None

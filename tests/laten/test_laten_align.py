@@ -14,8 +14,10 @@ from pkt_eval.align import (
     Hypernetwork,
     LocatedEdit,
     align,
+    inject,
     injected,
     located_edits,
+    one_cycle,
 )
 from pkt_eval.align import loop as room
 from pkt_eval.errors import ConfigError, DataError
@@ -137,6 +139,54 @@ def test_injection_equals_dense_weights_in_outputs_and_gradients(family, tiny):
             torch.testing.assert_close(deltas[b].grad[i], expected, rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.parametrize("family", blocks.FAMILIES)
+def test_a_student_in_16_bits_computes_with_deltas_in_32(family, tiny):
+    """The same bf16 weights in float32, with the deltas merged, are what it should compute: outputs and gradients."""
+    half = open_student(tiny, family).bfloat16()
+    located = places(half, k=8)
+    deltas = {b: d.requires_grad_() for b, d in some_deltas(located, 48).items()}
+    ids = torch.arange(1, 30)[None]
+    exact = open_student(tiny, family).bfloat16().float()
+    with torch.no_grad():
+        before = exact(input_ids=ids).logits
+        noise = (half(input_ids=ids).logits.float() - before).norm() / before.norm()
+    probe = torch.randn(before.shape, generator=torch.Generator().manual_seed(2)) / before.numel() ** 0.5
+    with injected(half, located, deltas):
+        ours = half(input_ids=ids).logits.float()
+        (ours * probe).sum().backward()
+    for edit in located_edits(located, deltas):
+        edit.apply(exact.get_parameter(edit.name).data)
+    theirs = exact(input_ids=ids).logits
+    (theirs * probe).sum().backward()
+    assert (ours - theirs).norm() < 2 * noise * theirs.norm() < 0.5 * (theirs - before).norm()
+    for b in MODULES:
+        assert deltas[b].grad.dtype == torch.float32
+        dense = [exact.get_parameter(blocks.weight_name(b, layer)).grad for layer in located.layers[b]]
+        lines = [(g if b in ("up", "v") else g.T)[i] for g, i in zip(dense, located.indices[b], strict=True)]
+        expected = torch.stack(lines)
+        assert (deltas[b].grad - expected).norm() < 0.1 * expected.norm()
+
+
+def test_a_product_with_deltas_is_rounded_once_and_they_arrive_whole():
+    """Of a thousandth of a weight; added to a product that is rounded already, a second rounding comes on top."""
+    generator = torch.Generator().manual_seed(0)
+    weight, x = (torch.randn(*shape, generator=generator).bfloat16() for shape in ((64, 512), (256, 512)))
+    delta, indices = torch.randn(64, 512, generator=generator) * 1e-3, torch.arange(64)
+    linear = torch.nn.Linear(512, 64, bias=False, dtype=torch.bfloat16)
+    linear.weight.data = weight
+    with torch.no_grad():
+        undo = inject._put(linear, inject._of_rows(indices, delta, 64))
+        beside = linear(x).float()
+        undo()
+        plain, moved = linear(x), x.float() @ delta.T
+    assert "forward" not in linear.__dict__
+    exact = x.float() @ weight.float().T + moved
+    once, twice = exact.bfloat16().float(), (plain + moved.bfloat16()).float()
+    assert (beside - exact).norm() < 1.02 * (once - exact).norm() < 0.95 * (twice - exact).norm()
+    # What of the change arrives: the slope of the change that was made against that which was meant.
+    assert abs(((beside - plain.float()) * moved).sum() / moved.square().sum() - 1) < 0.1
+
+
 def test_edits_change_their_rows_and_columns_alone_and_accumulate_in_fp32():
     for axis, shape in (("rows", (5, 7)), ("columns", (7, 5))):
         weight = torch.randn(shape, generator=torch.Generator().manual_seed(0)).bfloat16()
@@ -197,6 +247,7 @@ def test_one_step_is_adamws_on_the_sum_over_samples(tiny):
     vectors = teacher_vectors(tiny, located)
     rate, decay, b1, b2, eps = 1e-2, 0.05, 0.9, 0.95, 1e-8
     (found,) = run(model, located, vectors, steps=1, samples=3, learning_rate=rate)
+    rate, _ = one_cycle(0, 2, rate)  # of two extract samples; the moments of a first step are free of β₁
 
     net = Hypernetwork(MODULES, 64, 48, generator=torch.Generator().manual_seed(0))
     made = examples(5)
@@ -271,17 +322,84 @@ def test_losses_are_those_of_the_fine_tuning(tiny):
     assert math.isnan(room.mean_loss(model, []))
 
 
-def test_the_schedule_is_torchs_one_cycle_and_survives_ten_steps():
-    for steps in (2, 3, 4, 8, 20, 31):
-        optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
-        theirs = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.3, total_steps=steps, pct_start=0.1)
-        for step in range(steps):
-            assert math.isclose(room.one_cycle(step, steps, 0.3), optimizer.param_groups[0]["lr"], rel_tol=1e-6), step
+def test_the_schedule_is_torchs_one_cycle_as_the_released_code_calls_it():
+    for total in [n for n in range(1, 200) if n != 10]:
+        optimizer = torch.optim.AdamW([torch.zeros(1, requires_grad=True)], lr=3e-4, betas=(0.9, 0.95))
+        theirs = torch.optim.lr_scheduler.OneCycleLR(
+            optimizer, max_lr=3e-4, total_steps=total, pct_start=0.1, final_div_factor=1, anneal_strategy="cos"
+        )
+        for step in range(total):
+            (group,) = optimizer.param_groups
+            rate, beta1 = one_cycle(step, total, 3e-4)
+            assert math.isclose(rate, group["lr"], rel_tol=1e-12), (step, total)
+            assert math.isclose(beta1, group["betas"][0], rel_tol=1e-12), (step, total)
             optimizer.step()
-            if step < steps - 1:
+            if step < total - 1:
                 theirs.step()
-    assert [round(room.one_cycle(s, 10, 1.0), 2) for s in (0, 9)] == [1.0, 0.0]
-    assert room.one_cycle(0, 1, 1.0) == 1.0
+
+
+def test_the_schedule_of_twenty_samples_rises_in_one_step_and_that_of_ten_does_not_divide_by_zero():
+    assert one_cycle(0, 20, 1.0) == pytest.approx((0.04, 0.95)) and one_cycle(1, 20, 1.0) == pytest.approx((1.0, 0.85))
+    assert one_cycle(0, 10, 1.0) == pytest.approx((1.0, 0.85)) and one_cycle(9, 10, 1.0) == pytest.approx((0.04, 0.95))
+    for step in (-1, 20):
+        with pytest.raises(ConfigError, match="0 to 19"):
+            one_cycle(step, 20, 1.0)
+
+
+def test_the_schedule_spans_the_extract_samples_and_not_the_steps(tiny):
+    model = open_student(tiny)
+    located = places(model)
+    made, vectors = examples(7), teacher_vectors(tiny, located)
+    for extract, steps, span in ((made[:4], 3, 4), (made[:2], 3, 3)):
+        options = AlignmentOptions(steps=steps, samples=2, learning_rate=1e-3, seed=0)
+        taken = list(align(model, located, vectors, AlignmentExamples(extract, made[4:6], []), options, QUIET))
+        assert [(c.learning_rate, c.beta1) for c in taken] == [one_cycle(s, span, 1e-3) for s in range(steps)]
+
+
+def test_several_steps_are_torchs_own_with_its_scheduler_and_places_go_by_step(tiny):
+    """Deltas after three steps, β₁ cycling, each step at its own places, against torch on dense weights."""
+    model = open_student(tiny)
+    both = [places(model, seed=0), places(model, seed=5)]
+    generator = torch.Generator().manual_seed(4)
+    vectors = [{b: torch.randn(*i.shape, 64, generator=generator) for b, i in p.indices.items()} for p in both]
+    made = examples(4)
+    options = AlignmentOptions(steps=3, samples=2, learning_rate=1e-2, seed=0)
+    # One example to align with: every step has it.
+    ours = list(align(model, both, vectors, AlignmentExamples(made[:3], made[3:], []), options, QUIET))
+
+    net = Hypernetwork(MODULES, 64, 48, generator=torch.Generator().manual_seed(0))
+    optimizer = torch.optim.AdamW(net.parameters(), lr=1e-2, betas=(0.9, 0.95), weight_decay=0.05)
+    scheduler = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, max_lr=1e-2, total_steps=3, pct_start=0.1, final_div_factor=1
+    )
+    for step, checkpoint in enumerate(ours):
+        place, t = both[step % 2], vectors[step % 2]
+        assert checkpoint.located is place
+        optimizer.zero_grad()
+        total = 0
+        for example in (made[step], made[3]):
+            deltas = net(t)
+            dense = open_student(tiny).requires_grad_(False)
+            weights = {}
+            for b in MODULES:
+                for i, layer in enumerate(place.layers[b]):
+                    name, index = blocks.weight_name(b, layer), place.indices[b][i]
+                    W, d = dense.get_parameter(name).detach(), deltas[b][i]
+                    weights[name] = W.index_add(0, index, d) if b in ("up", "v") else W.index_add(1, index, d.T)
+            ids, labels = (torch.tensor(example[key])[None] for key in ("input_ids", "labels"))
+            loss = torch.func.functional_call(dense, weights, kwargs=dict(input_ids=ids, labels=labels)).loss
+            total = total + loss.item()
+            (loss + 1000 * sum((d**2).mean() for d in deltas.values())).backward()
+        assert math.isclose(checkpoint.lm_loss, total / 2, rel_tol=1e-4)
+        optimizer.step()
+        if step < 2:
+            scheduler.step()
+        with torch.no_grad():
+            expected = net(t)
+        for b in MODULES:
+            size = float(expected[b].abs().max())
+            assert size > 1e-4
+            torch.testing.assert_close(checkpoint.deltas[b], expected[b], rtol=3e-2, atol=size * 3e-2)
 
 
 def test_what_cannot_be_aligned_is_said(tiny):

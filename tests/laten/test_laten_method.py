@@ -13,14 +13,15 @@ import pkt_eval.tasks
 from pkt_eval import nano
 from pkt_eval._util import sources
 from pkt_eval._util.progress import Progress
+from pkt_eval.align.choice import published_rates, rates_to_try
 from pkt_eval.data.chat import ChatFormat
 from pkt_eval.data.splits import Splits
 from pkt_eval.data.transfer_data import TransferData
 from pkt_eval.errors import ConfigError, DataError, StoreError
 from pkt_eval.locate import map_layers, neuron_attribution
+from pkt_eval.locate.samples import attribution_samples, examples
 from pkt_eval.locate.select import best, neuron_counts, value_scores
 from pkt_eval.methods.base import methods
-from pkt_eval.methods.laten import attribution_samples, examples
 from pkt_eval.model_wrappers.student import PKTPrePKT
 from pkt_eval.models import blocks
 from pkt_eval.models.student import load_student
@@ -160,10 +161,113 @@ def test_options_reach_the_transfer(tiny):
     assert student_of(tiny, steps=None).provenance.record["alignment"]["steps"][-1]["step"] == 4  # gsm8k's
 
 
+def test_each_step_locates_with_its_own_sample_and_the_student_is_edited_where_the_chosen_one_did(tiny):
+    teacher, base = tiny("qwen2")
+    recipe = make_recipe({**WORDS, "teacher": teacher, "pretrained": base, "method": "laten", "steps": 2})
+    student = make_student(recipe, progress=Progress(False))
+    record = student.provenance.record
+    assert record["located_with"] == "step" and record["extract_samples"] == 2
+    splits, tokenizer = recipe.task_splits("nano_gsm8k"), AutoTokenizer.from_pretrained(base)
+    samples, _ = attribution_samples(TransferData(splits, ChatFormat("paper"), "answer", 1024, None), tokenizer)
+    ours, theirs = (AutoModelForCausalLM.from_pretrained(f, dtype=torch.float32) for f in (base, teacher))
+    scores = [neuron_attribution(ours, ids, target, scoring="full") for ids, target in samples]
+    chosen = record["alignment"]["chosen_step"] - 1
+    for edit in student.edits:
+        if "up_proj" in edit.name:
+            layer = blocks.layer_of(edit.name)
+            own, other = (best(scores[i].ffn, 9)[layer] for i in (chosen, 1 - chosen))
+            assert torch.equal(edit.indices, own) and not torch.equal(own, other)
+    of_teacher = neuron_attribution(theirs, *samples[chosen], scoring="full")
+    assert record["teacher_layers"]["up"] == map_layers(4, 3, of_teacher.layer_ffn)
+    whole = student_of(tiny, locate_with="all")
+    assert whole.provenance.record["located_with"] == "all" and whole.weights_digest() != student.weights_digest()
+    # Nothing takes steps there.
+    assert student_of(tiny, "unaligned").provenance.record["located_with"] == "all"
+
+
+def test_rates_and_steps_are_chosen_on_validation_by_loss(tiny):
+    record = student_of(tiny, learning_rate="1e-3+3e-2+1e-2", select_by="loss").provenance.record["alignment"]
+    tried = [record, *record["other_rates"]]
+    assert sorted(t["learning_rate"] for t in tried) == [1e-3, 1e-2, 3e-2] and record["select_by"] == "loss"
+    losses = {(t["learning_rate"], s["step"]): s["validation_loss"] for t in tried for s in t["steps"]}
+    assert len(losses) == 6 and min(losses, key=losses.get) == (record["learning_rate"], record["chosen_step"])
+    assert all("answers" not in s for t in tried for s in t["steps"])
+
+
+def test_the_score_chooses_and_the_loss_among_equals(tiny, monkeypatch):
+    from pkt_eval.methods import laten
+    from pkt_eval.tune.selection import Answers
+
+    for accuracies, expected in [((0.2, 0.5, 0.4, 0.5), (1, 3)), ((0.0, 0.0, 0.0, 0.0), (0, 1, 2, 3))]:
+        # Of the base, of each candidate, and of the student.
+        told = iter([0.9, *accuracies, 0.7])
+        monkeypatch.setattr(laten, "answers", lambda *_, told=told: Answers(next(told), 1.0, 0.0, 2))
+        record = student_of(tiny, learning_rate="1e-2+3e-2", seed=len(expected)).provenance.record
+        alignment = record["alignment"]
+        tried = sorted([alignment, *alignment["other_rates"]], key=lambda t: t["learning_rate"])
+        steps = [(t["learning_rate"], s) for t in tried for s in t["steps"]]
+        assert [s["answers"]["accuracy"] for _, s in steps] == list(accuracies) and alignment["select_by"] == "score"
+        rate, step = min((steps[i] for i in expected), key=lambda rs: rs[1]["validation_loss"])
+        assert (alignment["learning_rate"], alignment["chosen_step"]) == (rate, step["step"])
+        assert record["answers"]["accuracy"] == 0.7 and alignment["answers_of_base"]["accuracy"] == 0.9
+
+
+def test_the_default_rates_are_the_published_ones_as_printed_and_by_width(tiny):
+    assert published_rates(5120) == (3e-5, 3e-4)
+    assert published_rates(1536) == pytest.approx((3e-5, 3e-4, 1e-4, 1e-3))
+    record = student_of(tiny, learning_rate=None, steps=1).provenance.record["alignment"]
+    tried = [record, *record["other_rates"]]
+    assert sorted(t["learning_rate"] for t in tried) == pytest.approx([3e-5, 3e-4, 3e-5 * 80, 3e-4 * 80])
+    with pytest.raises(ConfigError, match="no validation record to choose by"):
+        rates_to_try((1e-3, 1e-2), 64, False)
+    assert rates_to_try((), 64, False) == (3e-5,) and rates_to_try((1e-3,), 64, False) == (1e-3,)
+
+
+def test_a_rate_that_diverges_is_left_out_and_said(tiny, caplog):
+    with caplog.at_level(logging.WARNING):
+        record = student_of(tiny, learning_rate="1e-2+1e12", steps=2).provenance.record["alignment"]
+    (diverged,) = record["other_rates"]
+    assert record["learning_rate"] == 1e-2 and "diverged in step 2 of 2" in diverged["diverged"]
+    assert len(diverged["steps"]) == 1 and "1e+12" in caplog.text
+
+
+@pytest.mark.parametrize("method", FAMILY)
+def test_the_record_says_how_large_deltas_are_and_how_answers_end(method, tiny):
+    student = student_of(tiny, method)
+    record = student.provenance.record
+    model = AutoModelForCausalLM.from_pretrained(student.base.path, dtype=torch.float32)
+    for block, share in record["delta_over_weight"].items():
+        ratios = []
+        for edit in student.edits:
+            if f"{block}_proj" in edit.name:
+                weight = model.get_parameter(edit.name).detach()
+                lines = (weight if edit.axis == "rows" else weight.T)[edit.indices]
+                ratios.append(edit.delta.norm(dim=1) / lines.norm(dim=1))
+        assert share == pytest.approx(float(torch.stack(ratios).mean()), rel=1e-4)
+    assert record["delta_over_weight"].keys() == {"up", "down", "v", "o"}
+    assert record["answers"].keys() == {"accuracy", "ended", "looped", "items"} and record["answers"]["items"] == 2
+    if method == "laten_zero":
+        assert student_of(tiny, "unaligned").provenance.record["alignment"]["answers_of_base"] == record["answers"]
+
+
+def test_programs_go_by_the_loss_and_it_is_said(tiny):
+    record = student_of(tiny, transfer_task="nano_mbpp", select_by="score", steps=1).provenance.record
+    assert record["alignment"]["select_by"] == "loss" and "programs" in record["alignment"]["select_by_loss_because"]
+    assert record["answers"]["accuracy"] is None and 0 <= record["answers"]["ended"] <= 1
+
+
+def test_a_student_in_16_bits_is_aligned_in_them(tiny):
+    record = student_of(tiny, transfer_dtype="bfloat16").provenance.record
+    assert record["student_dtype"] == "bfloat16"
+    assert all(0 < n < 1 for n in record["delta_over_weight"].values())
+
+
 def test_mistakes_are_named(tiny):
     for words, message in [
         (dict(modules="up+gate"), "LaTen edits up, down, v, o, not gate"),
         (dict(rate=0), "rate=0"),
+        (dict(learning_rate="1e-3+0"), "positive"),
+        (dict(select_by="luck"), "score"),
         (dict(rate=0.01), "keeps 0 of"),
         (dict(attribution="rounded"), "exact"),
         (dict(scale=2), "no effect on method=laten"),
@@ -237,21 +341,25 @@ def test_a_stored_student_is_used_again(tiny):
     assert first.weights_digest() == again.weights_digest() == again.provenance.weights_digest
 
 
-def test_an_interrupted_transfer_goes_on_behind_the_locating_and_its_controls_share_it(tiny, monkeypatch):
+@pytest.mark.parametrize("locate_with", ["all", "step"])
+def test_an_interrupted_transfer_goes_on_behind_the_locating_and_its_controls_share_it(locate_with, tiny, monkeypatch):
+    from pkt_eval.align import choice
     from pkt_eval.methods import laten
 
     def interrupted(*args, **kwargs):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(laten, "align", interrupted)
-        student_of(tiny)
+        patch.setattr(choice, "align", interrupted)
+        student_of(tiny, locate_with=locate_with)
     plain = student_of(tiny, extract_samples=3).weights_digest()
     with monkeypatch.context() as patch:
         patch.setattr(laten, "attribute", interrupted)
-        record = student_of(tiny).provenance.record
+        record = student_of(tiny, locate_with=locate_with).provenance.record
         assert record["located_before"] == ["teacher", "student"]
-        assert student_of(tiny, "unaligned").provenance.record["located_before"] == ["teacher", "student"]
+        for control in ("laten_shuffled", "unaligned") if locate_with == "all" else ("laten_shuffled",):
+            record = student_of(tiny, control, locate_with=locate_with).provenance.record
+            assert record["located_before"] == ["teacher", "student"]
         with pytest.raises(KeyboardInterrupt):
             student_of(tiny, attribution="published")
     again = student_of(tiny, extract_samples=3, learning_rate=1e-2, steps=2)

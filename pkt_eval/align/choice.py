@@ -1,0 +1,130 @@
+"""Which step of which learning rate an alignment ends with: the validation split chooses, by score or by loss.
+
+Loss is no judge of a student that answers in its own words: it falls while the student learns the wording of the
+answers, and with it goes what it knew. So the score chooses where there is one, and the loss among equals.
+"""
+
+import logging
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from pkt_eval._util.progress import Progress
+from pkt_eval.align.inject import injected
+from pkt_eval.align.loop import AlignmentExamples, AlignmentOptions, Checkpoint, Deltas, DivergedError, align
+from pkt_eval.errors import ConfigError
+from pkt_eval.locate.select import Located
+from pkt_eval.tune.selection import Answers
+
+log = logging.getLogger(__name__)
+
+# The released README's rate and its scripts', of Llama-2 13B: the paper's tables do not say which.
+_PUBLISHED_RATES, _PUBLISHED_WIDTH = (3e-5, 3e-4), 5120
+
+
+def choose(
+    model: Any,
+    places: Sequence[Located],
+    vectors: Sequence[Deltas],
+    examples: AlignmentExamples,
+    options: Sequence[AlignmentOptions],
+    scorer: Callable[[], Answers | None] | None,
+    progress: Progress,
+    work: Path | None = None,
+) -> tuple[Checkpoint, dict[str, Any]]:
+    """Align with each of several options and take the best step of all; the earlier wins a tie.
+
+    Without validation examples the last step is taken. A rate at which the loss is no longer finite is out after the
+    steps before that.
+
+    Args:
+        model: The student, on its device.
+        places: Of each step, or one of all.
+        vectors: As ``places``: what ``align`` takes.
+        examples: As of ``align``.
+        options: Alike but for their learning rates.
+        scorer: How the model answers, with the deltas in force; None: the loss chooses.
+        progress: Bars.
+        work: Folder in which steps are kept.
+
+    Returns:
+        The chosen step, and what was tried, for the record.
+
+    Raises:
+        DivergedError: No option gave a step.
+    """
+    chosen: tuple[tuple[float, float], Checkpoint, dict[str, Any]] | None = None
+    tried: list[dict[str, Any]] = []
+    for number, option in enumerate(options):
+        of_rate: dict[str, Any] = {"learning_rate": option.learning_rate, "steps": []}
+        tried.append(of_rate)
+        kept = work / f"rate-{number}" if work else None
+        try:
+            for checkpoint in align(model, places, vectors, examples, option, progress, kept):
+                step: dict[str, Any] = {
+                    k: as_json(v) for k, v in vars(checkpoint).items() if k not in ("deltas", "located")
+                }
+                if scorer:
+                    with injected(model, checkpoint.located, checkpoint.deltas):
+                        step["answers"] = told(scorer())
+                of_rate["steps"].append(step)
+                merit = _merit(step)
+                if chosen is None or not examples.validation or merit > chosen[0]:
+                    chosen = merit, checkpoint, of_rate
+        except DivergedError as error:
+            if chosen is None and option is options[-1]:
+                raise
+            of_rate["diverged"] = str(error)
+            log.warning("learning rate %g: %s", option.learning_rate, error)
+    assert chosen is not None  # else the last has raised
+    _, best, of_best = chosen
+    return best, {
+        **of_best,
+        "other_rates": [of_rate for of_rate in tried if of_rate is not of_best],
+        "chosen_step": best.step,
+        "chosen_by": "validation" if examples.validation else "being the last",
+        "select_by": "score" if scorer else "loss",
+    }
+
+
+def rates_to_try(asked: tuple[float, ...], d_teacher: int, validation: bool) -> tuple[float, ...]:
+    """The learning rates that were asked for, or the published ones; without validation the first of those.
+
+    Raises:
+        ConfigError: Several were asked for, and there is nothing to choose by.
+    """
+    if not validation and len(asked) > 1:
+        raise ConfigError(
+            "learning_rate= has several values and there is no validation record to choose by: give one value, or "
+            "validation_samples="
+        )
+    return asked or (published_rates(d_teacher) if validation else _PUBLISHED_RATES[:1])
+
+
+def published_rates(d_teacher: int) -> tuple[float, ...]:
+    """The two published peak rates, as printed and scaled to the published ``lr·d_T``.
+
+    δ grows as ``lr²·d_T^1.5`` and more, so that the same rate moves the student of a narrow teacher far less.
+
+    >>> published_rates(2560), published_rates(5120)
+    ((3e-05, 0.0003, 6e-05, 0.0006), (3e-05, 0.0003))
+    """
+    scaled = [float(f"{rate * _PUBLISHED_WIDTH / d_teacher:.4g}") for rate in _PUBLISHED_RATES]
+    return tuple(dict.fromkeys([*_PUBLISHED_RATES, *scaled]))
+
+
+def _merit(step: dict[str, Any]) -> tuple[float, float]:
+    """Larger is better: the score where there is one, and among equals the smaller loss."""
+    answered, loss = step.get("answers"), step["validation_loss"]
+    return (answered["accuracy"] or 0.0) if answered else 0.0, -math.inf if loss is None else -loss
+
+
+def told(answered: Answers | None) -> dict[str, float | None] | None:
+    """As it stands in the record: the shares of right answers, of those that ended by themselves, and that loop."""
+    return {k: v if v is None else round(v, 4) for k, v in vars(answered).items()} if answered else None
+
+
+def as_json(value: float) -> float | None:
+    """NaN, which stands for no validation, is no JSON."""
+    return value if value == value else None

@@ -1,0 +1,208 @@
+"""What a candidate answers to validation records: the judge of steps, rates and strengths that the loss is not.
+
+A student can learn the wording of an answer, and lose what it knew and how to end: its loss falls all the while. So a
+candidate answers, greedily and in the words of the chat tasks, and the benchmark's own scorer says how many are right.
+Whether answers end by themselves, or go round in circles, is told of every student.
+
+A program is not run here: nobody has consented to that while a student is made. Those benchmarks go by the loss.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+
+from pkt_eval.data.benchmarks import benchmark
+from pkt_eval.data.chat import adds_bos
+from pkt_eval.data.numbers import final_number, same_number
+from pkt_eval.data.rows import ChatRecord
+from pkt_eval.data.transfer_data import TransferData
+
+By = Literal["score", "loss"]
+
+ITEMS = 64  # validation records that a candidate answers, at most
+_LENGTH, _MORE = 1.5, 16  # an answer may be so many times as long as the reference, and so many tokens longer
+_BATCH = 32
+_CIRCLE, _TIMES = 12, 3  # tokens, and rounds, of an end that goes round in circles
+
+
+@dataclass(frozen=True)
+class Item:
+    """A question, and what tells whether its answer is right.
+
+    Attributes:
+        prompt: Ids of the question, up to where the answer begins.
+        number: The right number; None where the answer is none.
+        limit: New tokens at most.
+        stem: Of a choice: ids up to where the choices' answers differ; empty where nothing is chosen.
+        choices: The id with which each choice goes on; the first is the right one's.
+    """
+
+    prompt: list[int]
+    number: str | None
+    limit: int
+    stem: list[int]
+    choices: list[int]
+
+
+@dataclass(frozen=True)
+class Answers:
+    """How a candidate answered.
+
+    Attributes:
+        accuracy: Share of right answers; None where nothing tells, as of programs.
+        ended: Share of answers that ended by themselves.
+        looped: Share of answers that did not and end in one passage, time and again.
+        items: Number of questions.
+    """
+
+    accuracy: float | None
+    ended: float
+    looped: float
+    items: int
+
+
+def judge(name: str, asked: By | None) -> tuple[By, str]:
+    """What chooses among candidates on a benchmark, and why it is not what was asked for, if so.
+
+    Args:
+        name: Benchmark.
+        asked: None: the score where a number is generated, else the loss.
+    """
+    scoring = benchmark(name).scoring
+    if scoring not in ("number", "choice"):
+        return "loss", "" if asked == "loss" else f"{name} asks for programs, which are not run while a student is made"
+    return asked or ("score" if scoring == "number" else "loss"), ""
+
+
+def validation_items(data: TransferData, tokenizer: Any, count: int = ITEMS) -> list[Item]:
+    """The first validation records as questions; those that leave no room for an answer are left out."""
+    # The letters that there are: no record has a row's choices, and all of a benchmark's are worded alike.
+    records = [r for split in ("extract", "align", "train", "validation") for r in data.splits[split]]
+    worded = {r["messages"][-1]["content"] for r in records}
+    scoring = benchmark(data.splits.benchmark).scoring
+    items: list[Item] = []
+    for record in data.splits.validation:
+        *question, answer = record["messages"]
+        text = data.chat.prompt(tokenizer, question)
+        prompt = list(tokenizer.encode(text, add_special_tokens=False))
+        if adds_bos(tokenizer) and prompt[:1] != [tokenizer.bos_token_id]:
+            prompt.insert(0, tokenizer.bos_token_id)
+        length = len(data.chat.encode(tokenizer, record)["input_ids"]) - len(prompt)
+        limit = math.ceil(_LENGTH * max(1, length)) + _MORE
+        if len(prompt) >= data.max_length:
+            continue
+        stem, choices = _choices(data, tokenizer, record, worded) if scoring == "choice" else ([], [])
+        number = final_number(answer["content"]) if scoring == "number" else None
+        items.append(Item(prompt, number, limit, stem, choices))
+    return items[:count]
+
+
+def answers(
+    model: Any, tokenizer: Any, items: Sequence[Item], bar: Callable[[Iterable[Any]], Iterable[Any]] = iter
+) -> Answers | None:
+    """Let a model, with whatever is in force on it, answer; None for no items.
+
+    Args:
+        model: In eval mode, on its device.
+        tokenizer: Its tokenizer.
+        items: Of ``validation_items``.
+        bar: Shows progress over batches.
+    """
+    if not items:
+        return None
+    ordered = sorted(items, key=lambda item: len(item.prompt))
+    batches = [ordered[i : i + _BATCH] for i in range(0, len(ordered), _BATCH)]
+    stop = _stops(model, tokenizer)
+    right, ended, looped, judged = 0, 0, 0, 0
+    for batch in bar(batches):
+        chosen = _chosen(model, batch)
+        for item, ids, choice in zip(batch, _greedy(model, batch, stop), chosen, strict=True):
+            ends = ids[-1] in stop
+            ended += ends
+            looped += not ends and goes_round(ids)
+            if choice is not None:
+                judged, right = judged + 1, right + choice
+            elif item.number is not None:
+                said = final_number(tokenizer.decode(ids[:-1] if ends else ids, skip_special_tokens=True))
+                judged, right = judged + 1, right + (said is not None and same_number(said, item.number))
+    n = len(items)
+    return Answers(right / n if judged == n else None, ended / n, looped / n, n)
+
+
+def goes_round(ids: Sequence[int]) -> bool:
+    """Whether tokens end in one passage, said three times or more and over twelve tokens or more."""
+    for period in range(1, len(ids) // _TIMES + 1):
+        span = max(_TIMES * period, _CIRCLE)
+        if span <= len(ids) and all(ids[-i] == ids[-i - period] for i in range(1, span - period + 1)):
+            return True
+    return False
+
+
+def _choices(
+    data: TransferData, tokenizer: Any, record: ChatRecord, worded: Iterable[str]
+) -> tuple[list[int], list[int]]:
+    """What the answers begin with and how each goes on, the right one first; empty where one token does not tell."""
+    *question, right = record["messages"]
+    texts = [right["content"], *sorted(set(worded) - {right["content"]})]
+    records: list[ChatRecord] = [{"messages": [*question, {**right, "content": text}]} for text in texts]
+    encoded = [data.chat.encode(tokenizer, r)["input_ids"] for r in records]
+    same = next((i for i, column in enumerate(zip(*encoded, strict=False)) if len(set(column)) > 1), 0)
+    told = [ids[same] for ids in encoded]
+    return (encoded[0][:same], told) if len(texts) > 1 and len(set(told)) == len(told) else ([], [])
+
+
+def _stops(model: Any, tokenizer: Any) -> set[int]:
+    """Ids that end an answer: what a record ends with, and what the model itself ends with."""
+    more = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
+    return {tokenizer.eos_token_id, *(more if isinstance(more, list) else [more])} - {None}
+
+
+@torch.no_grad()
+def _greedy(model: Any, items: Sequence[Item], stop: set[int]) -> list[list[int]]:
+    """The likeliest next token, time and again: no sampling, no penalties, whatever the model's own configuration."""
+    ids, mask = _padded(model, [item.prompt for item in items])
+    positions, cache = (mask.cumsum(-1) - 1).clamp(min=0), None
+    said: list[list[int]] = [[] for _ in items]
+    speaking = set(range(len(items)))
+    while True:
+        out = model(
+            input_ids=ids,
+            attention_mask=mask,
+            position_ids=positions,
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
+        )
+        following = out.logits[:, -1].argmax(-1)
+        for i, token in enumerate(following.tolist()):
+            if i in speaking:
+                said[i].append(token)
+                if token in stop or len(said[i]) == items[i].limit:
+                    speaking.discard(i)
+        if not speaking:
+            return said
+        ids, positions, cache = following[:, None], positions[:, -1:] + 1, out.past_key_values
+        mask = torch.cat([mask, mask.new_ones(len(items), 1)], dim=1)
+
+
+@torch.no_grad()
+def _chosen(model: Any, items: Sequence[Item]) -> list[bool | None]:
+    """Whether the right choice is the likeliest, none being as likely; None where nothing is chosen."""
+    if not all(item.choices for item in items):
+        return [None] * len(items)
+    ids, mask = _padded(model, [item.stem for item in items])
+    positions = (mask.cumsum(-1) - 1).clamp(min=0)
+    logits = model(input_ids=ids, attention_mask=mask, position_ids=positions, logits_to_keep=1).logits[:, -1]
+    rows = [row[item.choices] for row, item in zip(logits, items, strict=True)]
+    return [bool(row[0] > row[1:].max()) for row in rows]
+
+
+def _padded(model: Any, sequences: Sequence[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Ids and attention mask ``(B, T)``, padded on the left."""
+    width = max(len(s) for s in sequences)
+    ids = torch.tensor([[0] * (width - len(s)) + s for s in sequences], device=model.device)
+    mask = torch.tensor([[0] * (width - len(s)) + [1] * len(s) for s in sequences], device=model.device)
+    return ids, mask
