@@ -65,7 +65,8 @@ class Compared(NamedTuple):
 def difference(a: Sequence[Record], b: Sequence[Record], against: str) -> Compared:
     """``a - b``, two students with a record for each seed, on the documents that all records have.
 
-    The adjusted p-value is that of this comparison alone until the table is complete, and so is what it could have shown.
+    The adjusted p-value is that of this comparison alone until the table is complete, and so is what it
+    could have shown.
 
     Raises:
         NotComparableError: See ``match.align``.

@@ -73,8 +73,8 @@ class Difference:
         clusters: Subjects that were resampled whole; None where documents were.
         seeds: Seeds of either side.
         hypothesis: Digest of both sides' answers. Comparisons that have the same are one hypothesis, and count once.
-        lead: It is the teacher's lead over vanilla. That is no hypothesis about a transfer: it is corrected with the other
-            leads, apart from the table.
+        lead: It is the teacher's lead over vanilla. That is no hypothesis about a transfer: it is corrected with the
+            other leads, apart from the table.
     """
 
     against: str

@@ -88,7 +88,7 @@ class Correction(StrEnum):
         """
         m = max(comparisons, 1)
         price = 1.0 if self is Correction.BH else float((1 / np.arange(1, m + 1)).sum())
-        return alpha * min(flagged + 1, m) / m / price
+        return alpha * (min(flagged + 1, m) / m) / price
 
 
 def holm(p: ArrayLike) -> np.ndarray:

@@ -45,7 +45,8 @@ def aggregate_seeds(
     """Mean, spread between seeds, and an interval over seeds *and* items.
 
     All seeds answer the same items, so seeds and items cross, and the interval speaks of other seeds on other
-    items: see ``crossed``. Drawing items anew for each seed, as for nested data, would treat the S answers to one item as S items.
+    items: see ``crossed``. Drawing items anew for each seed, as for nested data, would treat the S answers to one
+    item as S items.
     For scores, which end at 0 and 1, the interval is Wilson's, at the number of right-or-wrong items whose mean would
     vary as much (as in ``wilson_interval_of_scores``) and with the quantile of ``crossed``.
 
