@@ -152,7 +152,7 @@ def legend(board: Leaderboard, table: Table | None = None) -> list[str]:
         "where there are several, MMLU's subjects being drawn whole."
     )
     bold = (
-        f"Bold: significant at {alpha} after {board.correction.title} over {number} "
+        f"Bold: significant at {alpha} after {board.correction.author} over {number} "
         f"comparison{'s' * (number != 1)}: each transfer with vanilla and with LoRA, on each benchmark; those of "
         "identical answers count once, and the teachers' leads are corrected by themselves. By exact McNemar or sign "
         "flips, and with several seeds also by a test over seeds and items. What is not bold may be chance."

@@ -44,7 +44,7 @@ def _table(group: Group, board: Leaderboard) -> str:
     caption = (
         f"{escape(group.title)}. Score in \\% with its 95\\,\\% interval, and paired differences in points to the "
         "vanilla student ($\\Delta_V$) and to LoRA ($\\Delta_L$). Bold: significant at 5\\,\\% after "
-        f"{board.correction.title.replace('–', '--')} over {board.comparisons} comparisons of transfers."
+        f"{board.correction.author.replace('–', '--')} over {board.comparisons} comparisons of transfers."
     )
     return "\n".join(
         [

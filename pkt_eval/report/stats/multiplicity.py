@@ -64,7 +64,7 @@ class Correction(StrEnum):
     BY = "by"
 
     @property
-    def title(self) -> str:
+    def author(self) -> str:
         """Whose it is."""
         return {"bh": "Benjamini–Hochberg", "by": "Benjamini–Yekutieli"}[self]
 
