@@ -3,7 +3,8 @@
 ``python benchmarks/seeds.py [TABLES]`` prints, in per cent, for each number of items, pass rate and number of seeds,
 and for four spreads between seeds (1.9, 3.8, 5.5 and 10 points): how many 95 % intervals of a difference to vanilla
 hold the truth, and how many comparisons of equal students have p <= 0.05; then how many whole tables of
-equal students (ten, on four benchmarks, against vanilla and against LoRA with the same seeds or with others) have anything bold.
+equal students (ten, on four benchmarks, against vanilla and against LoRA with the same seeds or with others) have
+anything bold.
 """
 
 import sys
