@@ -134,10 +134,8 @@ def test_the_correction_is_of_the_reader_s_choice_and_said(four):
     np.testing.assert_allclose([d.adjusted for d in transfers], stats.benjamini_yekutieli([d.p for d in transfers]))
     assert json.loads(board.to_json())["correction"] == "by"
     said = " ".join(legend(board))
-    assert (
-        "Benjamini–Yekutieli over 3 comparisons" in said
+    assert "Benjamini–Yekutieli over 3 comparisons" in said
     assert "the teachers' leads are corrected by themselves" in said
-    )
 
 
 def test_the_gap_is_blank_without_a_sure_lead(made, tmp_path):
