@@ -23,7 +23,7 @@ seeds and 92 % over three, and far out, where the tests of a whole table are dec
 - *p-values* have Cochran & Cox's throughout, the mean of the components' t-quantiles weighted by their shares (Cochran
   1964, doi:10.2307/2527926), and are not below the t-test over the seeds alone, which is right where seeds are all.
 
-``benchmarks/seeds.py`` measures both; the tests a part of it. Not where the sd between seeds is near the score itself or
+``benchmarks/seeds.py`` measures both; the tests a part of it. Not where the sd between seeds is near the score or
 near its distance to 1: such seeds are skewed. At a score of 10 and an sd of 5.5 points 91 to 97 % are covered, of 10
 points 85 to 95 %, and p <= 0.05 is up to 14 % of equal students; with two seeds, 93 to 98 % elsewhere.
 """
