@@ -1,7 +1,7 @@
 """``pkt-eval report``: from folders of records to a leaderboard."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -26,6 +26,13 @@ def report(
             "`pkt-eval report OUT/records` makes the leaderboard again.",
         ),
     ] = False,
+    correction: Annotated[
+        Literal["bh", "by"],
+        typer.Option(
+            help="Of the p-values over the table: Benjamini–Hochberg, or Benjamini–Yekutieli, which holds however the "
+            "comparisons depend on each other."
+        ),
+    ] = "bh",
 ) -> None:
     """Make a leaderboard of everything that was scored: Markdown, CSV, LaTeX, JSON and one HTML page.
 
@@ -40,6 +47,7 @@ def report(
     from pkt_eval.report.render import terminal
     from pkt_eval.report.render.files import save_all
     from pkt_eval.report.render.registry import Content, formats
+    from pkt_eval.report.stats import Correction
 
     if out.exists() and not out.is_dir():
         raise ConfigError(f"--out {out} is a file: name a folder")
@@ -49,7 +57,7 @@ def report(
         copies = out / "records"
         records.keep(every, copies)
         every = records.read([copies])[0]
-    board = leaderboard(every, out, notes)
+    board = leaderboard(every, out, notes, Correction(correction))
     content = Content(board, flips(board, every, out), looked_into)
     texts = {each.file: each.write(content) for each in formats()}
     save_all(out, texts)

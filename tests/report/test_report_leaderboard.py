@@ -7,6 +7,7 @@ import pytest
 
 from pkt_eval.report import stats
 from pkt_eval.report.board import Row, leaderboard
+from pkt_eval.report.board.columns import legend
 from pkt_eval.report.board.model import written
 from pkt_eval.report.records import read
 
@@ -46,7 +47,9 @@ def test_a_table_counted_by_hand(four):
     assert (vanilla.value, vanilla.won, vanilla.lost, vanilla.count) == (pytest.approx(0.25), 25, 0, 100)
     assert (lora.value, lora.won, lora.lost, lora.against) == (pytest.approx(0.10), 10, 0, "lora")
     assert vanilla.p == stats.mcnemar_exact(25, 0) and lora.p == stats.mcnemar_exact(10, 0)
-    assert vanilla.detectable == stats.minimum_detectable_difference(100, 0.25)
+    # At the level at which one more of the three comparisons would be significant: all three are.
+    assert board.level == 0.05
+    assert vanilla.detectable == stats.minimum_detectable_difference(100, 0.25, alpha=board.level)
     # (45 - 20) of (70 - 20).
     assert seeking.gap[0] == pytest.approx(0.5) and seeking.gap[1] < 0.5 < seeking.gap[2]
     assert seeking.budget == {"learnt_records": 64, "steps": 4, "seconds": 12.5, "peak_bytes": 10**9}
@@ -63,9 +66,10 @@ def test_what_is_no_comparison_is_blank(four):
 def test_the_correction_is_over_the_whole_table(four):
     board = board_of(four)
     differences = [d for *_, c in board.cells() for d in c.differences()]
-    assert len(differences) == board.comparisons == 4
+    transfers = [d for d in differences if not d.lead]
+    assert len(differences) - 1 == len(transfers) == board.comparisons == 3
     np.testing.assert_allclose(
-        [d.adjusted for d in differences], stats.benjamini_hochberg([d.p for d in differences]), rtol=1e-12
+        [d.adjusted for d in transfers], stats.benjamini_hochberg([d.p for d in transfers]), rtol=1e-12
     )
     assert all(d.significant == (d.adjusted <= 0.05) for d in differences)
 
@@ -74,11 +78,64 @@ def test_a_p_value_that_the_others_push_over_the_level_is_not_significant(made, 
     made(tmp_path / "v", right(20), method="vanilla")
     made(tmp_path / "l", right(26), method="lora", seed=0)  # p = 1/32 by itself
     assert cell(board_of(tmp_path), "lora").vanilla.significant
-    for name in ("pissa", "seeking", "laten"):
-        made(tmp_path / name, right(20), method=name, seed=0)
+    for lost, name in enumerate(("pissa", "seeking", "laten")):
+        made(tmp_path / name, [*([0] * lost), *right(20, 100 - lost)], method=name, seed=0)
     board = board_of(tmp_path)
     assert cell(board, "lora").vanilla.p == 1 / 32
     assert not cell(board, "lora").vanilla.significant
+
+
+def test_students_that_answer_alike_are_one_hypothesis(made, tmp_path):
+    made(tmp_path / "v", right(20), method="vanilla")
+    made(tmp_path / "l", right(35), method="lora", seed=0)
+    made(tmp_path / "s", right(45), method="seeking", seed=0)
+    one = board_of(tmp_path)
+    for name in ("pissa", "laten", "laten_zero"):
+        made(tmp_path / name, right(45), method=name, seed=0)
+    many = board_of(tmp_path)
+    differences = [d for *_, c in many.cells() for d in c.differences()]
+    assert (len(differences), many.comparisons, one.comparisons) == (9, 3, 3)
+    assert cell(many, "laten").vanilla.adjusted == cell(one, "seeking").vanilla.adjusted
+    # The same score is not the same answers.
+    made(tmp_path / "pissa", right(45)[::-1], method="pissa", seed=0)
+    assert board_of(tmp_path).comparisons == 5
+
+
+def test_the_teacher_s_lead_is_no_claim_about_a_transfer(four, made):
+    board = board_of(four)
+    lead = cell(board, "teacher").vanilla
+    assert lead.lead and lead.adjusted == lead.p and lead.significant
+    assert not any(d.lead for label in ("lora", "seeking") for d in cell(board, label).differences())
+    # However sure leads are, they do not make transfers surer.
+    transfers = [d.p for label in ("lora", "seeking") for d in cell(board, label).differences()]
+    assert cell(board, "lora").vanilla.adjusted == pytest.approx(stats.benjamini_hochberg(transfers)[0])
+
+
+def test_what_is_detectable_depends_on_the_table_and_the_seeds(made, tmp_path):
+    rng = np.random.default_rng(3)
+    vanilla, *seeds = (rng.random((4, 200)) < 0.5).astype(float)
+    made(tmp_path / "v", vanilla.tolist())
+    for seed, scores in enumerate(seeds):
+        made(tmp_path / f"l{seed}", scores.tolist(), method="lora", seed=seed)
+    alone = cell(board_of(tmp_path), "lora").vanilla
+    for lost, name in enumerate(("pissa", "seeking", "laten")):
+        made(tmp_path / name, np.roll(vanilla, lost).tolist(), method=name, seed=0)
+    board = board_of(tmp_path)
+    among, once = cell(board, "lora").vanilla, cell(board, "seeking").vanilla
+    assert board.level < 0.05 and among.detectable > alone.detectable
+    discordance = (once.won + once.lost) / 200
+    assert once.detectable == pytest.approx(stats.minimum_detectable_difference(200, discordance, alpha=board.level))
+
+
+def test_the_correction_is_of_the_reader_s_choice_and_said(four):
+    records, notes = read([four])
+    board = leaderboard(records, four, notes, stats.Correction.BY)
+    transfers = [d for *_, c in board.cells() for d in c.differences() if not d.lead]
+    np.testing.assert_allclose([d.adjusted for d in transfers], stats.benjamini_yekutieli([d.p for d in transfers]))
+    assert json.loads(board.to_json())["correction"] == "by"
+    said = " ".join(legend(board))
+    assert "Benjamini–Yekutieli over 3 comparisons" in said
+    assert "the teachers' leads are corrected by themselves" in said
 
 
 def test_the_gap_is_blank_without_a_sure_lead(made, tmp_path):

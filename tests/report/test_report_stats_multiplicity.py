@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pkt_eval.errors import DataError
-from pkt_eval.report.stats import benjamini_hochberg, holm, mcnemar_exact
+from pkt_eval.report.stats import Correction, benjamini_hochberg, benjamini_yekutieli, holm, mcnemar_exact
 
 # Benjamini & Hochberg 1995, §4.1: thrombolysis against its predecessors; their rule finds 4, Bonferroni's kind 3.
 PUBLISHED = [
@@ -19,7 +19,9 @@ def test_published_example():
     assert (holm(PUBLISHED) <= 0.05).sum() == 3
 
 
-@pytest.mark.parametrize(("ours", "theirs"), [(benjamini_hochberg, "fdr_bh"), (holm, "holm")])
+@pytest.mark.parametrize(
+    ("ours", "theirs"), [(benjamini_hochberg, "fdr_bh"), (benjamini_yekutieli, "fdr_by"), (holm, "holm")]
+)
 def test_is_statsmodels(ours, theirs):
     multitest = pytest.importorskip("statsmodels.stats.multitest")
     rng = np.random.default_rng(0)
@@ -27,7 +29,7 @@ def test_is_statsmodels(ours, theirs):
         assert ours(p) == pytest.approx(multitest.multipletests(p, method=theirs)[1])
 
 
-@pytest.mark.parametrize("adjust", [benjamini_hochberg, holm])
+@pytest.mark.parametrize("adjust", [benjamini_hochberg, benjamini_yekutieli, holm])
 def test_shape_order_and_gaps(adjust):
     p = np.array(PUBLISHED)
     order = np.random.default_rng(1).permutation(15)
@@ -41,7 +43,19 @@ def test_shape_order_and_gaps(adjust):
     assert adjust([]).shape == (0,)
 
 
-@pytest.mark.parametrize("adjust", [benjamini_hochberg, holm])
+@pytest.mark.parametrize("correction", Correction)
+def test_the_level_is_that_of_one_more_comparison(correction):
+    """With one more p-value just below it, one more is flagged; just above it, none."""
+    flagged = int((correction.adjust(PUBLISHED) <= 0.05).sum())
+    level = correction.level(len(PUBLISHED), flagged)
+    for p, more in ((level * 0.999, 1), (level * 1.001, 0)):
+        assert (correction.adjust([*PUBLISHED[:-1], p]) <= 0.05).sum() == flagged + more
+    assert correction.level(96) <= 0.05 / 96 and correction.level(1) == correction.level(3, 3) * (
+        1 if correction == "bh" else 1 + 1 / 2 + 1 / 3
+    )
+
+
+@pytest.mark.parametrize("adjust", [benjamini_hochberg, benjamini_yekutieli, holm])
 def test_bad_input_is_refused(adjust):
     with pytest.raises(DataError):
         adjust([0.5, 1.5])

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from scipy.stats import norm
+from scipy.stats import t as student_t
 
 from pkt_eval.errors import ConfigError, DataError
 from pkt_eval.report.stats import aggregate_seeds, paired_bootstrap, paired_test, seed_difference
@@ -41,10 +42,12 @@ def test_equal_seeds_have_the_interval_of_one():
 
 
 def test_equal_items_leave_the_variance_of_the_seeds():
-    # Five seeds with constant scores: the interval is z standard errors, sd/√S, about the mean.
+    # Five seeds with constant scores: the interval is t standard errors, sd/√S, about the mean.
     levels = np.array([0.30, 0.34, 0.35, 0.37, 0.44])
-    result = aggregate_seeds(np.repeat(levels[:, None], 50, axis=1), level=0.6827, resamples=40_000)
-    assert (result.high - result.low) / 2 == pytest.approx(levels.std(ddof=1) / np.sqrt(5), rel=0.06)
+    result = aggregate_seeds(np.repeat(levels[:, None], 50, axis=1), level=0.6827)
+    half = student_t.isf(0.15865, 4) * levels.std(ddof=1) / np.sqrt(5)
+    assert (result.high - result.low) / 2 == pytest.approx(half, rel=0.005)
+    assert student_t.isf(0.15865, 4) == pytest.approx(1.142, abs=1e-3)  # of normal errors it would be 1.000
 
 
 def test_order_does_not_matter():

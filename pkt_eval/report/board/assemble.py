@@ -9,36 +9,42 @@ from statistics import fmean
 from pkt_eval.data.benchmarks import place
 from pkt_eval.report.board import compare
 from pkt_eval.report.board.columns import measured
-from pkt_eval.report.board.model import ALPHA, Cell, Difference, Group, Leaderboard, Row, Source
+from pkt_eval.report.board.model import ALPHA, Cell, Difference, Group, Leaderboard, Row, Source, hypotheses
 from pkt_eval.report.board.notes import Notes
 from pkt_eval.report.board.sections import Entry, Section, belongs, sections
 from pkt_eval.report.records import NotComparableError, Record, join, not_comparable
 from pkt_eval.report.records.students import shown
-from pkt_eval.report.stats import benjamini_hochberg
+from pkt_eval.report.stats import Correction
 
 
-def leaderboard(records: Sequence[Record], out: Path, notes: Iterable[str] = ()) -> Leaderboard:
+def leaderboard(
+    records: Sequence[Record], out: Path, notes: Iterable[str] = (), correction: Correction = Correction.BH
+) -> Leaderboard:
     """All students of the records, compared.
 
     Args:
         records: As ``records.read`` gives them; the tasks of a group are joined here.
         out: Folder of the leaderboard, which paths are relative to.
         notes: Of the reading, which are passed on.
+        correction: Of the p-values over the table.
     """
     joined = sorted(join(records), key=lambda r: (r.benchmark, r.student.label, r.student.seed or 0, r.date, r.results))
     making = _Assembly(out)
     for note in notes:
         making.notes.add(note)
     groups = [making.group(section) for section in making.sections(joined)]
-    _correct(groups)
+    _correct(groups, correction)
     making.blank_shares()
     _name_rows(groups)
-    return Leaderboard(groups, making.notes.said())
+    board = Leaderboard(groups, making.notes.said(), correction)
+    making.say_what_was_detectable(board.level)
+    return board
 
 
 class _Assembly:
     def __init__(self, out: Path) -> None:
         self.out, self.notes = out, Notes()
+        self.detectable: list[tuple[Difference, Callable[[float], float | None]]] = []
         self.shares: list[tuple[Cell, str, Entry, str]] = []
 
     def sections(self, records: Sequence[Record]) -> list[Section]:
@@ -79,11 +85,16 @@ class _Assembly:
         return group
 
     def blank_shares(self) -> None:
-        """No share of a teacher's lead that is not significant in the table as a whole."""
+        """No share of a teacher's lead that is not significant among all leads of the table."""
         for cell, statistic, teacher, benchmark in self.shares:
             lead = teacher.row.cells[benchmark].vanilla
             if not (lead and lead.significant):
                 cell.statistics[statistic] = None
+
+    def say_what_was_detectable(self, level: float) -> None:
+        """At the level that the whole table asks."""
+        for difference, detectable in self.detectable:
+            difference.detectable = detectable(level)
 
     def _one_a_seed(self, label: str, records: list[Record]) -> list[Record]:
         """The newest record of each seed, as far as they answer one question."""
@@ -117,6 +128,8 @@ class _Assembly:
         base = vanilla.records[benchmark] if vanilla else []
         if vanilla and vanilla is not entry:
             cell.vanilla = self._difference(records, base, vanilla.label)
+            if cell.vanilla:
+                cell.vanilla.lead = entry is teacher
         lora = None
         if entry not in (vanilla, teacher) and entry.student.method != "lora":
             if lora := section.lora(entry, benchmark):
@@ -149,12 +162,13 @@ class _Assembly:
 
     def _difference(self, a: list[Record], b: list[Record], against: str) -> Difference | None:
         try:
-            difference, notes = compare.difference(a, b, against)
+            difference, notes, detectable = compare.difference(a, b, against)
         except NotComparableError as error:
             self._refused(error, a[0].task)
             return None
         for note in notes:
             self.notes.add(f"On {a[0].task}, {note}", a[0].task)
+        self.detectable.append((difference, detectable))
         return difference
 
     def _refused(self, error: NotComparableError, task: str) -> None:
@@ -264,14 +278,14 @@ def _budget(records: Sequence[Record]) -> dict[str, float]:
     return {name: fmean(values) for name, values in parts.items()}
 
 
-def _correct(groups: list[Group]) -> None:
-    """Benjamini–Hochberg over every comparison of the table."""
-    tested = [d for g in groups for row in g.rows for cell in row.cells.values() for d in cell.differences()]
-    if not tested:
-        return
-    for difference, adjusted in zip(tested, benjamini_hochberg([d.p for d in tested]), strict=True):
-        difference.adjusted = float(adjusted)
-        difference.significant = bool(adjusted <= ALPHA)
+def _correct(groups: list[Group], correction: Correction) -> None:
+    """Over every hypothesis about a transfer; and the teachers' leads, which a share needs, by themselves."""
+    for leads in (False, True):
+        if family := hypotheses(groups, leads):
+            for same, adjusted in zip(family, correction.adjust([same[0].p for same in family]), strict=True):
+                for difference in same:
+                    difference.adjusted = float(adjusted)
+                    difference.significant = bool(adjusted <= ALPHA)
 
 
 def _name_rows(groups: list[Group]) -> None:

@@ -109,8 +109,6 @@ COLUMNS: tuple[Column, ...] = (
         head="detectable",
         write=lambda cell: wording.detectable(cell.vanilla),
         numbers=lambda cell: {},  # ``vanilla_detectable`` and ``lora_detectable`` are there
-        help=f"Detectable: the smallest true difference to vanilla that so many items would show with "
-        f"{100 * POWER:.0f} % power; smaller ones are not excluded.",
     ),
 )
 
@@ -147,14 +145,23 @@ def legend(board: Leaderboard, table: Table | None = None) -> list[str]:
         table: Whose columns are to be explained, to who knows what a score is; default: all.
     """
     level, alpha = (f"{100 * share:.0f} %" for share in (LEVEL, ALPHA))
+    number = board.comparisons
     intervals = (
         f"Scores are in per cent, differences in points, brackets hold {level} intervals: Wilson's for a score, over "
-        "seeds and items where there are several seeds; paired over the same items for a difference, MMLU's subjects "
-        "being resampled whole."
+        "seeds and items where there are several seeds; paired over the same items for a difference, and over seeds "
+        "where there are several, MMLU's subjects being drawn whole."
     )
     bold = (
-        f"Bold: significant at {alpha} after Benjamini–Hochberg over all {board.comparisons} comparisons of the table, "
-        "by exact McNemar or sign flips. What is not bold may be chance."
+        f"Bold: significant at {alpha} after {board.correction.author} over {number} "
+        f"comparison{'s' * (number != 1)}: each transfer with vanilla and with LoRA, on each benchmark; those of "
+        "identical answers count once, and the teachers' leads are corrected by themselves. By exact McNemar or sign "
+        "flips, and with several seeds also by a test over seeds and items. What is not bold may be chance."
     )
-    helps = [column.help for column in (COLUMNS if table is None else columns(table)) if column.help]
+    power = (
+        f"Detectable: the smallest true difference to vanilla that so many items and seeds would show with "
+        f"{100 * POWER:.0f} % power at p ≤ {board.level:.2g}, where one more comparison of this table would be "
+        "significant; smaller ones are not excluded. Blank where none would."
+    )
+    shown = COLUMNS if table is None else columns(table)
+    helps = [said for column in shown if (said := power if column.id == "detectable" else column.help)]
     return [bold, *helps] if table else [intervals, bold, *helps]

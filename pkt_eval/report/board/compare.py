@@ -1,22 +1,27 @@
 """The numbers of a cell, from its records: score, differences, gap. Which statistic answers what, and when."""
 
-from collections.abc import Mapping, Sequence
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
+from typing import NamedTuple
 
 import numpy as np
 
-from pkt_eval.report.board.model import LEVEL, POWER, Difference, Subject
+from pkt_eval.report.board.model import ALPHA, LEVEL, POWER, Difference, Subject
 from pkt_eval.report.records import Aligned, Record, align
 from pkt_eval.report.stats import (
     Estimate,
     aggregate_seeds,
+    crossed_difference,
+    detectable_in,
     gap_recovered,
-    minimum_detectable_difference,
     paired_score_interval,
     seed_difference,
     wilson_interval_of_scores,
 )
+from pkt_eval.report.stats.crossed import ZERO
 from pkt_eval.report.stats.wilson import wilson_interval
 
 MIN_CLUSTERS = 20
@@ -49,13 +54,19 @@ def wilson(record: Record) -> Estimate:
     return Estimate(record.score, interval.low, interval.high)
 
 
-def difference(a: Sequence[Record], b: Sequence[Record], against: str) -> tuple[Difference, tuple[str, ...]]:
+class Compared(NamedTuple):
+    """A comparison, notes of the matching, and what it could have shown at a level; None where nothing."""
+
+    difference: Difference
+    notes: tuple[str, ...]
+    detectable: Callable[[float], float | None]
+
+
+def difference(a: Sequence[Record], b: Sequence[Record], against: str) -> Compared:
     """``a - b``, two students with a record for each seed, on the documents that all records have.
 
-    The adjusted p-value is that of this comparison alone until the table is complete.
-
-    Returns:
-        The difference, and notes of the matching.
+    The adjusted p-value is that of this comparison alone until the table is complete, and so is what it
+    could have shown.
 
     Raises:
         NotComparableError: See ``match.align``.
@@ -72,7 +83,13 @@ def difference(a: Sequence[Record], b: Sequence[Record], against: str) -> tuple[
     low, high = apart.low, apart.high
     if floor := few(gaps):
         low, high = min(low, floor.low), max(high, floor.high)
-    detectable = minimum_detectable_difference(len(both.keys), float(np.abs(gaps).mean()), POWER)
+
+    def detectable(alpha: float) -> float | None:
+        squared = float((gaps.mean(axis=0) ** 2).mean())
+        crossed = crossed_difference(x, y, same_seeds, clusters)
+        smallest = detectable_in(crossed, len(both.keys), squared, POWER, alpha)
+        return smallest if np.isfinite(smallest) else None
+
     result = Difference(
         against=against,
         value=apart.value,
@@ -84,11 +101,22 @@ def difference(a: Sequence[Record], b: Sequence[Record], against: str) -> tuple[
         count=len(both.keys),
         won=won,
         lost=lost,
-        detectable=detectable if np.isfinite(detectable) else None,
+        detectable=detectable(ALPHA),
         clusters=None if clusters is None else len(set(clusters)),
         seeds=apart.seeds,
+        hypothesis=digest([[answers(record, both.keys) for record in side] for side in (a, b)]),
     )
-    return result, both.notes
+    return Compared(result, both.notes, detectable)
+
+
+def answers(record: Record, keys: Sequence[str]) -> list[tuple[str, str, float]]:
+    """What was answered to the documents, and how it was scored."""
+    return [(key, record.items[key].answer, record.items[key].score) for key in keys]
+
+
+def digest(value: object) -> str:
+    """Short, and the same for the same answers."""
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
@@ -139,7 +167,7 @@ def gap(sides: Sides) -> Estimate | None:
 
 def few(gaps: np.ndarray) -> Estimate | None:
     """An interval of the mean of ``gaps (S, N)`` that has a width; None if ``FEW`` documents or more differ."""
-    if np.count_nonzero((gaps != 0).any(axis=0)) >= FEW:
+    if np.count_nonzero((np.abs(gaps) > ZERO).any(axis=0)) >= FEW:
         return None
     won, lost = won_and_lost(gaps)
     return paired_score_interval(round(won), round(lost), gaps.shape[1], level=LEVEL)

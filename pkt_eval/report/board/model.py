@@ -5,11 +5,11 @@ Scores and differences are shares in [0, 1] here; writers show them in per cent 
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import cast
 
-from pkt_eval.report.stats import Estimate
+from pkt_eval.report.stats import Correction, Estimate
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 """What JSON can say."""
@@ -63,15 +63,18 @@ class Difference:
         low: End of the paired interval.
         high: End of the paired interval.
         p: p-value of this comparison alone.
-        adjusted: The same after Benjamini–Hochberg over the whole table.
+        adjusted: The same after the correction over its family.
         significant: ``adjusted <= ALPHA``.
         count: Documents in common.
         won: Documents that the student gained, a mean over seeds.
         lost: Documents that it lost, a mean over seeds.
-        detectable: Smallest true difference that as many documents, as discordant as these, show with ``POWER``; None
-            where they can show none.
+        detectable: Smallest true difference that as many documents and seeds, as different as these, show with
+            ``POWER`` at the level that the table asks of one more comparison; None where they can show none.
         clusters: Subjects that were resampled whole; None where documents were.
         seeds: Seeds of either side.
+        hypothesis: Digest of both sides' answers. Comparisons that have the same are one hypothesis, and count once.
+        lead: It is the teacher's lead over vanilla. That is no hypothesis about a transfer: it is corrected with the
+            other leads, apart from the table.
     """
 
     against: str
@@ -87,6 +90,8 @@ class Difference:
     detectable: float | None
     clusters: int | None
     seeds: tuple[int, int]
+    hypothesis: str = ""
+    lead: bool = False
 
 
 @dataclass
@@ -188,6 +193,7 @@ class Leaderboard:
 
     groups: list[Group]
     notes: list[str]
+    correction: Correction = Correction.BH
 
     def cells(self) -> Iterator[tuple[Group, Row, str, Cell]]:
         """All of them, in the order in which they are shown."""
@@ -199,17 +205,44 @@ class Leaderboard:
 
     @property
     def comparisons(self) -> int:
-        """How many tests the correction is over."""
-        return sum(len(cell.differences()) for *_, cell in self.cells())
+        """How many hypotheses about a transfer the correction is over."""
+        return len(hypotheses(self.groups))
+
+    @property
+    def level(self) -> float:
+        """The p-value at which one more comparison would be significant."""
+        family = hypotheses(self.groups)
+        flagged = sum(each[0].significant for each in family)
+        return self.correction.level(len(family), flagged, ALPHA)
 
     def to_dict(self) -> dict[str, Json]:
         """As JSON holds it; see ``written``."""
-        head = {"level": LEVEL, "alpha": ALPHA, "power": POWER, "comparisons": self.comparisons}
+        head: dict[str, object] = {"level": LEVEL, "alpha": ALPHA, "power": POWER, "comparisons": self.comparisons}
+        head |= {"correction": str(self.correction), "needed": self.level}
         return written_object({**head, "groups": [_group(group) for group in self.groups], "notes": self.notes})
 
     def to_json(self) -> str:
         """Of ``to_dict``, the same text for the same records."""
         return json.dumps(self.to_dict(), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def hypotheses(groups: Iterable[Group], leads: bool = False) -> list[list[Difference]]:
+    """The family that is corrected: its hypotheses, each with the comparisons that are one since their answers are.
+
+    Args:
+        groups: Of the table.
+        leads: The teachers' leads instead of the transfers.
+    """
+    each: dict[object, list[Difference]] = {}
+    for group in groups:
+        for row in group.rows:
+            for benchmark, cell in row.cells.items():
+                for place, difference in enumerate(cell.differences()):
+                    if difference.lead == leads:
+                        # Without a digest each is one by itself.
+                        key = difference.hypothesis or (group.title, row.id, row.label, place)
+                        each.setdefault((benchmark, key), []).append(difference)
+    return list(each.values())
 
 
 def _group(group: Group) -> dict[str, object]:

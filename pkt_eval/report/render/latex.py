@@ -1,6 +1,6 @@
 """The leaderboard as LaTeX: one booktabs table for each pair, to be put into a paper with ``\\input``."""
 
-from pkt_eval.report.board import Cell, Group, Shown, Table
+from pkt_eval.report.board import Cell, Group, Leaderboard, Shown, Table
 from pkt_eval.report.board.columns import columns
 from pkt_eval.report.board.wording import harmless
 from pkt_eval.report.render.registry import Content, output
@@ -22,7 +22,7 @@ def latex(content: Content) -> str:
     """The whole file; needs booktabs, and graphicx for wide ones."""
     board = content.board
     head = "% Needs \\usepackage{booktabs,graphicx}. Made by pkt-eval report.\n"
-    return head + "\n".join(_table(group, board.comparisons) for group in board.groups)
+    return head + "\n".join(_table(group, board) for group in board.groups)
 
 
 def escape(text: str) -> str:
@@ -30,7 +30,7 @@ def escape(text: str) -> str:
     return "".join(_ESCAPES.get(character, character) for character in harmless(" ".join(text.split())))
 
 
-def _table(group: Group, comparisons: int) -> str:
+def _table(group: Group, board: Leaderboard) -> str:
     benchmarks, here = group.benchmarks, columns(Table.PAPER)
     width = len(here)
     heads = " & ".join(rf"\multicolumn{{{width}}}{{c}}{{{escape(name)}}}" for name in benchmarks)
@@ -44,7 +44,7 @@ def _table(group: Group, comparisons: int) -> str:
     caption = (
         f"{escape(group.title)}. Score in \\% with its 95\\,\\% interval, and paired differences in points to the "
         "vanilla student ($\\Delta_V$) and to LoRA ($\\Delta_L$). Bold: significant at 5\\,\\% after "
-        f"Benjamini--Hochberg over {comparisons} comparisons."
+        f"{board.correction.author.replace('–', '--')} over {board.comparisons} comparisons of transfers."
     )
     return "\n".join(
         [

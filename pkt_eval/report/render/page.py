@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pkt_eval.report.board import Cell, Column, Group, Leaderboard, Table, wording
 from pkt_eval.report.board.columns import columns, comparisons, legend, sortable
-from pkt_eval.report.board.model import written
+from pkt_eval.report.board.model import hypotheses, written
 from pkt_eval.report.board.wording import harmless
 from pkt_eval.report.render.forest import forest, sentence
 from pkt_eval.report.render.links import link
@@ -51,7 +51,6 @@ def page(content: Content) -> str:
         }
         for number, group in enumerate(board.groups)
     ]
-    differences = [d for *_, cell in board.cells() for d in cell.differences()]
     data: dict[str, object] = {"board": board.to_dict(), "texts": flips.texts, "flips": flips.cells}
     if others:
         data["others"] = _others(board, others)
@@ -65,8 +64,8 @@ def page(content: Content) -> str:
         facts=[
             _counted(len(board.groups), "pair"),
             _counted(sum(len(group.rows) for group in board.groups), "student"),
-            _counted(len(differences), "comparison"),
-            ("significant", sum(d.significant for d in differences)),
+            _counted(board.comparisons, "comparison"),
+            ("significant", sum(same[0].significant for same in hypotheses(board.groups))),
         ],
         legend=legend(board),
         css=Markup(_file("page.css")),

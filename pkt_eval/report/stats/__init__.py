@@ -7,18 +7,22 @@ come here: the i-th entries of two arrays belong to the same document. Which fun
 - How far are two students apart? ``paired_bootstrap``, or ``paired_score_interval`` where hardly an answer differs;
   over seeds ``seed_difference``.
 - Is that more than chance? ``paired_test`` (exact McNemar where every item is right or wrong), then
-  ``benjamini_hochberg`` over the table. An interval that leaves out zero is no substitute for the p-value: with three
-  discordant items, all one way, the bootstrap leaves out zero and the exact test says p = 0.25.
-- Could it have been seen? ``minimum_detectable_difference``, ``mcnemar_power``.
+  ``benjamini_hochberg`` or ``benjamini_yekutieli`` over the table (``Correction``). An interval that leaves out zero is
+  no substitute for the p-value: with three discordant items, all one way, the bootstrap leaves out zero and the exact
+  test says p = 0.25.
+- Could it have been seen? ``minimum_detectable_difference``, ``mcnemar_power``; over seeds and at the level that a
+  table asks ``detectable_difference``.
 - How much of the teacher's lead arrived? ``gap_recovered``.
 - Is a candidate good enough? ``non_inferiority``, ``non_inferiority_power``, ``holm``.
 """
 
 from pkt_eval.code.passk import pass_at_k
+from pkt_eval.report.stats.crossed import Crossed
+from pkt_eval.report.stats.detectable import detectable_difference, detectable_in
 from pkt_eval.report.stats.estimate import Estimate
 from pkt_eval.report.stats.gap import gap_recovered
 from pkt_eval.report.stats.inferiority import NonInferiority, non_inferiority, non_inferiority_power
-from pkt_eval.report.stats.multiplicity import benjamini_hochberg, holm
+from pkt_eval.report.stats.multiplicity import Correction, benjamini_hochberg, benjamini_yekutieli, holm
 from pkt_eval.report.stats.paired import mcnemar_exact, paired_bootstrap, paired_test
 from pkt_eval.report.stats.power import (
     mcnemar_power,
@@ -26,16 +30,22 @@ from pkt_eval.report.stats.power import (
     minimum_detectable_difference_unpaired,
 )
 from pkt_eval.report.stats.score import paired_score_interval
-from pkt_eval.report.stats.seeds import SeedDifference, SeedMean, aggregate_seeds, seed_difference
+from pkt_eval.report.stats.seeds import SeedDifference, SeedMean, aggregate_seeds, crossed_difference, seed_difference
 from pkt_eval.report.stats.wilson import wilson_interval, wilson_interval_of_scores
 
 __all__ = [
+    "Correction",
+    "Crossed",
     "Estimate",
     "NonInferiority",
     "SeedDifference",
     "SeedMean",
     "aggregate_seeds",
     "benjamini_hochberg",
+    "benjamini_yekutieli",
+    "crossed_difference",
+    "detectable_difference",
+    "detectable_in",
     "gap_recovered",
     "holm",
     "mcnemar_exact",

@@ -1,6 +1,7 @@
 """Many comparisons at once. NaN marks a comparison that was not made: it stays NaN and counts for nothing."""
 
 from collections.abc import Callable
+from enum import StrEnum
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -33,6 +34,61 @@ def benjamini_hochberg(p: ArrayLike) -> np.ndarray:
         [0.06, 0.03, nan, 0.2]
     """
     return _adjust(p, false_discovery_control)
+
+
+def benjamini_yekutieli(p: ArrayLike) -> np.ndarray:
+    """As ``benjamini_hochberg``, under any dependence of the p-values, for ``1 + 1/2 + … + 1/m`` times the price.
+
+    Benjamini & Yekutieli 2001 (doi:10.1214/aos/1013699998).
+
+    Args:
+        p: p-values of any shape.
+
+    Returns:
+        An array of the same shape.
+
+    Raises:
+        DataError: A p-value lies outside [0, 1].
+
+    Example:
+        >>> benjamini_yekutieli([0.04, 0.01, float("nan"), 0.2]).round(3).tolist()
+        [0.11, 0.055, nan, 0.367]
+    """
+    return _adjust(p, lambda made: false_discovery_control(made, method="by"))
+
+
+class Correction(StrEnum):
+    """How the p-values of a table are adjusted."""
+
+    BH = "bh"
+    BY = "by"
+
+    @property
+    def author(self) -> str:
+        """Whose it is."""
+        return {"bh": "Benjamini–Hochberg", "by": "Benjamini–Yekutieli"}[self]
+
+    def adjust(self, p: ArrayLike) -> np.ndarray:
+        """The adjusted p-values."""
+        return benjamini_hochberg(p) if self is Correction.BH else benjamini_yekutieli(p)
+
+    def level(self, comparisons: int, flagged: int = 0, alpha: float = 0.05) -> float:
+        """The p-value at which one more comparison of a table would be flagged.
+
+        ``α·(flagged + 1)/comparisons``, over ``1 + 1/2 + …`` for Benjamini–Yekutieli: the step of the rule after those
+        that were passed. Before a table is made nothing is flagged, and the first step is the hardest.
+
+        Args:
+            comparisons: m, of the table.
+            flagged: Of them.
+            alpha: Level of the table.
+
+        Returns:
+            A level in (0, α].
+        """
+        m = max(comparisons, 1)
+        price = 1.0 if self is Correction.BH else float((1 / np.arange(1, m + 1)).sum())
+        return alpha * (min(flagged + 1, m) / m) / price
 
 
 def holm(p: ArrayLike) -> np.ndarray:

@@ -7,6 +7,7 @@ from numpy.typing import ArrayLike
 from scipy.stats import binomtest, norm
 
 from pkt_eval.errors import DataError
+from pkt_eval.report.stats.crossed import ZERO
 from pkt_eval.report.stats.estimate import Estimate, check_probability, matched
 from pkt_eval.report.stats.units import Units, blocks
 
@@ -78,6 +79,8 @@ def paired_test(
     units = Units.of((a - b)[None], clusters)
     sums, counts = units.sums[0], units.counts
     # Units of one size |sum|: how many there are, and how many of them are positive.
+    # Sums that are equal but for rounding are equal, and zero is zero: a mean of three seeds is a third only nearly.
+    sums = np.round(sums / ZERO) * ZERO
     sizes, where = np.unique(np.abs(sums), return_inverse=True)
     either = np.bincount(where, counts).astype(int)[sizes > 0]
     positive = np.bincount(where, counts * (sums > 0)).astype(int)[sizes > 0]
