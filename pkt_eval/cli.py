@@ -7,17 +7,17 @@ looks after the data.
 import logging
 import os
 import shutil
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from pkt_eval._util import boundary
 from pkt_eval._util.devices import default_device
 from pkt_eval.data.cli import app as data_app
 from pkt_eval.diagnose.command import diagnose
 from pkt_eval.doctor import doctor
-from pkt_eval.errors import ConfigError, PKTError
+from pkt_eval.errors import ConfigError
 from pkt_eval.methods.base import get_method, methods
 from pkt_eval.models.provenance import Provenance
 from pkt_eval.report.cli import report
@@ -37,6 +37,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
+app.callback()(boundary.options)
 app.add_typer(data_app, name="data")
 app.command()(doctor)
 app.command()(run)
@@ -157,15 +158,15 @@ def markdown_table() -> str:
 
 
 def main() -> None:
-    """Entry point: one friendly line and exit code 2 for an error that we raise on purpose."""
-    logging.basicConfig(level=os.environ.get("LOGLEVEL", "INFO").upper(), format="%(levelname)s %(message)s")
+    """Entry point: an error ends in one line and an exit code, see ``pkt_eval._util.boundary``."""
+    boundary.within("pkt-eval", _main)
+
+
+def _main() -> None:
+    level = os.environ.get("LOGLEVEL", "INFO").upper()
+    if level not in logging.getLevelNamesMapping():
+        raise ConfigError(f"LOGLEVEL={level} is no level: choose from {', '.join(logging.getLevelNamesMapping())}")
+    logging.basicConfig(level=level, format="%(levelname)s %(message)s")
     for chatty in ("httpx", "datasets", "filelock"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
-    try:
-        app()
-    except PKTError as error:
-        typer.echo(f"pkt-eval: {error}", err=True)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        typer.echo("pkt-eval: interrupted; nothing half-written is left", err=True)
-        sys.exit(130)
+    app()
