@@ -14,7 +14,7 @@ from typing import Any
 
 from lm_eval.models.huggingface import HFLM
 
-from pkt_eval._util.devices import default_device, native_dtype
+from pkt_eval._util.devices import check_device, default_device, native_dtype
 from pkt_eval.data.benchmarks import is_chat_task
 from pkt_eval.errors import ConfigError, DataError, MissingDataError
 from pkt_eval.lm.task_functions import JudgedAhead
@@ -55,6 +55,8 @@ class PKTStudent(HFLM):
         self._beside: Beside | None = None
         hf = {k: arguments.pop(k) for k in list(arguments) if k in hf_arguments.NAMES and k not in FIELDS}
         device = _device(hf.get("device"))
+        if not hf.get("device"):  # as ``simple_evaluate`` calls it, which ``hf`` cannot be called with
+            hf["device"] = device
         if student is not None:
             extra = self._saved(str(student), method, arguments)
         else:
@@ -284,9 +286,9 @@ def _share_log() -> None:
 def _device(asked: str | None) -> str:
     """The device that ``hf`` will choose: lm-eval asks for cuda:0 even where there is none."""
     there = default_device()
-    if asked and not str(asked).startswith("cuda"):
-        return str(asked)
-    return str(asked or there) if there == "cuda" else there
+    if there != "cuda" and str(asked or "cuda") in ("cuda", "cuda:0"):
+        return there
+    return check_device(str(asked or there))
 
 
 def _evaluation_dtype(source: ModelSource, device: str) -> Any:

@@ -13,7 +13,8 @@ from typing import Annotated
 import typer
 
 from pkt_eval._util import boundary
-from pkt_eval._util.devices import default_device
+from pkt_eval._util.devices import check_device, default_device
+from pkt_eval._util.folders import check_out
 from pkt_eval.data.cli import app as data_app
 from pkt_eval.diagnose.command import diagnose
 from pkt_eval.doctor import doctor
@@ -68,8 +69,7 @@ def transfer(
     device: Annotated[str, typer.Option(help="Where to compute, e.g. cuda:0; default: a GPU if there is one.")] = "",
 ) -> None:
     """Make a student and write it to a folder."""
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ConfigError(f"--out {out} is there already and not empty: choose another folder, or remove it")
+    check_out(out, new=True)
     arguments = {}
     for word in words:
         key, equals, value = word.partition("=")
@@ -78,7 +78,7 @@ def transfer(
         arguments[key] = value
     ours, others = split_arguments(arguments, strict=True)
     recipe = make_recipe(ours | others)  # which names what nobody takes
-    student = Transfer(recipe, device or default_device()).make()
+    student = Transfer(recipe, check_device(device or default_device())).make()
     temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
     try:
         student.save(temporary, merged=True)

@@ -1,7 +1,13 @@
 """Where the harness keeps what it makes."""
 
+import errno
 import os
 from pathlib import Path
+
+from pkt_eval.errors import ConfigError
+
+_BESIDE = 40
+"""Characters that the name of a temporary folder has more."""
 
 
 def store_root() -> Path:
@@ -11,3 +17,33 @@ def store_root() -> Path:
         return Path(root).expanduser()
     cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     return Path(cache).expanduser() / "pkt_eval"
+
+
+def check_out(out: Path, *, new: bool = False) -> None:
+    """Check that a folder of results can be written, before the work whose results they are.
+
+    Args:
+        out: As given by ``--out``.
+        new: It must not be there, or be empty.
+
+    Raises:
+        ConfigError: It cannot; says why, and what to do.
+    """
+    try:
+        if out.exists() and not out.is_dir():
+            raise ConfigError(f"--out {out} is a file: name a folder")
+        if new and out.exists() and any(out.iterdir()):
+            raise ConfigError(f"--out {out} is there already and not empty: choose another folder, or remove it")
+        if out.is_symlink() and not out.exists():
+            raise ConfigError(f"--out {out} is a link that leads nowhere: choose another folder, or remove it")
+        out.with_name(out.name + "x" * _BESIDE).exists() if out.name else None
+        there = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
+    except (OSError, ValueError) as error:
+        if isinstance(error, ConfigError):
+            raise
+        what = "its name is too long" if getattr(error, "errno", 0) == errno.ENAMETOOLONG else str(error)
+        raise ConfigError(f"--out {str(out)[:200]} cannot be written: {what}. Choose another folder.") from None
+    if not there.is_dir():
+        raise ConfigError(f"--out {out} cannot be written: {there} is a file. Choose another folder.")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise ConfigError(f"--out {out} cannot be written: {there} is not yours to write in. Choose another folder.")

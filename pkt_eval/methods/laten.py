@@ -52,11 +52,11 @@ class LaTenConfig(MethodConfig):
     """Evaluate each neuron on 512 well-chosen tokens, or on the whole vocabulary (20 and more times slower)."""
     locate_with: Literal["all", "one"] = "all"
     """Sum the scores of all extract samples, or take one sample at random, as published."""
-    steps: int | None = Field(None, ge=1)
+    steps: int | None = Field(None, ge=1, le=10**8)
     """Optimizer steps of the alignment; default 2, 4, 3, 8 for MMLU, GSM8K, HumanEval, MBPP, and 4 for others."""
-    samples_per_step: int = Field(16, ge=2)
+    samples_per_step: int = Field(16, ge=2, le=2**20)
     """Samples of a step: one of extract, the others of align."""
-    learning_rate: float = Field(3e-5, gt=0)
+    learning_rate: float = Field(3e-5, gt=0, le=100)
     """Peak rate of the alignment."""
     scale: float | None = None
     """``unaligned`` alone: factor of the teacher's vectors (default 1)."""

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from pkt_eval.errors import ConfigError
+from pkt_eval._util.folders import check_out
 
 
 def report(
@@ -40,8 +40,7 @@ def report(
     from pkt_eval.report.render.files import save_all
     from pkt_eval.report.render.registry import Content, formats
 
-    if out.exists() and not out.is_dir():
-        raise ConfigError(f"--out {out} is a file: name a folder")
+    check_out(out)
     looked_into, paths = diagnoses.find(paths)
     every, notes = records.read(paths)
     if keep_records:
