@@ -61,7 +61,7 @@ def refuses(monkeypatch, capfd, tmp_path) -> Callable[..., None]:
             cli.main()
         error = capfd.readouterr().err
         lines = [line for line in error.splitlines() if not line.startswith(("WARNING", "INFO", "Usage:", "Try"))]
-        lines = [line for line in lines if line.strip()]
+        lines = [line for line in lines if line.strip() and "it/s]" not in line]
         assert ended.value.code == 2, error[-2000:]
         assert len(lines) == 1 and "Traceback" not in error, error[-2000:]
         assert says in lines[0], lines[0]
@@ -77,7 +77,7 @@ def refused(work: Callable[[], object], says: str) -> None:
     assert says in said and "\n" not in said.strip(), said
 
 
-# --- Options: of a recipe and its method, from Python, by the command and by the wrapper -------------------------------
+# --- Options: of a recipe and its method, from Python, by the command and by the wrapper -----------------------------
 
 LORA = {"method": "lora", "transfer_task": "nano_gsm8k"}
 OPTIONS = {
@@ -180,6 +180,12 @@ def without(name: str) -> Callable[[Path], None]:
 
 
 W = "model.safetensors"
+
+
+def tensor(dtype: str, shape: object, *offsets: int, tail: bytes = b"") -> Callable[[Path], None]:
+    return written(W, header({"a": {"dtype": dtype, "shape": shape, "data_offsets": offsets}}, tail))
+
+
 MODELS: dict[str, tuple[Callable[[Path], object], str]] = {
     "no config": (without("config.json"), "config.json"),
     "config cut": (written("config.json", b'{"model_type": "lla'), "config.json"),
@@ -194,7 +200,7 @@ MODELS: dict[str, tuple[Callable[[Path], object], str]] = {
     "encoder-decoder": (configured(model_type="t5", is_encoder_decoder=True), "encoder-decoder"),
     "encoder-decoder, unsaid": (configured(model_type="t5", architectures=["T5ForConditionalGeneration"]), "t5"),
     "GPTQ": (configured(quantization_config={"quant_method": "gptq", "bits": 4}), "gptq"),
-    "bitsandbytes": (configured(quantization_config={"quant_method": "bitsandbytes", "load_in_4bit": True}), "bitsandb"),
+    "bitsandbytes": (configured(quantization_config={"quant_method": "bitsandbytes", "bits": 4}), "bitsandb"),
     "a quantisation of 3": (configured(quantization_config=3), "quantised"),
     "ten million layers": (configured(num_hidden_layers=10**7), "num_hidden_layers"),
     "ten thousand layers": (configured(num_hidden_layers=10**4), "model.layers.4."),
@@ -225,11 +231,11 @@ MODELS: dict[str, tuple[Callable[[Path], object], str]] = {
     "header deep": (written(W, header(b"[" * DEEP)), W),
     "header a list": (written(W, header([1, 2])), W),
     "header not UTF-8": (written(W, header(b'{"\xff": 1}')), W),
-    "offsets beyond": (written(W, header({"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}})), W),
-    "offsets backwards": (written(W, header({"a": {"dtype": "F32", "shape": [2], "data_offsets": [8, 0]}})), W),
-    "a vast tensor": (written(W, header({"a": {"dtype": "F32", "shape": [2**40, 2**40], "data_offsets": [0, 8]}}, b"8" * 8)), W),
-    "an unknown dtype": (written(W, header({"a": {"dtype": "F13", "shape": [1], "data_offsets": [0, 4]}}, b"1234")), W),
-    "a shape of text": (written(W, header({"a": {"dtype": "F32", "shape": "[1]", "data_offsets": [0, 4]}}, b"1234")), W),
+    "offsets beyond": (tensor("F32", [2], 0, 8), W),
+    "offsets backwards": (tensor("F32", [2], 8, 0), W),
+    "a vast tensor": (tensor("F32", [2**40, 2**40], 0, 8, tail=b"8" * 8), W),
+    "an unknown dtype": (tensor("F13", [1], 0, 4, tail=b"1234"), W),
+    "a shape of text": (tensor("F32", "[1]", 0, 4, tail=b"1234"), W),
     "bytes to spare": (lambda f: (f / W).write_bytes((f / W).read_bytes() + b"more"), W),
     "another shape": (reshaped, "model.layers.1.self_attn.q_proj.weight"),
     "pickles": (pickled, "pickles"),
@@ -296,15 +302,25 @@ def places(tmp_path) -> None:
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     (tmp_path / "nowhere-link").symlink_to(tmp_path / "gone")
     (tmp_path / "suite.yaml").write_text("benchmarks: [nano_mmlu]\nmethods: [vanilla]\n")
+    lay(tmp_path / "run", results(**{"n-samples": {"pkt_gsm8k_chat": {"effective": 1}}}), json.dumps(SAMPLE).encode())
 
 
-OUTS = {"file/out": "file", "file": "file", "loop": "loop", "loop/out": "loop", LONG: "long", f"a/{LONG}/b": "long", "nowhere-link": "link",
-        "a\0b": "null", "/proc/none/out": "/proc"}  # fmt: skip
+OUTS = {
+    "file/out": "file",
+    "file": "file",
+    "loop": "loop",
+    "loop/out": "loop",
+    LONG: "long",
+    f"a/{LONG}/b": "long",
+    "nowhere-link": "link",
+    "a\0b": "null",
+    "/proc/none/out": "/proc",
+}
 
 
 @pytest.mark.parametrize("out", OUTS)
 @pytest.mark.parametrize(
-    "command", [TRANSFER, BUILD, DIAGNOSE, ["run", "suite.yaml"], ["report", "full"]], ids=lambda c: c[0] + c[1]
+    "command", [TRANSFER, BUILD, DIAGNOSE, ["run", "suite.yaml"], ["report", "run"]], ids=lambda c: c[0] + c[1]
 )
 def test_a_place_that_cannot_be_written(command, out, places, refuses):
     refuses([*command, "--out", out], OUTS[out])
@@ -330,6 +346,7 @@ def test_a_device_that_is_not_there_of_the_wrapper(device):
     refused(lambda: PKTStudent(**LORA, device=device), "device")
 
 
+NANO = "transfer_task=nano_gsm8k"
 COMMANDS: dict[str, tuple[list[str], str]] = {
     "no equals": (["transfer", "lora", "--out", "out"], "lora"),
     "no key": (["transfer", "=lora", "--out", "out"], "=lora"),
@@ -339,12 +356,12 @@ COMMANDS: dict[str, tuple[list[str], str]] = {
     "unknown option": (["methods", "--colour"], "--colour"),
     "unknown method": (["methods", "sekking"], "seeking"),
     "unknown level": (["doctor", "--level", "foo"], "foo"),
-    "a hub's model that is not there": (["transfer", "pretrained=no/body", "method=lora", "transfer_task=nano_gsm8k", "--out", "out"], "no/body"),
+    "a hub's model that is not there": (["transfer", "pretrained=no/body", "method=vanilla", "--out", "out"], "no/body"),
     "a folder that is not there": (["transfer", "pretrained=./nobody", "method=vanilla", "--out", "out"], "nobody"),
     "a model's name of text": (["transfer", f"pretrained={LONG * 20}", "method=vanilla", "--out", "out"], "xxx"),
     "a model with a null": (["transfer", "pretrained=a\0b", "method=vanilla", "--out", "out"], "a"),
     "a teacher alone": (["transfer", "teacher=./t", "method=seeking", "--out", "out"], "pretrained"),
-    "no teacher": (["transfer", "pretrained=full", "method=seeking", "transfer_task=nano_gsm8k", "--out", "out"], "teacher"),
+    "no teacher": (["transfer", "pretrained=full", "method=seeking", NANO, "--out", "out"], "teacher"),
     "a task that is none": ([*SHOW[:2], "gsm9k"], "gsm9k"),
     "size of a squared sign": ([*SHOW, "--size", "train=²"], "train=²"),
     "size of nothing": ([*SHOW, "--size", "train="], "train="),
@@ -358,9 +375,9 @@ COMMANDS: dict[str, tuple[list[str], str]] = {
     "data that is not there": (["data", "show", "gsm8k", "--data-dir", "nowhere"], "nowhere"),
     "data that is a file": (["data", "show", "gsm8k", "--data-dir", "file"], "file"),
     "a tokenizer that is not there": ([*SHOW, "--tokenizer", "nowhere"], "nowhere"),
-    "n-grams of nothing": (["data", "check", "nano_gsm8k", "-n", "0"], "0"),
-    "n-grams to fail on of nothing": (["data", "check", "nano_gsm8k", "--fail-on", "0"], "0"),
-    "n of text": (["data", "check", "nano_gsm8k", "-n", "x"], "x"),
+    "n-grams of nothing": (["data", "check", "nano_gsm8k", "-n", "0"], "-n"),
+    "n-grams to fail on of nothing": (["data", "check", "nano_gsm8k", "--fail-on", "0"], "--fail-on"),
+    "n of text": (["data", "check", "nano_gsm8k", "-n", "x"], "-n"),
     "diagnose: no data": (["diagnose", "--out", "out"], "data"),
     "diagnose: a task that is none": (["diagnose", "--data", "gsm9k", "--out", "out"], "gsm9k"),
     "diagnose: one model": ([*DIAGNOSE, "--teacher", "full", "--out", "out"], "--student"),
@@ -385,7 +402,6 @@ COMMANDS: dict[str, tuple[list[str], str]] = {
     "gate of nothing": (["gate", "--baseline", "nowhere", "--candidate", "full"], "nowhere"),
     "gate of an empty folder": (["gate", "--baseline", "full", "--candidate", "full"], "full"),
     "gate of one folder": (["gate", "--baseline", "full"], "candidate"),
-    "gate of an empty name": (["gate", "--baseline", "", "--candidate", ""], ""),
 }  # fmt: skip
 
 
@@ -488,7 +504,7 @@ SPLITS: dict[str, bytes] = {
     "a role of 3": b'{"messages": [{"role": 3, "content": "q"}, {"role": "assistant", "content": "a"}]}',
     "an unknown role": b'{"messages": [{"role": "bystander", "content": "q"}, {"role": "assistant", "content": "a"}]}',
     "content of 3": b'{"messages": [{"role": "user", "content": 3}, {"role": "assistant", "content": "a"}]}',
-    "half a character": b'{"messages": [{"role": "user", "content": "\\ud800"}, {"role": "assistant", "content": "a"}]}',
+    "half a character": json.dumps(RECORD).replace('"q"', '"\\ud800"').encode(),
     "the user last": b'{"messages": [{"role": "assistant", "content": "q"}, {"role": "user", "content": "a"}]}',
     "empty": b"",
 }
@@ -497,8 +513,10 @@ SPLITS: dict[str, bytes] = {
 @pytest.mark.parametrize("what", SPLITS)
 def test_a_wrong_file_of_splits(what, refuses, tmp_path):
     for split in ("extract", "align", "train"):
-        (tmp_path / f"gsm_{split}_split.jsonl").write_bytes(SPLITS[what] + b"\n")
-    refuses(["data", "show", "gsm8k", "--splits", str(tmp_path)], str(tmp_path))
+        good = json.dumps(RECORD).replace('"q"', f'"{split}"').encode()
+        (tmp_path / f"gsm_{split}_split.jsonl").write_bytes((SPLITS[what] if split == "align" else good) + b"\n")
+    says = "gsm_align_split.jsonl" if what != "empty" else "train"
+    refuses(["data", "show", "gsm8k", "--splits", str(tmp_path)], says)
 
 
 ROWS: dict[str, bytes] = {
@@ -520,9 +538,11 @@ ROWS: dict[str, bytes] = {
 @pytest.mark.parametrize("suffix", ["jsonl", "parquet"])
 def test_wrong_rows(what, suffix, refuses, tmp_path):
     (tmp_path / "gsm8k").mkdir()
-    for split in ("train", "test"):
-        (tmp_path / "gsm8k" / f"{split}.{suffix}").write_bytes(ROWS[what] + b"\n")
-    refuses(["data", "show", "gsm8k", "--data-dir", str(tmp_path)], "gsm8k")
+    good = "".join(json.dumps({"question": f"q{i}", "answer": f"#### {i}"}) + "\n" for i in range(80))
+    rows = ROWS[what] + b"\n" + (good.encode() if what != "empty" else b"")
+    (tmp_path / "gsm8k" / f"train.{suffix}").write_bytes(rows)
+    says = "records" if what == "empty" and suffix == "jsonl" else "gsm8k"
+    refuses(["data", "show", "gsm8k", "--data-dir", str(tmp_path)], says)
 
 
 # --- Records ---------------------------------------------------------------------------------------------------------
@@ -549,6 +569,8 @@ SAMPLE = {
     "target_hash": "3" * 64, "exact_match": 0.5,
 }  # fmt: skip
 PKT = {"method": "lora", "student": "a/b"}
+GROUPED = {"g": {"acc,none": 1.0}, "pkt_gsm8k_chat": {"exact_match,strict-match": 0.5}}
+LEARNT = {**PKT, "transfer_task": "gsm8k", "record": {"training": {"steps": 3}}}
 RESULTS: dict[str, object] = {
     "not UTF-8": b'{"\xff": 1}',
     "deep": b"[" * DEEP,
@@ -568,8 +590,8 @@ RESULTS: dict[str, object] = {
     "counts of a list": results(**{"n-samples": [1]}),
     "counts of text": results(**{"n-samples": {"pkt_gsm8k_chat": "x"}}),
     "groups of a list": results(group_subtasks=[1]),
-    "a group of text": results(group_subtasks={"g": 3}, results={"g": {"acc,none": 1.0}, "pkt_gsm8k_chat": {"exact_match,strict-match": 0.5}}),
-    "a group in a circle": results(group_subtasks={"g": ["g"]}, results={"g": {"acc,none": 1.0}, "pkt_gsm8k_chat": {"exact_match,strict-match": 0.5}}),
+    "a group of text": results(group_subtasks={"g": 3}, results=GROUPED),
+    "a group in a circle": results(group_subtasks={"g": ["g"]}, results=GROUPED),
     "a date of text": results(date="today"),
     "a date of a list": results(date=[1]),
     "a template of a list": results(chat_template_sha=[1]),
@@ -580,10 +602,9 @@ RESULTS: dict[str, object] = {
     "a configuration of text": results(config={"pkt": {**PKT, "config": "x"}}),
     "seconds of text": results(config={"pkt": {**PKT, "seconds": {"a": "x"}, "transfer_task": "gsm8k"}}),
     "sizes of text": results(config={"pkt": {**PKT, "split_sizes": "x"}}),
-    "sizes of a list in it": results(config={"pkt": {**PKT, "split_sizes": {"train": [1]}, "transfer_task": "gsm8k", "record": {"training": {"steps": 3}}}}),
-    "a score of infinity": results(results={"pkt_gsm8k_chat": {"exact_match,strict-match": float("inf")}}),
+    "sizes of a list in it": results(config={"pkt": {**LEARNT, "split_sizes": {"train": [1]}}}),
     "a score of 10^400": b'{"results": {"a": {"acc,none": 1' + b"0" * 400 + b'}}, "configs": {"a": {}}, "config": {}}',
-}  # fmt: skip
+}
 SAMPLES: dict[str, bytes] = {
     "not UTF-8": b'{"\xff": 1}',
     "deep": b"[" * DEEP,
@@ -610,13 +631,6 @@ def lay(folder: Path, content: object, samples: bytes | None = None) -> None:
     (folder / "results_2026.json").write_bytes(raw)
     if samples is not None:
         (folder / "samples_pkt_gsm8k_chat_2026.jsonl").write_bytes(samples)
-
-
-def looks_at_records(words: list[str], refuses: Callable[..., None], may_do: bool) -> None:
-    try:
-        refuses(words, "results_2026" if not may_do else "")
-    except AssertionError:
-        raise
 
 
 @pytest.mark.parametrize("command", ["report", "gate"])
@@ -662,7 +676,6 @@ GATES = {
 
 @pytest.mark.parametrize("what", GATES)
 def test_a_wrong_gate(what, refuses, places, tmp_path):
-    lay(tmp_path / "run", results(**{"n-samples": {"pkt_gsm8k_chat": {"effective": 1}}}), json.dumps(SAMPLE).encode())
     words, says = GATES[what]
     refuses(["gate", "--baseline", "run", "--candidate", "run", *words], says)
 

@@ -2,12 +2,13 @@
 
 import errno
 import os
+import tempfile
 from pathlib import Path
 
 from pkt_eval.errors import ConfigError
 
-_BESIDE = 40
-"""Characters that the name of a temporary folder has more."""
+_LONGEST = 255 - 40
+"""Bytes of a name; what is written first has a longer one."""
 
 
 def store_root() -> Path:
@@ -36,8 +37,13 @@ def check_out(out: Path, *, new: bool = False) -> None:
             raise ConfigError(f"--out {out} is there already and not empty: choose another folder, or remove it")
         if out.is_symlink() and not out.exists():
             raise ConfigError(f"--out {out} is a link that leads nowhere: choose another folder, or remove it")
-        out.with_name(out.name + "x" * _BESIDE).exists() if out.name else None
-        there = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
+        if any(len(os.fsencode(part)) > _LONGEST for part in out.parts):
+            raise OSError(errno.ENAMETOOLONG, "")
+        there = next(folder for folder in (out, *out.absolute().parents) if folder.exists() or folder.is_symlink())
+        if not there.exists():
+            raise ConfigError(f"--out {out} cannot be written: {there} is a link that leads nowhere")
+        if there.is_dir():
+            os.rmdir(tempfile.mkdtemp(prefix=".pkt_eval.", dir=there))  # whatever rights and kind of disk say
     except (OSError, ValueError) as error:
         if isinstance(error, ConfigError):
             raise
@@ -45,5 +51,3 @@ def check_out(out: Path, *, new: bool = False) -> None:
         raise ConfigError(f"--out {str(out)[:200]} cannot be written: {what}. Choose another folder.") from None
     if not there.is_dir():
         raise ConfigError(f"--out {out} cannot be written: {there} is a file. Choose another folder.")
-    if not os.access(there, os.W_OK | os.X_OK):
-        raise ConfigError(f"--out {out} cannot be written: {there} is not yours to write in. Choose another folder.")

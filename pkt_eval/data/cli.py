@@ -108,9 +108,9 @@ def check(
     splits_dir: SplitsDir = None,
     size: Size = None,
     n: Annotated[
-        list[int] | None, typer.Option("-n", help="Words of an n-gram; may be repeated. Default: 8 and 13.")
+        list[int] | None, typer.Option("-n", min=1, help="Words of an n-gram; may be repeated. Default: 8 and 13.")
     ] = None,
-    fail_on: Annotated[int, typer.Option(help="Fail on shared n-grams of this many words or more.")] = 13,
+    fail_on: Annotated[int, typer.Option(min=1, help="Fail on shared n-grams of this many words or more.")] = 13,
     allow: Annotated[int, typer.Option(help="Test items that may share one before it is a failure.")] = 0,
 ) -> None:
     """Compare the splits with each other and with every test set, by n-grams of words.
@@ -179,11 +179,10 @@ def _characters(record: ChatRecord) -> int:
 
 
 def _token_counter(name: str) -> Callable[[ChatRecord], int]:
-    from transformers import AutoTokenizer
-
     from pkt_eval.data.chat import ChatFormat
+    from pkt_eval.models.source import ModelSource
 
-    loaded = _or_exit(AutoTokenizer.from_pretrained, name)
+    loaded = _or_exit(lambda: ModelSource(name).tokenizer)
 
     def count(record: ChatRecord) -> int:
         return len(ChatFormat().encode(loaded, record)["input_ids"])

@@ -35,7 +35,9 @@ def diagnose(
     ] = None,
     tokens: Annotated[int, typer.Option(min=256, help="Tokens to compare on, of all tasks together.")] = 4096,
     samples: Annotated[int, typer.Option(min=1, help="Records a task and seed that neurons are located with.")] = 3,
-    seed: Annotated[int, typer.Option(help="Of the splits and the tokens; that of the transfers.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=2**32 - 2, help="Of the splits and the tokens; that of the transfers.")
+    ] = 0,
     chat_format: Annotated[
         str, typer.Option(help="Format of the texts, that of the transfers: paper or model.")
     ] = "paper",

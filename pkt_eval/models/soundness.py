@@ -58,7 +58,7 @@ def check_folder(folder: Path) -> None:
         raise DataError(f"{path} is no JSON object, so no model's configuration")
     shapes = dict(_shapes(folder))
     _check_config(path, config)
-    if config.get("model_type") in blocks.FAMILIES and shapes:
+    if config.get("model_type") in blocks.FAMILIES:
         _check_shapes(folder, config, shapes)
 
 

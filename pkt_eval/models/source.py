@@ -105,9 +105,17 @@ class ModelSource:
 
     @cached_property
     def _checked(self) -> bool:
-        if (folder := Path(self.path)).is_dir():
+        if folder := self._local:
             check_folder(folder)
         return True
+
+    @property
+    def _local(self) -> Path | None:
+        """The folder that the path names, if it names one."""
+        try:
+            return folder if (folder := Path(self.path)).is_dir() else None
+        except OSError:  # too long for a path, so no name on the hub either
+            return None
 
     @cached_property
     def config(self) -> Any:
@@ -147,7 +155,7 @@ class ModelSource:
         Raises:
             MissingDataError: There is no such folder, and the hub does not give the model.
         """
-        if (folder := Path(self.path)).is_dir():
+        if folder := self._local:
             return folder
         from huggingface_hub import snapshot_download
 

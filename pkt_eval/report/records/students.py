@@ -133,6 +133,10 @@ def made_of(provenance: Mapping[str, object]) -> Made:
         kind = _KINDS.get(name, str)
         if not isinstance(value, kind):
             raise DataError(f"its provenance's {name} is {value!r}, which is no {_KIND_NAMES[kind]}")
+    for name in ("seconds", "split_sizes"):
+        for part, value in fields_.get(name, {}).items():  # type: ignore[attr-defined]  # a mapping, checked above
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                raise DataError(f"its provenance's {name} has {value!r} for {part}, which is no number")
     for name in ("method", "student"):
         if name not in fields_:
             raise DataError(f"its provenance lacks {name}")
