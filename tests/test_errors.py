@@ -356,7 +356,7 @@ COMMANDS: dict[str, tuple[list[str], str]] = {
     "unknown option": (["methods", "--colour"], "--colour"),
     "unknown method": (["methods", "sekking"], "seeking"),
     "unknown level": (["doctor", "--level", "foo"], "foo"),
-    "a hub's model that is not there": (["transfer", "pretrained=no/body", "method=vanilla", "--out", "out"], "no/body"),
+    "a hub's model that is not there": (["transfer", "pretrained=no/body", "--out", "out"], "no/body"),
     "a folder that is not there": (["transfer", "pretrained=./nobody", "method=vanilla", "--out", "out"], "nobody"),
     "a model's name of text": (["transfer", f"pretrained={LONG * 20}", "method=vanilla", "--out", "out"], "xxx"),
     "a model with a null": (["transfer", "pretrained=a\0b", "method=vanilla", "--out", "out"], "a"),
