@@ -42,7 +42,7 @@ coverage: $(VENV)/.installed  ## the tests, and the lines that none of them runs
 gpu:  ## checks, times and memory on a GPU, with the Python that has its torch; see benchmarks/gpu.sh
 	PYTHON=$(PYTHON) benchmarks/gpu.sh
 
-$(VENV)/.installed: pyproject.toml constraints.txt build_backend.py
+$(VENV)/.installed: pyproject.toml constraints.txt build_backend.py setup.py
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q -c constraints.txt -e ".[dev]"
 	touch $@

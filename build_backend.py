@@ -1,4 +1,4 @@
-"""The build backend: setuptools, and one more file at the root of the wheel.
+"""The build backend: setuptools, one more file at the root of the wheel, and a README for a package page.
 
 ``pkt_eval.pth`` lets lm-eval know our models and tasks after a plain ``pip install`` (see ``pkt_eval/plugin.py``). It
 has to lie at the root of site-packages for wheels and for editable installs alike, for which setuptools has no
@@ -7,6 +7,7 @@ option, so it is added to the finished wheel; RECORD lists it, and pip removes i
 
 import base64
 import hashlib
+import re
 import shutil
 import zipfile
 from pathlib import Path
@@ -39,6 +40,34 @@ def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):
 def build_editable(wheel_directory, config_settings=None, metadata_directory=None):
     """An editable wheel with the door in it."""
     return _add_pth(wheel_directory, build_meta.build_editable(wheel_directory, config_settings, metadata_directory))
+
+
+# A picture or a link to a file of ours: neither to another host nor to a heading of the same page.
+_LINK = re.compile(r"(!?)\[([^\]]*)\]\((?!https?:|mailto:|#)([^)\s]+)\)")
+
+
+def page(readme: str, repository: "str | None") -> str:
+    """README.md where the files that it links to are not beside it, as on a package page.
+
+    Args:
+        readme: Markdown with links and pictures that are relative to the repository's root.
+        repository: Address of that root, to which they then lead; without one the file is named and nothing is linked.
+    """
+
+    def elsewhere(link: "re.Match[str]") -> str:
+        picture, text, target = link.groups()
+        if repository:
+            raw = "?raw=true" if picture else ""
+            return f"{picture}[{text}]({repository.rstrip('/')}/{target}{raw})"
+        return f"{text} (`{target}`)" if text != target else f"`{target}`"
+
+    rewritten, links = _LINK.subn(elsewhere, readme)
+    if repository or not links:
+        return rewritten
+    return (
+        rewritten.rstrip()
+        + "\n\nPaths in brackets name files of the source distribution, which has the pictures too.\n"
+    )
 
 
 def _add_pth(folder, name):

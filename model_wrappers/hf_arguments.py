@@ -5,6 +5,7 @@ the same ``pretrained=``, whose answers must neither be served from a cache nor 
 """
 
 import inspect
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from lm_eval.models.huggingface import HFLM
 
 from pkt_eval._util.digests import combine_digests, file_digest
 from pkt_eval._util.secrets import is_secret
+from pkt_eval.errors import ConfigError
 
 NAMES = frozenset(inspect.signature(HFLM.__init__).parameters) - {"self", "kwargs"}
 
@@ -22,6 +24,26 @@ _HARMLESS = frozenset(
     "offload_folder device_map gpus logits_cache trust_remote_code max_length truncation add_bos_token think_end_token "
     "enable_thinking chat_template_args".split()
 )
+
+
+def check(arguments: Mapping[str, Any]) -> None:
+    """Check what ``hf`` would find wrong only when the model is loaded, after a whole transfer.
+
+    Raises:
+        ConfigError: A batch size, length or dtype that is none; names it.
+    """
+    size = str(arguments.get("batch_size", 1))
+    if not re.fullmatch(r"auto(:\d{1,6})?|0*[1-9]\d{0,6}", size):
+        raise ConfigError(f"batch_size={size[:60]!r} is neither a number above zero nor auto")
+    length = arguments.get("max_length")
+    if length is not None and not (isinstance(length, int) and 1 <= length <= 2**24):
+        raise ConfigError(f"max_length={length!r} is no number of tokens")
+    dtype = str(arguments.get("dtype") or "auto").removeprefix("torch.")
+    if dtype not in _DTYPES:
+        raise ConfigError(f"dtype={dtype[:60]!r}: choose from {', '.join(_DTYPES)}")
+
+
+_DTYPES = ("auto", "float32", "bfloat16", "float16", "float64")
 
 
 def telling(arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,9 +15,9 @@ from typing import Any
 
 from lm_eval.models.huggingface import HFLM
 
-from pkt_eval._util.devices import default_device, native_dtype
+from pkt_eval._util.devices import check_device, default_device, native_dtype
 from pkt_eval.data.benchmarks import is_chat_task
-from pkt_eval.errors import ConfigError, DataError, MissingDataError
+from pkt_eval.errors import ConfigError, DataError, MissingDataError, PKTError
 from pkt_eval.lm.task_functions import JudgedAhead
 from pkt_eval.model_wrappers import hf_arguments
 from pkt_eval.model_wrappers.generate import applies, shrinking, stop_sequences
@@ -55,7 +55,10 @@ class PKTStudent(HFLM):
         self._warned = False
         self._beside: Beside | None = None
         hf = {k: arguments.pop(k) for k in list(arguments) if k in hf_arguments.NAMES and k not in FIELDS}
+        hf_arguments.check(hf)
         device = _device(hf.get("device"))
+        if not hf.get("device"):  # as ``simple_evaluate`` calls it, which ``hf`` cannot be called with
+            hf["device"] = device
         if student is not None:
             extra = self._saved(str(student), method, arguments)
         else:
@@ -69,10 +72,21 @@ class PKTStudent(HFLM):
         self.telling = hf_arguments.telling({**hf, **extra})
         if processes.world() > 1:
             processes.join()
-        super().__init__(pretrained=self.source.path, **self.source.arguments, **{**hf, **extra})
+        self._open({**hf, **extra})
         if hasattr(self, "accelerator") and self.world_size == 1:
             # `hf` shares the work only among several GPUs of one machine; elsewhere everybody would do all of it.
             self._rank, self._world_size = self.accelerator.process_index, self.accelerator.num_processes
+
+    def _open(self, arguments: dict[str, Any]) -> None:
+        """Load the model as ``hf`` does; what it cannot do with its arguments is said in one line."""
+        try:
+            super().__init__(pretrained=self.source.path, **self.source.arguments, **arguments)
+        except (OSError, ValueError, TypeError, AssertionError) as error:
+            if isinstance(error, PKTError):
+                raise
+            said = next(iter(str(error).splitlines()), "") or type(error).__name__
+            given = ", ".join(f"{name}={value}" for name, value in arguments.items())
+            raise ConfigError(f"hf cannot load {self.source} with {given}: {said}") from error
 
     def _saved(self, folder: str, method: str | None, arguments: dict[str, Any]) -> dict[str, Any]:
         """A saved student, on the base that it was made for or, where that is not here, as its merged checkpoint."""
@@ -103,8 +117,8 @@ class PKTStudent(HFLM):
         """Make the student, or take it from the store; returns what is left for ``hf``."""
         if self.METHOD and method and method != self.METHOD:
             raise ConfigError(f"this model is method={self.METHOD}; for method={method} use --model pkt_student")
-        method = method or self.METHOD
-        if not method:
+        method = self.METHOD if method is None else method
+        if method is None:
             if arguments.get("teacher"):
                 raise ConfigError("teacher= is given but method= is not; `pkt-eval methods` lists the methods")
             method = "vanilla"
@@ -308,9 +322,9 @@ def _check_thinking(asked: bool | None, end: object) -> None:
 def _device(asked: str | None) -> str:
     """The device that ``hf`` will choose: lm-eval asks for cuda:0 even where there is none."""
     there = default_device()
-    if asked and not str(asked).startswith("cuda"):
-        return str(asked)
-    return str(asked or there) if there == "cuda" else there
+    if there != "cuda" and str(asked or "cuda") in ("cuda", "cuda:0"):
+        return there
+    return check_device(str(asked or there))
 
 
 def _evaluation_dtype(source: ModelSource, device: str) -> Any:

@@ -13,13 +13,15 @@ from typing import Annotated
 
 import typer
 
+from pkt_eval._util import boundary
 from pkt_eval._util.console import console, lenient, printable
-from pkt_eval._util.devices import default_device
+from pkt_eval._util.devices import check_device, default_device
 from pkt_eval._util.files import new_folder
+from pkt_eval._util.folders import check_out
 from pkt_eval.data.cli import app as data_app
 from pkt_eval.diagnose.command import diagnose
 from pkt_eval.doctor import doctor
-from pkt_eval.errors import ConfigError, PKTError
+from pkt_eval.errors import ConfigError
 from pkt_eval.methods.base import get_method, methods
 from pkt_eval.models.provenance import Provenance
 from pkt_eval.report.cli import report
@@ -39,6 +41,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
+app.callback()(boundary.options)
 app.add_typer(data_app, name="data")
 app.command()(doctor)
 app.command()(run)
@@ -69,8 +72,7 @@ def transfer(
     device: Annotated[str, typer.Option(help="Where to compute, e.g. cuda:0; default: a GPU if there is one.")] = "",
 ) -> None:
     """Make a student and write it to a folder."""
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ConfigError(f"--out {out} is there already and not empty: choose another folder, or remove it")
+    check_out(out, new=True)
     arguments = {}
     for word in words:
         key, equals, value = word.partition("=")
@@ -79,7 +81,7 @@ def transfer(
         arguments[key] = value
     ours, others = split_arguments(arguments, strict=True)
     recipe = make_recipe(ours | others)  # which names what nobody takes
-    student = Transfer(recipe, device or default_device()).make()
+    student = Transfer(recipe, check_device(device or default_device())).make()
     with new_folder(out) as folder:
         student.save(folder, merged=True)
     if student.provenance:
@@ -156,17 +158,17 @@ def markdown_table() -> str:
 
 
 def main() -> None:
-    """Entry point: one friendly line and exit code 2 for an error that we raise on purpose."""
-    logging.basicConfig(level=os.environ.get("LOGLEVEL", "INFO").upper(), format="%(levelname)s %(message)s")
+    """Entry point: an error ends in one line and an exit code, see ``pkt_eval._util.boundary``."""
+    boundary.within("pkt-eval", _main)
+
+
+def _main() -> None:
+    level = os.environ.get("LOGLEVEL", "INFO").upper()
+    if level not in logging.getLevelNamesMapping():
+        raise ConfigError(f"LOGLEVEL={level} is no level: choose from {', '.join(logging.getLevelNamesMapping())}")
+    logging.basicConfig(level=level, format="%(levelname)s %(message)s")
     for chatty in ("httpx", "datasets", "filelock"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     for stream in (sys.stdout, sys.stderr):
         lenient(stream)
-    try:
-        app()
-    except PKTError as error:
-        typer.echo(printable(f"pkt-eval: {error}"), err=True)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        typer.echo("pkt-eval: interrupted; nothing half-written is left", err=True)
-        sys.exit(130)
+    app()

@@ -6,12 +6,38 @@ import sys
 from contextlib import suppress
 from typing import Any
 
+from pkt_eval.errors import ConfigError
+
 
 def default_device() -> str:
     """A GPU if there is one."""
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def check_device(name: str) -> str:
+    """The name of a device on which this machine can compute, now; returns it.
+
+    Raises:
+        ConfigError: It is no device, or this machine has none; says what it has.
+    """
+    import torch
+
+    there = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
+    there += ["mps"] if torch.backends.mps.is_available() else []
+    try:
+        device = torch.device(name)
+        if device.type in ("meta", "cpu"):
+            known = name == "cpu"
+        else:
+            torch.empty(1, device=device)
+            known = True
+    except (RuntimeError, AssertionError, ImportError, NotImplementedError, TypeError, AttributeError):
+        known = False
+    if not known:
+        raise ConfigError(f"device={name} is not on this machine: it has {', '.join(there)}")
+    return name
 
 
 def native_dtype(stored: Any, device: str) -> Any:

@@ -1,7 +1,14 @@
 """Where the harness keeps what it makes."""
 
+import errno
 import os
+import tempfile
 from pathlib import Path
+
+from pkt_eval.errors import ConfigError
+
+_LONGEST = 255 - 40
+"""Bytes of a name; what is written first has a longer one."""
 
 
 def store_root() -> Path:
@@ -11,3 +18,36 @@ def store_root() -> Path:
         return Path(root).expanduser()
     cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     return Path(cache).expanduser() / "pkt_eval"
+
+
+def check_out(out: Path, *, new: bool = False) -> None:
+    """Check that a folder of results can be written, before the work whose results they are.
+
+    Args:
+        out: As given by ``--out``.
+        new: It must not be there, or be empty.
+
+    Raises:
+        ConfigError: It cannot; says why, and what to do.
+    """
+    try:
+        if out.exists() and not out.is_dir():
+            raise ConfigError(f"--out {out} is a file: name a folder")
+        if new and out.exists() and any(out.iterdir()):
+            raise ConfigError(f"--out {out} is there already and not empty: choose another folder, or remove it")
+        if out.is_symlink() and not out.exists():
+            raise ConfigError(f"--out {out} is a link that leads nowhere: choose another folder, or remove it")
+        if any(len(os.fsencode(part)) > _LONGEST for part in out.parts):
+            raise OSError(errno.ENAMETOOLONG, "")
+        there = next(folder for folder in (out, *out.absolute().parents) if folder.exists() or folder.is_symlink())
+        if not there.exists():
+            raise ConfigError(f"--out {out} cannot be written: {there} is a link that leads nowhere")
+        if there.is_dir():
+            os.rmdir(tempfile.mkdtemp(prefix=".pkt_eval.", dir=there))  # whatever rights and kind of disk say
+    except (OSError, ValueError) as error:
+        if isinstance(error, ConfigError):
+            raise
+        what = "its name is too long" if getattr(error, "errno", 0) == errno.ENAMETOOLONG else str(error)
+        raise ConfigError(f"--out {str(out)[:200]} cannot be written: {what}. Choose another folder.") from None
+    if not there.is_dir():
+        raise ConfigError(f"--out {out} cannot be written: {there} is a file. Choose another folder.")

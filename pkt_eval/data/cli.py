@@ -9,7 +9,9 @@ from typing import Annotated, ParamSpec, TypeVar
 import typer
 from rich.table import Table
 
+from pkt_eval._util.boundary import end
 from pkt_eval._util.console import console, printable
+from pkt_eval._util.folders import check_out
 from pkt_eval.data.benchmarks import names
 from pkt_eval.data.decontaminate import DEFAULT_N, Overlap, overlap_report
 from pkt_eval.data.rows import ChatRecord
@@ -57,6 +59,7 @@ def build(
     size: Size = None,
 ) -> None:
     """Write the four splits as `{stem}_{split}_split.jsonl`, the naming of the published splits."""
+    _or_exit(check_out, out)
     splits = _splits(task, seed, data_dir, None, size)
     for name, path in zip(SPLIT_NAMES, write_splits(splits, out), strict=True):
         typer.echo(printable(f"{path}  {len(splits[name])} records  sha256 {splits.digests[name][:12]}"))
@@ -105,9 +108,9 @@ def check(
     splits_dir: SplitsDir = None,
     size: Size = None,
     n: Annotated[
-        list[int] | None, typer.Option("-n", help="Words of an n-gram; may be repeated. Default: 8 and 13.")
+        list[int] | None, typer.Option("-n", min=1, help="Words of an n-gram; may be repeated. Default: 8 and 13.")
     ] = None,
-    fail_on: Annotated[int, typer.Option(help="Fail on shared n-grams of this many words or more.")] = 13,
+    fail_on: Annotated[int, typer.Option(min=1, help="Fail on shared n-grams of this many words or more.")] = 13,
     allow: Annotated[int, typer.Option(help="Test items that may share one before it is a failure.")] = 0,
 ) -> None:
     """Compare the splits with each other and with every test set, by n-grams of words.
@@ -166,7 +169,7 @@ def _sizes(options: list[str]) -> dict[str, int]:
     sizes = {}
     for option in options:
         name, _, number = option.partition("=")
-        if not number.isdigit():
+        if not (number.isascii() and number.isdigit() and len(number) <= 12):
             raise ConfigError(f"--size is SPLIT=NUMBER, e.g. train=500, not {option!r}")
         sizes[name] = int(number)
     return sizes
@@ -177,11 +180,10 @@ def _characters(record: ChatRecord) -> int:
 
 
 def _token_counter(name: str) -> Callable[[ChatRecord], int]:
-    from transformers import AutoTokenizer
-
     from pkt_eval.data.chat import ChatFormat
+    from pkt_eval.models.source import ModelSource
 
-    loaded = _or_exit(AutoTokenizer.from_pretrained, name)
+    loaded = _or_exit(lambda: ModelSource(name).tokenizer)
 
     def count(record: ChatRecord) -> int:
         return len(ChatFormat().encode(loaded, record)["input_ids"])
@@ -190,9 +192,8 @@ def _token_counter(name: str) -> Callable[[ChatRecord], int]:
 
 
 def _or_exit(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Call, and turn an expected error into one line and exit code 2."""
+    """Call, and end an expected error here as ``pkt-eval`` does: this command is an application by itself, too."""
     try:
         return function(*args, **kwargs)
     except (PKTError, OSError) as error:
-        typer.echo(printable(f"pkt-eval data: {error}"), err=True)
-        raise typer.Exit(2) from None
+        raise typer.Exit(max(end("pkt-eval data", error), 2)) from None

@@ -80,10 +80,18 @@ def _code(benchmark: str) -> Code:
     return code
 
 
+_TEXTS = {"question", "prompt", "text", "code", "canonical_solution"}
+"""Columns that are text in every benchmark that has them."""
+
+
 def _worded(benchmark: str, row: Row, wording: Callable[[Row], str]) -> str:
     try:
+        for column in _TEXTS & row.keys():
+            row[column].encode()  # text, and without halves of characters
         return wording(row)
     except KeyError as missing:
         raise DataError(
             f"a {benchmark} row needs the column {missing}; this one has {', '.join(map(str, row))}"
         ) from None
+    except (TypeError, AttributeError, ValueError, IndexError) as error:
+        raise DataError(f"a {benchmark} row has a column of another type than the hub's: {error}") from None

@@ -126,7 +126,7 @@ def _read(path: Path, _mtime_ns: int) -> list[Row]:
             return table
         with path.open(encoding="utf-8") as lines:
             rows = [json.loads(line) for line in lines if line.strip()]
-    except (ValueError, OSError) as error:  # json's and pyarrow's errors are ValueErrors
+    except (ValueError, OSError, RecursionError) as error:  # json's and pyarrow's errors are ValueErrors
         raise DataError(f"{path} cannot be read as rows: {error}") from None
     if not all(isinstance(row, dict) for row in rows):
         raise DataError(f"{path}: every line must be a JSON object")

@@ -245,14 +245,20 @@ def _read_split(folder: Path, benchmark: str, split: str) -> list[ChatRecord]:
         raise MissingDataError(f"no {path.name} in {folder}")
     records: list[ChatRecord] = []
     # Not splitlines(): it would also cut at the U+2028 inside some published records.
-    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (UnicodeDecodeError, OSError) as error:
+        raise DataError(f"{path} cannot be read: {error}") from None
+    for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
         try:
             messages = json.loads(line)["messages"]
             roles = [message["role"] for message in messages]
-            complete = roles[-1] == "assistant" and all(isinstance(m["content"], str) for m in messages)
-        except (ValueError, KeyError, TypeError, IndexError):
+            complete = roles[-1] == "assistant" and set(roles) <= {"system", "user", "assistant"}
+            for message in messages:
+                message["content"].encode()  # text, and without halves of characters
+        except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError):
             complete = False
         if not complete or len(messages) < 2:
             raise DataError(f'{path}, line {number}: a record is {{"messages": [user, assistant]}}')

@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from pkt_eval._util.console import console
-from pkt_eval._util.devices import default_device
+from pkt_eval._util.devices import check_device, default_device
 from pkt_eval._util.files import new_folder
+from pkt_eval._util.folders import check_out
 from pkt_eval.data.chat import ChatFormat
 from pkt_eval.data.splits import build_splits, canonical_task
 from pkt_eval.diagnose import parametric, report
@@ -34,7 +35,9 @@ def diagnose(
     ] = None,
     tokens: Annotated[int, typer.Option(min=256, help="Tokens to compare on, of all tasks together.")] = 4096,
     samples: Annotated[int, typer.Option(min=1, help="Records a task and seed that neurons are located with.")] = 3,
-    seed: Annotated[int, typer.Option(help="Of the splits and the tokens; that of the transfers.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=2**32 - 2, help="Of the splits and the tokens; that of the transfers.")
+    ] = 0,
     chat_format: Annotated[
         str, typer.Option(help="Format of the texts, that of the transfers: paper or model.")
     ] = "paper",
@@ -50,13 +53,12 @@ def diagnose(
         import matplotlib  # noqa: F401  # asked for before the work, not after it
     except ImportError:
         raise PrerequisiteError("figures need matplotlib: pip install 'pkt-eval[figures]'") from None
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ConfigError(f"--out {out} is there already and not empty: choose another folder, or remove it")
+    check_out(out, new=True)
     if bool(teacher) != bool(student):
         raise ConfigError("--teacher and --student go together; with neither, the nano family is looked at")
     named = {"teacher": teacher or None, "pretrained": student or None, "chat_format": chat_format}
     recipe = make_recipe(named)
-    pair = Transfer(recipe, device or default_device()).pair
+    pair = Transfer(recipe, check_device(device or default_device())).pair
     pair.check()
     students = [load_student(folder) for folder in transferred or ()]
     names = parametric.labels(students)

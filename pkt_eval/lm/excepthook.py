@@ -6,13 +6,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import TypeAlias
 
+from pkt_eval._util import boundary
 from pkt_eval.errors import PKTError
 
 _Hook: TypeAlias = Callable[[type[BaseException], BaseException, TracebackType | None], object]
 
 
 class OneLine:
-    """An excepthook that shows an error of ours as one line and ends with code 2, as ``pkt-eval`` does.
+    """An excepthook that ends an error of ours as ``pkt-eval`` does: see ``pkt_eval._util.boundary``.
 
     Other errors keep their traceback, and so does everything where lm-eval is used as a library.
 
@@ -27,8 +28,7 @@ class OneLine:
         if not isinstance(error, PKTError) or not _is_lm_eval():
             self.before(kind, error, trace)
             return
-        print(f"lm_eval: {error}", file=sys.stderr)
-        raise SystemExit(2)
+        raise SystemExit(boundary.end("lm_eval", error))
 
 
 def end_lm_eval_in_one_line() -> None:

@@ -55,9 +55,9 @@ class LaTenConfig(MethodConfig):
     """Evaluate each neuron on 512 well-chosen tokens, or on the whole vocabulary (20 and more times slower)."""
     locate_with: Literal["step", "all", "one"] = "step"
     """Locate anew in each step, with its own extract sample, as published; or once, with all or a random one."""
-    steps: int | None = Field(None, ge=1)
+    steps: int | None = Field(None, ge=1, le=10**8)
     """Optimizer steps of the alignment; default 2, 4, 3, 8 for MMLU, GSM8K, HumanEval, MBPP, and 4 for others."""
-    samples_per_step: int = Field(16, ge=2)
+    samples_per_step: int = Field(16, ge=2, le=2**20)
     """Samples of a step: one of extract, the others of align."""
     learning_rate: Annotated[tuple[float, ...], BeforeValidator(plus_separated)] = ()
     """Peak rate; of several, joined by +, validation chooses. Default: 3e-5, 3e-4, both also times 5120/d_teacher."""

@@ -15,6 +15,7 @@ from pkt_eval._util.devices import release_memory
 from pkt_eval._util.digests import combine_digests, file_digest
 from pkt_eval.errors import IncompatiblePairError, MissingDataError, PKTError
 from pkt_eval.models import blocks
+from pkt_eval.models.soundness import check_folder, encoder_decoder
 
 #: Files of a model's folder that loading does not read: what is not known to be harmless counts in a digest.
 _NOT_READ = tuple(
@@ -74,23 +75,58 @@ class ModelSource:
         Raises:
             MissingDataError: It cannot be opened; says why in one line, and what to give.
         """
-        try:
+        with self._named(auto_class):
             return auto_class.from_pretrained(self.path, **self.arguments, **kwargs)
-        except PKTError:
+
+    @contextmanager
+    def _named(self, auto_class: Any) -> Iterator[None]:
+        """What a library says of this model as one line of ours: transformers raises whatever happens inside it."""
+        try:
+            yield
+        except (PKTError, MemoryError):
             raise
-        except (OSError, ValueError) as error:
-            first = next(iter(str(error).splitlines()), repr(error))
+        except Exception as error:
+            if type(error).__name__ == "OutOfMemoryError":
+                raise
+            first = next(iter(str(error).splitlines()), "") or repr(error)
             raise MissingDataError(
                 f"cannot open the model {self.path!r} ({auto_class.__name__}): {first} Give a folder with config.json "
                 "and *.safetensors, or the name of a model on the hub that this machine can reach."
             ) from error
+
+    def check(self) -> None:
+        """Check a model's folder by its configuration and the headers of its weights, before any work; see
+        ``soundness``. A hub's model is checked where it has been fetched.
+
+        Raises:
+            PKTError: It can be no model, or none that a transfer can edit; says why.
+        """
+        _ = self._checked
+
+    @cached_property
+    def _checked(self) -> bool:
+        if folder := self._local:
+            check_folder(folder)
+        return True
+
+    @property
+    def _local(self) -> Path | None:
+        """The folder that the path names, if it names one."""
+        try:
+            return folder if (folder := Path(self.path)).is_dir() else None
+        except OSError:  # too long for a path, so no name on the hub either
+            return None
 
     @cached_property
     def config(self) -> Any:
         """The transformers configuration."""
         from transformers import AutoConfig
 
-        return self.load(AutoConfig)
+        self.check()
+        config = self.load(AutoConfig)
+        if getattr(config, "is_encoder_decoder", False):  # which need not stand in the file
+            raise encoder_decoder(self.path, config.model_type)
+        return config
 
     @cached_property
     def dims(self) -> blocks.Dims:
@@ -109,6 +145,7 @@ class ModelSource:
         """A fresh tokenizer, with the chat template that the model ships."""
         from transformers import AutoTokenizer
 
+        self.check()
         return self.load(AutoTokenizer)
 
     @cached_property
@@ -118,7 +155,7 @@ class ModelSource:
         Raises:
             MissingDataError: There is no such folder, and the hub does not give the model.
         """
-        if (folder := Path(self.path)).is_dir():
+        if folder := self._local:
             return folder
         from huggingface_hub import snapshot_download
 
@@ -137,6 +174,7 @@ class ModelSource:
         Raises:
             MissingDataError: There are no safetensors weights.
         """
+        self.check()
         within = [*self.folder.iterdir(), *(self.folder / "additional_chat_templates").glob("*.jinja")]
         read = {
             path.relative_to(self.folder).as_posix(): path
@@ -236,7 +274,8 @@ class CheckedLoading:
             IncompatiblePairError: The weights are not those of the configuration, or are no numbers; names the tensors.
         """
         kwargs |= {"output_loading_info": True, "ignore_mismatched_sizes": True}  # which are then named by us
-        model, loaded = self.auto_class.from_pretrained(*args, **kwargs)
+        with self.source._named(self.auto_class):
+            model, loaded = self.auto_class.from_pretrained(*args, **kwargs)
         for key, what in _WRONG.items():
             if names := sorted(t[0] if isinstance(t, tuple | list) else str(t) for t in loaded.get(key) or ()):
                 self._refuse(what, names)

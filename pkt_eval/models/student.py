@@ -168,7 +168,8 @@ def read_manifest(folder: Path | str) -> dict[str, Any]:
     try:
         manifest = json.loads(path.read_text())
         _ = manifest["base"], manifest["chat_template"], manifest["provenance"], manifest["files"].items()
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        ModelSource.from_json(manifest["base"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise StoreError(f"{path} is not a student's manifest ({error})") from None
     return manifest
 

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from pkt_eval.errors import ConfigError
+from pkt_eval._util.folders import check_out
 
 
 def report(
@@ -49,8 +49,7 @@ def report(
     from pkt_eval.report.render.registry import Content, formats
     from pkt_eval.report.stats import Correction
 
-    if out.exists() and not out.is_dir():
-        raise ConfigError(f"--out {out} is a file: name a folder")
+    check_out(out)
     looked_into, paths = diagnoses.find(paths)
     every, notes = records.read(paths)
     if keep_records:

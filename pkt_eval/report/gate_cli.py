@@ -1,12 +1,12 @@
 """``pkt-eval gate``: from two folders of records to an exit code."""
 
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from pkt_eval._util.boundary import end
 from pkt_eval._util.files import save_text
 from pkt_eval.errors import ConfigError, PKTError, StoreError
 
@@ -54,10 +54,9 @@ def gate(
         code = _gate(baseline, candidate, tolerance or [], alpha, junit, json_file)
     except PKTError:
         raise
-    except Exception:
-        # Python's own exit code for it is 1, which would say "worse".
-        logging.exception("pkt-eval gate has failed itself")
-        code = 2
+    except Exception as error:
+        end("pkt-eval gate", error)
+        code = 2  # the boundary's own is 1, which would say "worse"
     raise typer.Exit(code)
 
 

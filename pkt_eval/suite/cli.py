@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pkt_eval._util.console import console
+from pkt_eval._util.folders import check_out
 from pkt_eval.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -45,6 +46,11 @@ def run(
     out = out or suite.with_suffix("")
     if out == suite:
         raise ConfigError(f"{suite} has no ending to take off: name the folder of the results with --out")
+    check_out(out)
+    if checked.device:
+        from pkt_eval._util.devices import check_device
+
+        check_device(checked.device)
     from pkt_eval._util.quiet import quiet
     from pkt_eval.suite.engine import engine_of
     from pkt_eval.suite.run import Run

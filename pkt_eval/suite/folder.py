@@ -96,7 +96,7 @@ def read_progress(out: Path) -> tuple[list[Cell], Statuses]:
     """
     try:
         suite = Suite.model_validate_json((out / SUITE).read_text("utf-8"))
-    except FileNotFoundError:
+    except OSError:
         raise ConfigError(f"{out} holds no {SUITE}: no suite has been run there; name the --out of a run") from None
     except ValueError as error:
         raise ConfigError(f"{out / SUITE} is no suite of this version: {' '.join(str(error).split())}") from None
@@ -120,6 +120,6 @@ def _read(path: Path) -> Statuses:
         return {name: Status(**fields) for name, fields in json.loads(path.read_text("utf-8")).items()}
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
         log.warning("%s is damaged (%s): what is finished is seen from the cells' records", path, error)
         return {}

@@ -65,6 +65,8 @@ batch_size: 8                # recorded: it moves scores; or by benchmark: {mmlu
 
 
 BATCH_SIZE = 8
+_LARGEST = 1_000_000
+"""Characters of a file."""
 _LONGEST_NAME = 100
 """It is a folder's, beside which others stand in one path."""
 
@@ -232,14 +234,23 @@ def load_suite(path: Path) -> Suite:
         ConfigError: What is wrong, under which key, and what was probably meant.
         MissingDataError: There is no such file.
     """
-    if not path.is_file():
-        raise MissingDataError(
-            f"there is no suite {path}; `pkt-eval run --example > suite.yaml` writes one to start from"
-        )
     try:
-        content = yaml.safe_load(path.read_text("utf-8"))
+        text = path.read_text("utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is no text in UTF-8: {error}") from None
+    except OSError as error:
+        raise MissingDataError(
+            f"there is no suite {path} ({error.strerror}); `pkt-eval run --example > suite.yaml` writes one to start "
+            "from"
+        ) from None
+    if len(text) > _LARGEST:
+        raise ConfigError(f"{path} has {len(text):,} characters: no suite, of which {_LARGEST:,} are read at most")
+    try:
+        content = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+    except RecursionError:
+        raise ConfigError(f"{path} is nested too deep to be read") from None
     if not isinstance(content, dict):
         raise ConfigError(f"{path} has no keys; `pkt-eval run --example` prints a suite to start from")
     try:

@@ -36,7 +36,7 @@ class Recipe(BaseModel):
     """How; `pkt-eval methods` lists them."""
     transfer_task: str | None = None
     """What is transferred: a benchmark, as `pkt-eval data show --help` lists them, or one of its tasks."""
-    seed: int = 0
+    seed: int = Field(0, ge=0, lt=2**32)
     """Decides the splits, the order of training and every random start."""
     chat_format: Literal["paper", "model"] = "paper"
     """Text format of the transfer's data, which the student then carries as its chat template."""
@@ -58,7 +58,7 @@ class Recipe(BaseModel):
     """Records that fine-tune (default 1000; MBPP 300)."""
     validation_samples: int | None = Field(None, ge=1)
     """Records that choose a rate or a step (default 64)."""
-    transfer_max_length: int = Field(1024, ge=8)
+    transfer_max_length: int = Field(1024, ge=8, le=2**24)
     """Longest example of the transfer, in tokens."""
     transfer_dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     """Dtype of the transfer: auto is the checkpoint's where the hardware has it, else float32."""

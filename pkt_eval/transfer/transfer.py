@@ -23,6 +23,7 @@ from pkt_eval.models.provenance import Provenance
 from pkt_eval.models.student import MANIFEST, Student
 from pkt_eval.transfer.recipe import ASKED, Recipe
 from pkt_eval.transfer.store import Store
+from pkt_eval.tune.config import FinetuneConfig
 
 log = logging.getLogger(__name__)
 
@@ -126,11 +127,24 @@ class Transfer:
             The student, its provenance complete.
         """
         progress = progress or Progress()
+        self.check()
         if not self.learns:  # nothing is edited, so there is nothing to keep: the base is on disk already
             return self._build(progress)
         student = self.store.get_or_build(self.fingerprint, lambda: self._build(progress))
         # The store knows models by content: the one that made this student may have stood elsewhere.
         return _based_on(student, self.recipe)
+
+    def check(self) -> None:
+        """Check the models by their headers, and options against their sizes, before any work.
+
+        Raises:
+            PKTError: A model is none, or does not fit the options; says why.
+        """
+        self.pair.student.check()
+        if self.pair.teacher:
+            self.pair.teacher.check()
+        if self.learns and isinstance(self.method.config, FinetuneConfig):
+            self.method.config.check_fits(self.pair.student.dims)
 
     def _build(self, progress: Progress) -> Student:
         data: TransferData = Undeclared(self.entry.name)

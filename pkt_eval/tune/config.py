@@ -5,6 +5,7 @@ from typing import Annotated, NamedTuple
 from pydantic import BeforeValidator, Field, model_validator
 
 from pkt_eval._util.options import MethodConfig, plus_separated
+from pkt_eval.errors import ConfigError
 from pkt_eval.models import blocks
 
 
@@ -38,19 +39,19 @@ class FinetuneConfig(MethodConfig):
 
     modules: Annotated[tuple[str, ...], BeforeValidator(plus_separated)] = ("up", "down", "v", "o")
     """Blocks that are trained, joined by +: out of up, gate, down, q, k, v, o."""
-    rank: int = Field(16, gt=0)
+    rank: int = Field(16, gt=0, le=2**20)
     """Rank r of the product."""
-    alpha: float = Field(16.0, gt=0)
+    alpha: float = Field(16.0, gt=0, le=2**20)
     """The product is scaled by alpha/r."""
     learning_rate: Annotated[tuple[float, ...], BeforeValidator(plus_separated)] = ()
     """Peak rate; default 3e-4 (HumanEval 3e-5). Of several, joined by +, the validation split chooses."""
-    epochs: float | None = Field(None, ge=0)
+    epochs: float | None = Field(None, ge=0, le=10_000)
     """Passes over the train split; default 5 (HumanEval 3)."""
-    max_steps: int = Field(-1, ge=-1)
+    max_steps: int = Field(-1, ge=-1, le=10**8)
     """Optimizer steps at most; overrides epochs where positive, and 0 means no training at all."""
-    train_batch_size: int = Field(64, gt=0)
+    train_batch_size: int = Field(64, gt=0, le=2**20)
     """Examples an optimizer step."""
-    micro_batch_size: int | None = Field(None, gt=0)
+    micro_batch_size: int | None = Field(None, gt=0, le=2**20)
     """Examples a forward pass, of which a step accumulates several; default 2 on a CPU, 8 elsewhere."""
     warmup_ratio: float = Field(0.0, ge=0, lt=1)
     """Share of the steps with a rising rate; after it the rate falls linearly to zero."""
@@ -58,6 +59,19 @@ class FinetuneConfig(MethodConfig):
     @model_validator(mode="after")
     def _names(self) -> "FinetuneConfig":
         blocks.check_blocks(self.modules)
-        if any(rate <= 0 for rate in self.learning_rate):
-            raise ValueError("a learning rate is positive")
+        for rate in self.learning_rate:
+            if not 0 < rate <= 100:  # neither is NaN
+                raise ValueError(f"learning_rate={rate} is none: a rate is above 0 and at most 100")
         return self
+
+    def check_fits(self, dims: blocks.Dims) -> None:
+        """Check what depends on the model, before it is loaded.
+
+        Raises:
+            ConfigError: The rank is larger than a block has rows or columns; names it.
+        """
+        for block in self.modules:
+            if self.rank > (most := min(dims.shape(block))):
+                raise ConfigError(
+                    f"rank={self.rank} is more than the block {block} of this student has: at most {most}"
+                )

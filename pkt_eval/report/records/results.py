@@ -2,8 +2,9 @@
 
 import json
 from dataclasses import replace
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
-from typing import TypedDict, TypeGuard, cast
+from typing import Any, TypedDict, TypeGuard, cast
 
 from pkt_eval.errors import DataError
 from pkt_eval.report.records.digests import check_digests
@@ -119,12 +120,46 @@ def load_results(path: Path) -> Results:
     """
     try:
         content = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"cannot read {path}: {error}. Remove it, or run that evaluation again.") from None
     shape = {"results": dict, "configs": dict, "config": dict}
     if not isinstance(content, dict) or any(not isinstance(content.get(k), t) for k, t in shape.items()):
         raise DataError(f"{path} is no results file of lm-eval: it needs {', '.join(shape)}")
+    if wrong := _wrong_field(content):
+        raise DataError(f"{path} is no results file of lm-eval: {wrong}")
     return cast(Results, content)
+
+
+def _wrong_field(content: dict[str, Any]) -> str:
+    """What is read and of another type than lm-eval's; "" for a file of its own."""
+    nothing = type(None)
+    objects = ("versions", "n-shot", "n-samples", "group_subtasks")
+    kinds: list[tuple[str, object, tuple[type, ...]]] = [(k, content.get(k), (dict, nothing)) for k in objects]
+    kinds.append(("date", content.get("date"), (int, float, nothing)))
+    kinds.append(("chat_template_sha", content.get("chat_template_sha"), (str, nothing)))
+    kinds.append(("config.limit", content["config"].get("limit"), (int, float, nothing)))
+    for inner, kind in (("results", dict), ("configs", dict), ("n-samples", dict), ("group_subtasks", list)):
+        of_all = content.get(inner)
+        kinds += [(f"{inner}.{k}", v, (kind, nothing)) for k, v in (of_all.items() if isinstance(of_all, dict) else ())]
+    shots = content.get("n-shot")
+    kinds += [(f"n-shot.{k}", v, (int, nothing)) for k, v in (shots.items() if isinstance(shots, dict) else ())]
+    for task, config in content["configs"].items():
+        if isinstance(config, dict):
+            kinds.append((f"configs.{task}.generation_kwargs", config.get("generation_kwargs"), (dict, nothing)))
+    for name, value, kind_s in kinds:
+        if not isinstance(value, kind_s):
+            return f"its {name} is {repr(value)[:60]}, which lm-eval does not write"
+    for name, values in content["results"].items():
+        if vast := [k for k, v in (values or {}).items() if isinstance(v, int) and abs(v) > 10**300]:
+            return f"its results.{name}.{vast[0]} is no score"
+    groups = content.get("group_subtasks") or {}
+    if any(not isinstance(each, str) for members in groups.values() for each in members or ()):
+        return "its group_subtasks name others than tasks"
+    try:
+        tuple(TopologicalSorter({k: v or () for k, v in groups.items()}).static_order())
+    except CycleError:
+        return "its group_subtasks go in a circle"
+    return ""
 
 
 def _benchmarks(content: Results) -> dict[str, str]:

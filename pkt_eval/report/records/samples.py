@@ -97,6 +97,12 @@ def score_of(sample: Sample, metric: str) -> object:
     return cast(dict[str, object], sample).get(metric)
 
 
+def _check_hashes(sample: Sample) -> None:
+    for name in ("doc_hash", "prompt_hash", "target_hash"):
+        if not isinstance(value := cast(dict[str, object], sample)[name], str):
+            raise TypeError(f"{name} is {value!r}")
+
+
 def samples_of(path: Path, task: str, filter_name: str) -> Iterator[tuple[int, Sample]]:
     """The samples of a task and filter, with the number of their line.
 
@@ -121,8 +127,9 @@ def samples_of(path: Path, task: str, filter_name: str) -> Iterator[tuple[int, S
                 if asked:
                     sample |= json.loads(next(asked, "{}"))
                 if sample["filter"] == filter_name and sample.get("task", task) == task:
+                    _check_hashes(sample)
                     yield number, sample
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         if not isinstance(error, UnicodeDecodeError):
             raise _no_sample(path, number, error) from None
         raise DataError(f"cannot read {path}: {error}") from None
