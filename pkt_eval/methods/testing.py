@@ -237,17 +237,17 @@ def _check_saved(case: _Case, made: Student, folder: Path) -> None:
 
     merged = AutoModelForCausalLM.from_pretrained(folder / "merged", dtype="auto")
     stored = merged.dtype
-    base = AutoModelForCausalLM.from_pretrained(made.base, dtype=stored)
+    base = AutoModelForCausalLM.from_pretrained(made.base.path, dtype=stored)
     plain = _logits(base.float())
-    live = AutoModelForCausalLM.from_pretrained(made.base, dtype=stored)
+    live = AutoModelForCausalLM.from_pretrained(made.base.path, dtype=stored)
     made.apply(live)  # in the dtype in which the checkpoint was merged, so that both round alike
     if not torch.equal(_logits(live.float()), _logits(merged.float())):
         raise AssertionError(f"method={name}: the merged checkpoint gives other logits than the student itself")
     if made.edits and all(isinstance(edit, LowRankEdit) for edit in made.edits):
         from peft import PeftModel
 
-        beside = AutoModelForCausalLM.from_pretrained(made.base, dtype=torch.float32)
-        expected = AutoModelForCausalLM.from_pretrained(made.base, dtype=torch.float32)
+        beside = AutoModelForCausalLM.from_pretrained(made.base.path, dtype=torch.float32)
+        expected = AutoModelForCausalLM.from_pretrained(made.base.path, dtype=torch.float32)
         made.apply(expected)
         ours, theirs = _logits(expected), _logits(PeftModel.from_pretrained(beside, folder / "adapter"))
         if (ours - theirs).abs().max() > _TOLERANCE * plain.abs().max():
