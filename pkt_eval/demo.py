@@ -30,22 +30,19 @@ OPTIONS: dict[str, dict[str, Any]] = {"lora": FINE_TUNING, "seeking": FINE_TUNIN
 def main() -> None:
     """Score every student on the four benchmarks and print the table."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    os.environ.setdefault("TQDM_DISABLE", "1")  # one bar is enough; read when tqdm is imported
     logging.basicConfig(level=logging.ERROR)
     from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-    from transformers.utils.logging import disable_progress_bar, set_verbosity_error
 
     from pkt_eval._util.console import console
+    from pkt_eval._util.quiet import quiet
 
-    set_verbosity_error()
-    disable_progress_bar()
     start, out = time.time(), console()
     scores: dict[tuple[str, str], tuple[float, int]] = {}
     jobs = [(name, [task]) for task in TASKS for name in OPTIONS]
     # Neither of the other two learns anything, so one model serves all tasks.
     jobs = [("vanilla", list(TASKS)), ("teacher", list(TASKS)), *jobs]
     columns = (TextColumn("{task.description:42}"), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=out) as bar:
+    with quiet(logging.ERROR), Progress(*columns, console=out) as bar:  # one bar is enough
         shown = bar.add_task("", total=sum(len(tasks) for _, tasks in jobs))
         for name, tasks in jobs:
             bar.update(shown, description=f"{name}: {', '.join(tasks) if len(tasks) == 1 else 'all four'}")

@@ -87,9 +87,9 @@ def _out_of_memory(error: BaseException) -> bool:
 
 def _version(asked: bool) -> None:
     if asked:
-        from pkt_eval import __version__
+        from importlib.metadata import version
 
-        typer.echo(f"pkt-eval {__version__}")
+        typer.echo(f"pkt-eval {version('pkt-eval')}")
         raise typer.Exit
 
 

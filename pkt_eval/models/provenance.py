@@ -124,6 +124,10 @@ class Provenance:
             kind, said = _KINDS[name]
             if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
                 raise StoreError(f"the provenance's {name} is {value!r}, not {said}")
+        for name in ("seconds", "split_sizes"):
+            for part, value in known.get(name, {}).items():
+                if isinstance(value, bool) or not isinstance(value, int | float):
+                    raise StoreError(f"the provenance's {name} has {value!r} for {part}, which is no number")
         return cls(**known)
 
 
