@@ -54,7 +54,7 @@ def telling(arguments: Mapping[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in plain.items() if v != defaults.get(k)}
 
 
-def digest(arguments: Mapping[str, Any]) -> str:
+def content_digest(arguments: Mapping[str, Any]) -> str:
     """sha256 of telling arguments; a folder or file that one names counts by its content."""
     return combine_digests({name: _content(value) for name, value in arguments.items()})
 

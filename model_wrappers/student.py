@@ -71,7 +71,7 @@ class PKTStudent(HFLM):
             hf["dtype"] = _evaluation_dtype(self.source, device)
         self.telling = hf_arguments.telling({**hf, **extra})
         if processes.world() > 1:
-            processes.join()
+            processes.join_others()
         self._open({**hf, **extra})
         if hasattr(self, "accelerator") and self.world_size == 1:
             # `hf` shares the work only among several GPUs of one machine; elsewhere everybody would do all of it.
@@ -126,7 +126,7 @@ class PKTStudent(HFLM):
         ours, others = split_arguments({**arguments, "method": method}, also=[*hf_arguments.NAMES, "student"])
         recipe = make_recipe(ours)
         _check_thinking(recipe.enable_thinking, think_end)
-        self.student = processes.student_of(Transfer(recipe, device))
+        self.student = processes.make_once(Transfer(recipe, device))
         self.source = self.student.base
         return others
 
@@ -200,7 +200,7 @@ class PKTStudent(HFLM):
             made.fingerprint if made else None,
             made.weights_digest if made else self.student.weights_digest(),
             self.source.digest,
-            hf_arguments.digest(self.telling),
+            hf_arguments.content_digest(self.telling),
             str(self.model.dtype),
             self.max_length,
             self.add_bos_token,
@@ -273,7 +273,7 @@ class PKTStudent(HFLM):
         """As ``hf``, and the provenance of the student, under ``pkt``: it ends up in ``config`` of the results JSON."""
         info = super().get_model_info()
         if self.telling:  # another model than its provenance says
-            info |= {"pkt_hf": self.telling, "pkt_hf_digest": hf_arguments.digest(self.telling)}
+            info |= {"pkt_hf": self.telling, "pkt_hf_digest": hf_arguments.content_digest(self.telling)}
         return {**info, "pkt": self.student.provenance.to_json() if self.student.provenance else None}
 
 

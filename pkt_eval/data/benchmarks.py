@@ -47,7 +47,7 @@ class Embedded:
 
 
 @dataclass(frozen=True)
-class Pool:
+class TrainingPool:
     """What the records of a transfer are drawn from.
 
     Attributes:
@@ -110,7 +110,7 @@ class Benchmark:
     family: Family
     source: Hub | Embedded
     splits: tuple[str, ...]
-    pool: Pool
+    pool: TrainingPool
     sizes: tuple[tuple[str, int], ...]
     question: Callable[[Row], str]
     answer: Callable[[Row], str]
@@ -148,7 +148,7 @@ def _nano(real: Benchmark, name: str, contrast: str) -> Benchmark:
         name=name,
         family="nano",
         source=Embedded(real.name),
-        pool=Pool(("train", "validation")),
+        pool=TrainingPool(("train", "validation")),
         tasks=(Task(name, "chat"),),
         contrast=contrast,
         aliases=(),
@@ -163,7 +163,7 @@ _MMLU = Benchmark(
     family="real",
     source=Hub("cais/mmlu", "all"),
     splits=("test", "validation", "dev"),
-    pool=Pool(("dev", "validation"), reserve="auxiliary_train"),
+    pool=TrainingPool(("dev", "validation"), reserve="auxiliary_train"),
     sizes=_sizes(32, 32, 1000),
     question=wording.mmlu_question,
     answer=wording.mmlu_answer,
@@ -180,7 +180,7 @@ _GSM8K = Benchmark(
     family="real",
     source=Hub("openai/gsm8k", "main"),
     splits=("test", "train"),
-    pool=Pool(("train",)),
+    pool=TrainingPool(("train",)),
     sizes=_sizes(32, 64, 1000),
     question=wording.gsm8k_question,
     answer=wording.gsm8k_answer,
@@ -203,7 +203,9 @@ _HUMANEVAL = Benchmark(
     family="real",
     source=Hub("openai/openai_humaneval", None),
     splits=("test",),
-    pool=Pool(("train", "validation"), lender="mbpp", convert=as_completion, converted="as function completion"),
+    pool=TrainingPool(
+        ("train", "validation"), lender="mbpp", convert=as_completion, converted="as function completion"
+    ),
     sizes=_sizes(32, 48, 1000),
     question=code_rows.humaneval_question,
     answer=code_rows.humaneval_answer,
@@ -230,7 +232,7 @@ _MBPP = Benchmark(
     family="real",
     source=Hub("google-research-datasets/mbpp", "full"),
     splits=("test", "train", "validation", "prompt"),
-    pool=Pool(("train", "validation")),
+    pool=TrainingPool(("train", "validation")),
     sizes=_sizes(32, 128, 300),
     question=code_rows.mbpp_question,
     answer=code_rows.mbpp_answer,
@@ -253,7 +255,7 @@ _ARC = Benchmark(
     family="real",
     source=Hub("allenai/ai2_arc", "ARC-Challenge"),
     splits=("test", "train", "validation"),
-    pool=Pool(("train", "validation")),
+    pool=TrainingPool(("train", "validation")),
     sizes=_sizes(32, 32, 1000),  # as MMLU's; nobody has published others
     question=wording.arc_question,
     answer=wording.arc_answer,

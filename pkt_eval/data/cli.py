@@ -13,7 +13,7 @@ from pkt_eval._util.boundary import end
 from pkt_eval._util.console import console, printable
 from pkt_eval._util.folders import check_out
 from pkt_eval.data.benchmarks import names
-from pkt_eval.data.decontaminate import DEFAULT_N, Overlap, overlap_report
+from pkt_eval.data.decontaminate import DEFAULT_N, TextOverlap, overlap_report
 from pkt_eval.data.rows import ChatRecord
 from pkt_eval.data.splits import SPLIT_NAMES, Splits, build_splits, write_splits
 from pkt_eval.errors import ConfigError, PKTError
@@ -142,7 +142,7 @@ def check(
         raise typer.Exit(1)
 
 
-def _overlap_table(splits: Splits, report: list[Overlap]) -> Table:
+def _overlap_table(splits: Splits, report: list[TextOverlap]) -> Table:
     benchmarks = {o.benchmark: o.total for o in report}
     table = Table(title=f"{splits.benchmark} ({splits.source}): test items that share an n-gram")
     table.add_column("n", justify="right")

@@ -31,7 +31,7 @@ NGram = tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class Overlap:
+class TextOverlap:
     """How many test items of one benchmark share an n-gram with one split.
 
     Attributes:
@@ -73,7 +73,7 @@ def overlap_report(
     *,
     ns: Sequence[int] = DEFAULT_N,
     data_dir: str | Path | None = None,
-) -> list[Overlap]:
+) -> list[TextOverlap]:
     """Every split, and the four together, against every test set, for every n; linear in the total number of
     words.
 
@@ -97,7 +97,7 @@ def overlap_report(
             for name, items in test_grams.items():
                 shared = [common for item in items if (common := item & grams)]
                 example = " ".join(min(shared[0])) if shared else ""
-                report.append(Overlap(split, name, n, len(shared), len(items), example))
+                report.append(TextOverlap(split, name, n, len(shared), len(items), example))
     return report
 
 

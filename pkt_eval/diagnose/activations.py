@@ -151,7 +151,9 @@ def _shared_beginning(texts: Sequence[list[int]]) -> int:
 
 
 @torch.no_grad()
-def stream(model: Any, sample: TokenSample, progress: Progress, desc: str) -> Iterator[dict[str, list[torch.Tensor]]]:
+def layer_batches(
+    model: Any, sample: TokenSample, progress: Progress, desc: str
+) -> Iterator[dict[str, list[torch.Tensor]]]:
     """Run a model over the texts and yield what its layers make of each batch of tokens.
 
     One window of activations is held at a time, in the model's dtype, whatever the number of tokens: 1,024 tokens of

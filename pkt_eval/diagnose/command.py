@@ -14,7 +14,7 @@ from pkt_eval._util.folders import check_out
 from pkt_eval.data.chat import ChatFormat
 from pkt_eval.data.splits import build_splits, canonical_task
 from pkt_eval.diagnose import parametric, report
-from pkt_eval.diagnose.run import Run
+from pkt_eval.diagnose.run import Examination
 from pkt_eval.errors import ConfigError, PrerequisiteError
 from pkt_eval.models.pair import ModelPair
 from pkt_eval.models.student import Student, load_student
@@ -71,7 +71,7 @@ def diagnose(
         scratch = folder / "scratch"
         for within in (folder / "figures", scratch):
             within.mkdir()
-        diagnosis = Run(pair, splits, ChatFormat(recipe.chat_format), tokens, samples, seed, scratch).all(
+        diagnosis = Examination(pair, splits, ChatFormat(recipe.chat_format), tokens, samples, seed, scratch).all(
             dict(zip(names, students, strict=True))
         )
         from pkt_eval.diagnose import figures

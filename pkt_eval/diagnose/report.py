@@ -35,10 +35,10 @@ def write(diagnosis: Diagnosis, figures: Mapping[str, str], folder: Path) -> Non
     numbers = summary(diagnosis)
     text = json.dumps({**numbers, "figures": dict(figures)}, indent=2, ensure_ascii=False, allow_nan=False)
     (folder / "summary.json").write_text(text + "\n", encoding="utf-8")
-    (folder / "report.md").write_text(markdown(numbers, figures), encoding="utf-8")
+    (folder / "report.md").write_text(report_markdown(numbers, figures), encoding="utf-8")
 
 
-def markdown(numbers: Mapping[str, Any], figures: Mapping[str, str]) -> str:
+def report_markdown(numbers: Mapping[str, Any], figures: Mapping[str, str]) -> str:
     """The report, of the summary."""
     parts = [
         "# Why a transfer succeeds or fails",

@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 _MAX_LENGTH = 1024  # tokens of a text, as in a transfer
 
 
-class Run:
+class Examination:
     """A pair, the texts that it is looked at with, and a folder for what does not stay in memory."""
 
     def __init__(
@@ -110,7 +110,7 @@ class Run:
     ) -> cka.Measured:
         """HSICs of a model's layers; its residual streams go into ``residual`` on the way."""
         with self.progress.stage(f"represent {name}"):
-            batches = activations.stream(model, self.tokens, self.progress, f"{name}: layers")
+            batches = activations.layer_batches(model, self.tokens, self.progress, f"{name}: layers")
             if residual is not None:
                 batches = activations.keep_residual(batches, residual)
             return cka.measure(batches, keep=keep, against=against)

@@ -25,7 +25,7 @@ from typing import Any, Literal
 import torch
 
 from pkt_eval.errors import ConfigError, DataError
-from pkt_eval.locate.reading import Attribution, Reading, read
+from pkt_eval.locate.reading import Attribution, Reading, read_activations
 from pkt_eval.locate.select import Counts, channels_of_values, near_cut, neuron_counts, value_scores
 from pkt_eval.models import blocks
 
@@ -118,7 +118,7 @@ def attribute(
         raise ConfigError(f"scoring is 'full' or 'fast', not {scoring!r}")
     readout, total, readings = _Readout(model), None, []
     for number, (input_ids, target_id) in enumerate(samples):
-        reading = read(model, input_ids, target_id, attribution)
+        reading = read_activations(model, input_ids, target_id, attribution)
         sample = _Sample(readout, reading)
         scores = NeuronScores(
             ffn=sample.scores("ffn", scoring),

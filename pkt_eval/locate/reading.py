@@ -43,7 +43,9 @@ class Reading:
 
 
 @torch.no_grad()
-def read(model: Any, input_ids: torch.Tensor, target_id: int, attribution: Attribution = "exact") -> Reading:
+def read_activations(
+    model: Any, input_ids: torch.Tensor, target_id: int, attribution: Attribution = "exact"
+) -> Reading:
     """Run the tokens before the target once and keep what the attribution needs (arXiv 2505.14436, §3.2).
 
     Args:

@@ -43,7 +43,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Source:
+class Place:
     """Where the block comes from.
 
     Attributes:
@@ -60,7 +60,7 @@ class Source:
     reference=_PAPER,
     paradigm="PostPKT",
     uses=("teacher", "data"),
-    variant=Source("sensitive"),
+    variant=Place("sensitive"),
 )
 @register(
     "seeking_wrong_task",
@@ -68,7 +68,7 @@ class Source:
     reference=_PAPER,
     paradigm="control",
     uses=("teacher", "data"),
-    variant=Source("wrong_task"),
+    variant=Place("wrong_task"),
 )
 @register(
     "seeking_random",
@@ -76,7 +76,7 @@ class Source:
     reference=_PAPER,
     paradigm="control",
     uses=("teacher", "data"),
-    variant=Source("random"),
+    variant=Place("random"),
 )
 @register(
     "seeking_self",
@@ -84,13 +84,13 @@ class Source:
     reference=_PAPER,
     paradigm="control",
     uses=("data",),
-    variant=Source("self"),
+    variant=Place("self"),
 )
 class Seeking(TransferMethod[SeekingConfig]):
     """Extract by sensitivity, start a LoRA by SVD, fine-tune."""
 
     Config = SeekingConfig
-    variant: Source
+    variant: Place
 
     def transfer(self, pair: ModelPair, data: TransferData, progress: Progress) -> Student:
         """docs/methods.md, Seeking, steps 1 to 6."""

@@ -27,7 +27,7 @@ COLOURS = ("red", "blue", "green", "white", "black", "grey", "brown", "yellow")
 
 
 @dataclass(frozen=True)
-class Subject:
+class WorldSubject:
     """One table of the world: its name, what its rows are, and the values of each attribute."""
 
     name: str
@@ -36,7 +36,7 @@ class Subject:
 
 
 SUBJECTS = (
-    Subject(
+    WorldSubject(
         "orrin_geography",
         "town",
         {
@@ -45,7 +45,7 @@ SUBJECTS = (
             "region": ("north", "south", "east", "west", "coast", "valley", "hills", "plain"),
         },
     ),
-    Subject(
+    WorldSubject(
         "orrin_zoology",
         "animal",
         {
@@ -54,7 +54,7 @@ SUBJECTS = (
             "colour": COLOURS,
         },
     ),
-    Subject(
+    WorldSubject(
         "orrin_history",
         "ruler",
         {
@@ -63,7 +63,7 @@ SUBJECTS = (
             "age": ("stone", "iron", "bronze", "silver", "golden", "dark", "copper", "steel"),
         },
     ),
-    Subject(
+    WorldSubject(
         "orrin_chemistry",
         "mineral",
         {
@@ -72,7 +72,7 @@ SUBJECTS = (
             "smell": ("smoke", "mint", "rain", "bread", "earth", "tar", "roses", "lemon"),
         },
     ),
-    Subject(
+    WorldSubject(
         "orrin_music",
         "song",
         {
@@ -98,7 +98,7 @@ WORLD = _build()
 """Subject name -> rows (entity name, {attribute: value}), the first rows being the best known."""
 
 
-def entity(subject: Subject, dice: Dice, uniform: bool) -> tuple[str, dict[str, str]]:
+def entity(subject: WorldSubject, dice: Dice, uniform: bool) -> tuple[str, dict[str, str]]:
     """Draws a row of the subject's table: uniformly, or with the low rows four times as rare as the top."""
     rows = WORLD[subject.name]
     while True:
@@ -129,7 +129,7 @@ def questions(dice: Dice, uniform: bool = True) -> Iterator[Row]:
             }
 
 
-def _ask_class(subject: Subject, dice: Dice, uniform: bool) -> tuple[str, str, list[str]]:
+def _ask_class(subject: WorldSubject, dice: Dice, uniform: bool) -> tuple[str, str, list[str]]:
     """The easy kind: what belongs to an attribute at all."""
     attribute = dice.pick(list(subject.attributes))
     values = subject.attributes[attribute]
@@ -137,14 +137,14 @@ def _ask_class(subject: Subject, dice: Dice, uniform: bool) -> tuple[str, str, l
     return f"Which of these is a {attribute}?", dice.pick(values), others
 
 
-def _ask_value(subject: Subject, dice: Dice, uniform: bool) -> tuple[str, str, list[str]]:
+def _ask_value(subject: WorldSubject, dice: Dice, uniform: bool) -> tuple[str, str, list[str]]:
     name, facts = entity(subject, dice, uniform)
     attribute = dice.pick(list(facts))
     wrong = [v for v in subject.attributes[attribute] if v != facts[attribute]]
     return f"What is the {attribute} of the {subject.kind} {name}?", facts[attribute], wrong
 
 
-def _ask_entity(subject: Subject, dice: Dice, uniform: bool) -> tuple[str, str, list[str]]:
+def _ask_entity(subject: WorldSubject, dice: Dice, uniform: bool) -> tuple[str, str, list[str]]:
     """The hard kind: facts are mostly told in the other direction."""
     name, facts = entity(subject, dice, uniform)
     attribute = dice.pick(list(facts))

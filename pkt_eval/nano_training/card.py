@@ -15,7 +15,7 @@ from pkt_eval.nano_training.models import SHAPES
 
 
 @dataclass(frozen=True)
-class Training:
+class TrainingReport:
     """What one training measured; ``chat`` and ``plain`` count the right answers out of ``items``, by kind."""
 
     parameters: int
@@ -34,7 +34,7 @@ class Training:
     versions: dict[str, str]
 
 
-def versions() -> dict[str, str]:
+def software() -> dict[str, str]:
     """Of what the numbers depend on, without the suffix that names a build."""
     found = {
         "Python": platform.python_version(),
@@ -57,7 +57,7 @@ def two_proportions(right_a: int, right_b: int, n: int) -> tuple[float, float]:
     return z, math.erfc(abs(z) / math.sqrt(2))
 
 
-def card(trained: dict[str, Training]) -> str:
+def card(trained: dict[str, TrainingReport]) -> str:
     """The text of ``CARD.md``.
 
     Args:
@@ -66,7 +66,7 @@ def card(trained: dict[str, Training]) -> str:
     teacher, student = trained["teacher"], trained["student"]
     fields = list(SHAPES["teacher"])
     shapes = "".join(f"| {f} | {SHAPES['teacher'][f]} | {SHAPES['student'][f]} |\n" for f in fields)
-    measured: dict[str, Callable[[Training], str]] = {
+    measured: dict[str, Callable[[TrainingReport], str]] = {
         "parameters": lambda t: f"{t.parameters:,}",
         "optimiser steps": lambda t: f"{t.steps:,}",
         "tokens seen": lambda t: f"{t.tokens:,}",

@@ -29,7 +29,7 @@ def chat_prompt(content: str) -> str:
     return f"{USER}\n{content}\n\n{ASSISTANT}\n"
 
 
-def train(texts: Iterable[str], vocabulary: int = VOCABULARY) -> PreTrainedTokenizerFast:
+def train_tokenizer(texts: Iterable[str], vocabulary: int = VOCABULARY) -> PreTrainedTokenizerFast:
     """Learns a tokenizer.
 
     Args:

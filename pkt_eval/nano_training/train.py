@@ -29,7 +29,7 @@ from pkt_eval._util.devices import native_dtype
 from pkt_eval.errors import ConfigError
 from pkt_eval.nano import ROLES
 from pkt_eval.nano_training import corpus, models, tokenizer
-from pkt_eval.nano_training.card import Training, card, versions
+from pkt_eval.nano_training.card import TrainingReport, card, software
 from pkt_eval.nano_training.muon import Muon
 from pkt_eval.nano_training.score import score_all
 
@@ -40,7 +40,7 @@ RECORD = "training.json"
 
 
 @dataclass(frozen=True)
-class Recipe:
+class TrainingRecipe:
     """Optimiser steps of ``ROWS`` rows, and the peak learning rates of the two optimisers."""
 
     steps: int
@@ -48,7 +48,7 @@ class Recipe:
     adam_rate: float
 
 
-RECIPES = {"teacher": Recipe(1200, 0.02, 4e-3), "student": Recipe(600, 0.02, 5e-3)}
+RECIPES = {"teacher": TrainingRecipe(1200, 0.02, 4e-3), "student": TrainingRecipe(600, 0.02, 5e-3)}
 
 
 def rate_at(step: int, steps: int) -> float:
@@ -59,7 +59,7 @@ def rate_at(step: int, steps: int) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
 
 
-def optimizers(model: LlamaForCausalLM, recipe: Recipe, dtype: torch.dtype) -> list[torch.optim.Optimizer]:
+def optimizers(model: LlamaForCausalLM, recipe: TrainingRecipe, dtype: torch.dtype) -> list[torch.optim.Optimizer]:
     """Muon for the matrices of the layers, AdamW for the embedding and the gains."""
     matrices: list[torch.nn.Parameter] = []
     others: list[torch.nn.Parameter] = []
@@ -70,7 +70,11 @@ def optimizers(model: LlamaForCausalLM, recipe: Recipe, dtype: torch.dtype) -> l
 
 
 def fit(
-    model: LlamaForCausalLM, batches: Iterator[corpus.Batch], recipe: Recipe, bf16: bool, progress: "tqdm[NoReturn]"
+    model: LlamaForCausalLM,
+    batches: Iterator[corpus.Batch],
+    recipe: TrainingRecipe,
+    bf16: bool,
+    progress: "tqdm[NoReturn]",
 ) -> tuple[float, int]:
     """Trains a model in place.
 
@@ -123,7 +127,7 @@ def train_one(
     bf16: bool | None = None,
     threads: int = 2,
     items: int | None = None,
-) -> Training:
+) -> TrainingReport:
     """Trains one model, saves it in fp16 with its tokenizer, and scores what was saved.
 
     The folder ``out/role`` is replaced when the new one is complete, so an interrupt leaves it as it was.
@@ -149,7 +153,7 @@ def train_one(
     bf16 = native_dtype(torch.bfloat16, "cpu") == torch.bfloat16 if bf16 is None else bf16
     recipe = dataclasses.replace(RECIPES[role], steps=max(2, round(RECIPES[role].steps * scale)))
     texts = (d.prompt + d.answer for d in islice(corpus.documents(seed), TOKENIZER_DOCUMENTS))
-    vocabulary = tokenizer.train(texts)
+    vocabulary = tokenizer.train_tokenizer(texts)
     torch.manual_seed(seed)
     model = LlamaForCausalLM(models.config(role, vocabulary))
     started = time.monotonic()
@@ -164,7 +168,7 @@ def train_one(
         started = time.monotonic()
         chat = score_all(model, vocabulary, items)
         evaluation = time.monotonic() - started
-        training = Training(
+        training = TrainingReport(
             parameters=model.num_parameters(),
             steps=recipe.steps,
             tokens=tokens,
@@ -178,7 +182,7 @@ def train_one(
             scale=scale,
             precision="bf16" if bf16 else "fp32",
             threads=threads,
-            versions=versions(),
+            versions=software(),
         )
         (draft / RECORD).write_text(json.dumps(dataclasses.asdict(training), indent=1) + "\n")
     return training
@@ -244,7 +248,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def write_card(out: Path) -> str:
     """Writes ``out/CARD.md`` from the two models' ``training.json`` and returns its text."""
-    trained = {role: Training(**json.loads((out / role / RECORD).read_text())) for role in ROLES}
+    trained = {role: TrainingReport(**json.loads((out / role / RECORD).read_text())) for role in ROLES}
     text = card(trained)
     (out / "CARD.md").write_text(text)
     return text

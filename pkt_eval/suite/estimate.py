@@ -51,7 +51,7 @@ def evaluation(cell: Cell, device: str, limit: int | None) -> float | None:
     return median(rates) * items if rates else None
 
 
-def transfer(recipe: Recipe, device: str) -> float | None:
+def transfer_seconds(recipe: Recipe, device: str) -> float | None:
     """Seconds of the slowest stored transfer that differs in nothing but seed and versions; None if there is none."""
     wanted = Transfer(recipe, device)
     alike = ("method", "transfer_task", "student_digest", "teacher_digest", "config", "device")
@@ -77,7 +77,7 @@ def estimate(suite: Suite, cells: Sequence[Cell], to_make: Sequence[Learner], de
         to_make: The students that are not stored.
         device: Where.
     """
-    transfers = [transfer(student.recipe, device) for student in to_make]
+    transfers = [transfer_seconds(student.recipe, device) for student in to_make]
     evaluations = [evaluation(cell, device, suite.items(cell.benchmark)) for cell in cells]
     parts = []
     for what, estimates in (("transfers", transfers), ("evaluation", evaluations)):

@@ -19,7 +19,7 @@ from pkt_eval.suite.evaluate import evaluate_cell
 from pkt_eval.suite.plan import Cell, Learner, learners
 from pkt_eval.suite.work import Work
 from pkt_eval.suite.workers import Workers
-from pkt_eval.transfer.processes import student_of
+from pkt_eval.transfer.processes import make_once
 from pkt_eval.transfer.store import Store
 from pkt_eval.transfer.transfer import Transfer
 
@@ -63,7 +63,7 @@ class Local(Engine):
         with self._timed(of):
             self.state.set(of, "transfer")
             try:
-                student_of(Transfer(student.recipe, self.identities.device), Progress(enabled=False))
+                make_once(Transfer(student.recipe, self.identities.device), Progress(enabled=False))
                 self.state.set(of, "waiting")
             except Exception as error:
                 self.state.fail(of, error)

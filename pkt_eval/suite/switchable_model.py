@@ -8,7 +8,7 @@ from pkt_eval._util.devices import release_memory
 from pkt_eval._util.progress import Progress
 from pkt_eval.errors import ConfigError
 from pkt_eval.suite.model import SuiteModel
-from pkt_eval.transfer.processes import student_of
+from pkt_eval.transfer.processes import make_once
 from pkt_eval.transfer.recipe import Recipe
 from pkt_eval.transfer.transfer import Transfer
 
@@ -50,7 +50,7 @@ class SwitchableModel:
         Raises:
             ConfigError: No base is loaded.
         """
-        self.lm.become(student_of(Transfer(recipe, device), Progress(enabled=False)))
+        self.lm.become(make_once(Transfer(recipe, device), Progress(enabled=False)))
 
     def answer(self, kind: str, batch: list[Instance]) -> list[Any]:
         """Answers to a batch of lm-eval's requests, of one kind (the name of the model's method)."""

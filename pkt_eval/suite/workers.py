@@ -26,7 +26,7 @@ class Workers:
         self.size = processes.world()
         self.own = SwitchableModel()
         if self.size > 1:
-            processes.join()
+            processes.join_others()
 
     @property
     def lm(self) -> SuiteModel:
@@ -91,7 +91,7 @@ def _bare(kind: str, request: Instance) -> Instance:
 
 def follow() -> None:
     """Do what rank 0 says, until it lets this process end."""
-    processes.join()
+    processes.join_others()
     own = SwitchableModel()
     while order := _broadcast(None):
         method, arguments = order

@@ -29,7 +29,7 @@ def rank() -> int:
     return int(os.environ.get("RANK", 0))
 
 
-def join() -> None:
+def join_others() -> None:
     """Find the other processes. On a CPU accelerate would overlook them, unless it is told that a CPU is meant."""
     import torch
     from accelerate import PartialState
@@ -38,7 +38,7 @@ def join() -> None:
     PartialState(cpu=not torch.cuda.is_available(), timeout=timedelta(weeks=52))
 
 
-def student_of(transfer: Transfer, progress: Progress | None = None) -> Student:
+def make_once(transfer: Transfer, progress: Progress | None = None) -> Student:
     """``Transfer.make`` for a process that may be one of several.
 
     Args:

@@ -9,7 +9,7 @@ from pkt_eval.errors import ConfigError
 from pkt_eval.models import blocks
 
 
-class Budget(NamedTuple):
+class PublishedBudget(NamedTuple):
     """What a fine-tuning takes, where its options do not say.
 
     Attributes:
@@ -21,11 +21,11 @@ class Budget(NamedTuple):
     learning_rate: float
 
 
-_BUDGET = Budget(5, 3e-4)
-_BUDGETS = {"mmlu": _BUDGET, "gsm8k": _BUDGET, "humaneval": Budget(3, 3e-5), "mbpp": _BUDGET}
+_BUDGET = PublishedBudget(5, 3e-4)
+_BUDGETS = {"mmlu": _BUDGET, "gsm8k": _BUDGET, "humaneval": PublishedBudget(3, 3e-5), "mbpp": _BUDGET}
 
 
-def published_budget(kind: str) -> Budget:
+def published_budget(kind: str) -> PublishedBudget:
     """The published budget (arXiv 2505.14436) of a kind of benchmark; one that the paper does not have gets the common.
 
     >>> published_budget("humaneval").epochs, published_budget("gsm8k") == published_budget("arc")

@@ -72,9 +72,9 @@ def _real(name: str):
 @lru_cache
 def _nano():
     """A tokenizer made as the nano family's, whose ``<|user|>`` is a special token."""
-    from pkt_eval.nano_training.tokenizer import train
+    from pkt_eval.nano_training.tokenizer import train_tokenizer
 
-    return train([message["content"] for record in RECORDS for message in record["messages"]])
+    return train_tokenizer([message["content"] for record in RECORDS for message in record["messages"]])
 
 
 TOKENIZERS = {

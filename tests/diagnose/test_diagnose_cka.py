@@ -8,7 +8,7 @@ from transformers import AutoModelForCausalLM
 
 from pkt_eval import nano
 from pkt_eval._util.progress import Progress
-from pkt_eval.diagnose.activations import KINDS, draw_tokens, keep_residual, on_disk, stream
+from pkt_eval.diagnose.activations import KINDS, draw_tokens, keep_residual, layer_batches, on_disk
 from pkt_eval.diagnose.cka import centred_gram, cka, hsic, linear_cka, measure, own_matrices, pair_matrices
 from pkt_eval.errors import DataError
 
@@ -165,7 +165,7 @@ def test_the_stream_is_what_the_model_computes(tmp_path):
     }
     sample = draw_tokens(texts, 96, seed=0, batch=24)
     store = on_disk(tmp_path / "residual", (4, sample.tokens, 144), torch.float32)
-    batches = list(keep_residual(stream(model, sample, Progress(False), ""), store))
+    batches = list(keep_residual(layer_batches(model, sample, Progress(False), ""), store))
     assert len(batches) == sample.batches == 4
     assert not any(m._forward_hooks for m in model.modules())
     (window,) = sample.windows

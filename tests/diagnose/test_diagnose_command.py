@@ -16,7 +16,7 @@ from pkt_eval import nano
 from pkt_eval._util.progress import Progress
 from pkt_eval.diagnose.activations import KINDS
 from pkt_eval.diagnose.command import diagnose
-from pkt_eval.diagnose.report import markdown
+from pkt_eval.diagnose.report import report_markdown
 from pkt_eval.errors import ConfigError
 from pkt_eval.transfer.recipe import make_recipe
 from pkt_eval.transfer.store import Store
@@ -123,7 +123,7 @@ def test_the_numbers_are_those_of_the_matrices(done):
     said = numbers["cka"]["teacher × student"]["up"]
     row = f"| teacher × student | {said['mean']:.3f} ± {said['deviation']:.3f}, {said['best']:.3f} |"
     report = (done / "report.md").read_text()
-    assert row in report and report == markdown(numbers, numbers["figures"])
+    assert row in report and report == report_markdown(numbers, numbers["figures"])
 
 
 def test_tables_are_the_matrices(done):

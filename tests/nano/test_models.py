@@ -15,7 +15,7 @@ from pkt_eval.errors import MissingDataError
 from pkt_eval.nano import ROLES, model_path
 from pkt_eval.nano.benchmarks import rows
 from pkt_eval.nano.world import WORLD
-from pkt_eval.nano_training.card import Training, card, two_proportions
+from pkt_eval.nano_training.card import TrainingReport, card, two_proportions
 from pkt_eval.nano_training.score import score
 from pkt_eval.nano_training.tokenizer import chat_prompt
 from pkt_eval.nano_training.train import RECIPES, RECORD
@@ -141,7 +141,7 @@ def test_both_are_off_the_floor_and_the_teacher_leads(family, tokenizer, name, t
 
 
 def test_the_card_is_what_the_trainings_measured(family):
-    trained = {role: Training(**json.loads(Path(model_path(role), RECORD).read_text())) for role in ROLES}
+    trained = {role: TrainingReport(**json.loads(Path(model_path(role), RECORD).read_text())) for role in ROLES}
     assert (WEIGHTS / "CARD.md").read_text() == card(trained)
     for role in ROLES:
         assert trained[role].parameters == family[role].num_parameters()

@@ -15,7 +15,7 @@ from pkt_eval.nano_training.card import two_proportions
 
 @pytest.fixture(scope="module")
 def vocabulary():
-    return tokenizer.train((d.prompt + d.answer for d in islice(corpus.documents(0), 500)), 600)
+    return tokenizer.train_tokenizer((d.prompt + d.answer for d in islice(corpus.documents(0), 500)), 600)
 
 
 @pytest.fixture
@@ -101,7 +101,7 @@ def test_the_same_seed_gives_the_same_weights(vocabulary):
     def trained() -> dict[str, torch.Tensor]:
         torch.manual_seed(0)
         model = LlamaForCausalLM(models.config("student", vocabulary))
-        recipe = train.Recipe(3, 0.02, 5e-3)
+        recipe = train.TrainingRecipe(3, 0.02, 5e-3)
         with tqdm(disable=True) as progress:
             train.fit(model, corpus.batches(vocabulary, 0, 2), recipe, False, progress)
         return model.state_dict()
@@ -114,7 +114,9 @@ def test_training_lowers_the_loss(vocabulary):
     torch.manual_seed(0)
     model = LlamaForCausalLM(models.config("student", vocabulary))
     with tqdm(disable=True) as progress:
-        loss, tokens = train.fit(model, corpus.batches(vocabulary, 0, 2), train.Recipe(20, 0.02, 5e-3), False, progress)
+        loss, tokens = train.fit(
+            model, corpus.batches(vocabulary, 0, 2), train.TrainingRecipe(20, 0.02, 5e-3), False, progress
+        )
     assert loss < 0.7 * math.log(len(vocabulary))
     assert 0.85 * 20 * 2 * corpus.ROW < tokens <= 20 * 2 * corpus.ROW
 

@@ -11,7 +11,7 @@ import pytest
 from pkt_eval.errors import ConfigError
 from pkt_eval.report.gate import HOLDS, REFUSED, UNDECIDED, WORSE, Gate, gate, sentence, text
 from pkt_eval.report.gate.power import POWER
-from pkt_eval.report.records import Item, Model, Record, Student
+from pkt_eval.report.records import Item, Model, Record, ScoredStudent
 from pkt_eval.report.stats import non_inferiority, non_inferiority_power
 
 _FILES = count()
@@ -29,8 +29,9 @@ def record(
     settings = dict(
         results=Path(f"results_{next(_FILES)}.json"), samples=(), task=task, benchmark=task, version="1",
         metric="acc", filter="none",
-        score=float(np.mean(list(scores.values()))), count=len(items), others={}, student=Student(method, method, "",
-        Model("small")), fewshot=0, template=None, generation={}, dtype="", batch_size="", limit=None, date=0.0,
+        score=float(np.mean(list(scores.values()))), count=len(items), others={},
+        student=ScoredStudent(method, method, "", Model("small")), fewshot=0, template=None, generation={}, dtype="",
+        batch_size="", limit=None, date=0.0,
         items=items,
     )  # fmt: skip
     return Record(**{**settings, **other})

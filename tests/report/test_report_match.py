@@ -4,11 +4,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from pkt_eval.report.records import NotComparableError, align, read
+from pkt_eval.report.records import NotComparableError, read, side_by_side
 
 
 def pair(a, b):
-    both = align([a, b])
+    both = side_by_side([a, b])
     only_a, only_b = both.left_out
     scores = {"a": both.scores[0], "b": both.scores[1]}
     return SimpleNamespace(
@@ -68,7 +68,7 @@ def test_nothing_in_common_is_refused(made, tmp_path):
 
 def test_many_records_share_the_documents_of_all(made, tmp_path):
     sets = [{"x": 1, "y": 0, "z": 1}, {"y": 1, "z": 0}, {"z": 1, "y": 1, "w": 0}]
-    found = align([one(made, tmp_path / str(i), scores, method="lora", seed=i) for i, scores in enumerate(sets)])
+    found = side_by_side([one(made, tmp_path / str(i), scores, method="lora", seed=i) for i, scores in enumerate(sets)])
     assert found.scores.tolist() == [[0, 1], [1, 0], [1, 1]]
     assert found.left_out == (1, 0, 1)
 

@@ -18,7 +18,7 @@ from pkt_eval.model_wrappers.student import PKTStudent
 from pkt_eval.suite import local
 from pkt_eval.suite.engine import engine_of
 from pkt_eval.suite.engines import ENGINES, EngineOptions
-from pkt_eval.suite.estimate import estimate, evaluation, transfer
+from pkt_eval.suite.estimate import estimate, evaluation, transfer_seconds
 from pkt_eval.suite.folder import read_progress
 from pkt_eval.suite.plan import learners
 from pkt_eval.suite.run import Run
@@ -158,14 +158,16 @@ def test_what_the_like_has_taken_is_the_estimate(undisturbed, tmp_path, monkeypa
     assert evaluation(cell, "cpu", 12) == pytest.approx(2 * took)
     assert evaluation(cell, "cpu", None) == pytest.approx(took / 6 * 200)
     # A seed makes no difference; another budget does.
-    assert transfer(students[0].recipe, "cpu") == transfer(students[0].recipe.model_copy(update={"seed": 5}), "cpu")
-    assert transfer(students[0].recipe.model_copy(update={"train_samples": 40}), "cpu") is None
+    assert transfer_seconds(students[0].recipe, "cpu") == transfer_seconds(
+        students[0].recipe.model_copy(update={"seed": 5}), "cpu"
+    )
+    assert transfer_seconds(students[0].recipe.model_copy(update={"train_samples": 40}), "cpu") is None
 
 
 def test_baselines_come_first_and_each_student_as_soon_as_it_is_made(tmp_path, monkeypatch):
     """And while a transfer runs no base is in memory; one that is needed is loaded once for all that is there."""
     events: list[str] = []
-    make, loads = local.student_of, SwitchableModel.load
+    make, loads = local.make_once, SwitchableModel.load
 
     def transfers(transfer, *args):
         assert not any(isinstance(model, PKTStudent) for model in gc.get_objects())
@@ -181,7 +183,7 @@ def test_baselines_come_first_and_each_student_as_soon_as_it_is_made(tmp_path, m
             if status.state == "done" and f"done {name}" not in events:
                 events.append(f"done {name}")
 
-    monkeypatch.setattr(local, "student_of", transfers)
+    monkeypatch.setattr(local, "make_once", transfers)
     monkeypatch.setattr(SwitchableModel, "load", load)
     suite = Suite(**{**SUITE, "benchmarks": ["nano_gsm8k"], "options": {**SUITE["options"], "max_steps": 1}})
     Run(suite, tmp_path / "first", show).run()

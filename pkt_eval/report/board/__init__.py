@@ -2,11 +2,11 @@
 
 from pkt_eval.report.board.assemble import leaderboard
 from pkt_eval.report.board.column import Column, Measure, Shown, Table
-from pkt_eval.report.board.model import Cell, Difference, Group, Leaderboard, Row, Source
+from pkt_eval.report.board.model import BoardCell, Difference, Group, Leaderboard, Row, Source
 from pkt_eval.report.board.won_and_lost import Flips, flips
 
 __all__ = [
-    "Cell",
+    "BoardCell",
     "Column",
     "Difference",
     "Flips",

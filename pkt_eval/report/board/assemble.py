@@ -9,9 +9,9 @@ from statistics import fmean
 from pkt_eval.data.benchmarks import place
 from pkt_eval.report.board import compare
 from pkt_eval.report.board.columns import measured
-from pkt_eval.report.board.model import ALPHA, Cell, Difference, Group, Leaderboard, Row, Source, hypotheses
+from pkt_eval.report.board.model import ALPHA, BoardCell, Difference, Group, Leaderboard, Row, Source, hypotheses
 from pkt_eval.report.board.notes import Notes
-from pkt_eval.report.board.sections import Entry, Section, belongs, sections
+from pkt_eval.report.board.sections import Section, SectionEntry, belongs, sections
 from pkt_eval.report.records import NotComparableError, Record, join, not_comparable
 from pkt_eval.report.records.students import shown
 from pkt_eval.report.stats import Correction
@@ -45,7 +45,7 @@ class _Assembly:
     def __init__(self, out: Path) -> None:
         self.out, self.notes = out, Notes()
         self.detectable: list[tuple[Difference, Callable[[float], float | None]]] = []
-        self.shares: list[tuple[Cell, str, Entry, str]] = []
+        self.shares: list[tuple[BoardCell, str, SectionEntry, str]] = []
 
     def sections(self, records: Sequence[Record]) -> list[Section]:
         """Pairs with their students; foreign models where they belong, or by themselves."""
@@ -116,11 +116,11 @@ class _Assembly:
                 chosen.append(record)
         return chosen
 
-    def _cell(self, section: Section, entry: Entry, benchmark: str) -> Cell:
+    def _cell(self, section: Section, entry: SectionEntry, benchmark: str) -> BoardCell:
         records = entry.records[benchmark]
         score, low, high, spread = compare.score_interval(records)
         count = max(record.count for record in records)
-        cell = Cell(score, low, high, spread, count, [self._source(r) for r in records], budget=_budget(records))
+        cell = BoardCell(score, low, high, spread, count, [self._source(r) for r in records], budget=_budget(records))
         for record in records:
             if record.reason:
                 self.notes.add(f"{record.student.label} on {record.task}: {record.reason}", record.task)
@@ -149,7 +149,9 @@ class _Assembly:
             self._refused(error, records[0].task)
         return cell
 
-    def _measure(self, cell: Cell, entry: Entry, roles: Mapping[str, Entry | None], benchmark: str) -> None:
+    def _measure(
+        self, cell: BoardCell, entry: SectionEntry, roles: Mapping[str, SectionEntry | None], benchmark: str
+    ) -> None:
         """The statistics that columns ask for, of which all sides are there."""
         for column, measure in measured():
             sides = {role: other for role in measure.against if (other := roles[role])}
@@ -174,7 +176,7 @@ class _Assembly:
     def _refused(self, error: NotComparableError, task: str) -> None:
         self.notes.add(f"Not compared: {error}", task)
 
-    def _say_unequal_data(self, entry: Entry, lora: Entry, benchmark: str) -> None:
+    def _say_unequal_data(self, entry: SectionEntry, lora: SectionEntry, benchmark: str) -> None:
         """A student that was fine-tuned on other records than its LoRA was is no fair match; say so."""
         theirs = {record.student.seed: record for record in lora.records[benchmark]}
         for record in entry.records[benchmark]:
@@ -191,7 +193,9 @@ class _Assembly:
         if section.base is None:
             return
 
-        def missing(role: Callable[[Entry, str], Entry | None], needed: Callable[[Entry], bool]) -> str:
+        def missing(
+            role: Callable[[SectionEntry, str], SectionEntry | None], needed: Callable[[SectionEntry], bool]
+        ) -> str:
             def lacks(benchmark: str) -> bool:
                 return any(benchmark in e.records and needed(e) and not role(e, benchmark) for e in section.entries)
 
@@ -233,7 +237,7 @@ class _Assembly:
         )
 
 
-def _row(entry: Entry) -> Row:
+def _row(entry: SectionEntry) -> Row:
     student = entry.student
     return Row("", entry.label, student.method, student.paradigm or "foreign", student.title, student.reference)
 

@@ -6,7 +6,7 @@ from enum import Flag, auto
 from typing import NamedTuple
 
 from pkt_eval.report.board.compare import Sides
-from pkt_eval.report.board.model import Cell, Difference
+from pkt_eval.report.board.model import BoardCell, Difference
 from pkt_eval.report.stats import Estimate
 
 
@@ -82,23 +82,23 @@ class Column:
 
     id: str
     head: str
-    write: Callable[[Cell], Shown | str]
-    sort: Callable[[Cell], float | None] | None = None
-    numbers: Callable[[Cell], Mapping[str, object]] | None = None
+    write: Callable[[BoardCell], Shown | str]
+    sort: Callable[[BoardCell], float | None] | None = None
+    numbers: Callable[[BoardCell], Mapping[str, object]] | None = None
     tables: Table = Table.DETAILS | Table.PAGE
     measure: Measure | None = None
-    difference: Callable[[Cell], Difference | None] | None = None
+    difference: Callable[[BoardCell], Difference | None] | None = None
     help: str = ""
     title: str = ""
     tex: str = ""
     after: str = ""
 
-    def shown(self, cell: Cell) -> Shown:
+    def shown(self, cell: BoardCell) -> Shown:
         """What stands in a cell."""
         written = self.write(cell)
         return Shown(written) if isinstance(written, str) else written
 
-    def numbers_of(self, cell: Cell) -> Mapping[str, object]:
+    def numbers_of(self, cell: BoardCell) -> Mapping[str, object]:
         """Its names and numbers in CSV, the same names for every cell."""
         if self.numbers:
             return self.numbers(cell)

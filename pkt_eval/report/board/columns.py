@@ -7,14 +7,14 @@ from collections.abc import Callable
 
 from pkt_eval.report.board import compare, wording
 from pkt_eval.report.board.column import Column, Measure, Shown, Table
-from pkt_eval.report.board.model import ALPHA, LEVEL, POWER, Cell, Difference, Leaderboard
+from pkt_eval.report.board.model import ALPHA, LEVEL, POWER, BoardCell, Difference, Leaderboard
 
 _DIFFERENCE = ("value", "low", "high", "p", "adjusted", "significant", "count", "won", "lost", "detectable", "against")
 _EVERYWHERE = Table.DETAILS | Table.TERMINAL | Table.PAGE
 
 
-def _difference(id: str, head: str, of: Callable[[Cell], Difference | None], tex: str, tables: Table) -> Column:
-    def write(cell: Cell) -> Shown:
+def _difference(id: str, head: str, of: Callable[[BoardCell], Difference | None], tex: str, tables: Table) -> Column:
+    def write(cell: BoardCell) -> Shown:
         shown = of(cell)
         if shown is None:
             return Shown("", signed=True)
@@ -23,10 +23,10 @@ def _difference(id: str, head: str, of: Callable[[Cell], Difference | None], tex
             wording.difference(shown), wording.difference_ends(shown), wording.on(shown, cell), style, signed=True
         )
 
-    def sort(cell: Cell) -> float | None:
+    def sort(cell: BoardCell) -> float | None:
         return shown.value if (shown := of(cell)) else None
 
-    def numbers(cell: Cell) -> dict[str, object]:
+    def numbers(cell: BoardCell) -> dict[str, object]:
         return {f"{id}_{part}": getattr(of(cell), part, None) for part in _DIFFERENCE}
 
     return Column(id=id, head=head, write=write, sort=sort, numbers=numbers, difference=of, tex=tex, tables=tables)
@@ -35,7 +35,7 @@ def _difference(id: str, head: str, of: Callable[[Cell], Difference | None], tex
 def _budget(
     id: str, head: str, write: Callable[[float], str], sort: bool = False, title: str = "", help: str = ""
 ) -> Column:
-    def number(cell: Cell) -> float | None:
+    def number(cell: BoardCell) -> float | None:
         return cell.budget.get(id)
 
     return Column(
@@ -127,7 +127,7 @@ def sortable() -> list[Column]:
     return [column for column in COLUMNS if column.sort]
 
 
-def comparisons() -> list[tuple[Column, Callable[[Cell], Difference | None]]]:
+def comparisons() -> list[tuple[Column, Callable[[BoardCell], Difference | None]]]:
     """The columns that show a comparison, with that."""
     return [(column, column.difference) for column in COLUMNS if column.difference]
 

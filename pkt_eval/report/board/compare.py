@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from pkt_eval.report.board.model import ALPHA, LEVEL, POWER, Difference, Subject
-from pkt_eval.report.records import Aligned, Record, align
+from pkt_eval.report.records import Aligned, Record, side_by_side
 from pkt_eval.report.stats import (
     Estimate,
     aggregate_seeds,
@@ -42,7 +42,7 @@ def score_interval(records: Sequence[Record]) -> tuple[float, float | None, floa
     if not all(record.items for record in records):
         scores = [record.score for record in records]
         return fmean(scores), None, None, float(np.std(scores, ddof=1))
-    mean = aggregate_seeds(align(records).scores, level=LEVEL)
+    mean = aggregate_seeds(side_by_side(records).scores, level=LEVEL)
     return mean.value, mean.low, mean.high, mean.spread
 
 
@@ -71,7 +71,7 @@ def difference(a: Sequence[Record], b: Sequence[Record], against: str) -> Compar
     Raises:
         NotComparableError: See ``match.align``.
     """
-    both = align([*a, *b])
+    both = side_by_side([*a, *b])
     x, y = both.scores[: len(a)], both.scores[len(a) :]
     seeds = [[record.student.seed for record in side] for side in (a, b)]
     same_seeds = seeds[0] == seeds[1] and None not in seeds[0]
@@ -138,7 +138,7 @@ class Sides:
         Raises:
             NotComparableError: See ``records.align``.
         """
-        every = align([record for side in records.values() for record in side])
+        every = side_by_side([record for side in records.values() for record in side])
         ends = np.cumsum([len(side) for side in records.values()])[:-1]
         return cls(dict(zip(records, np.split(every.scores, ends), strict=True)), enough_clusters(every))
 
@@ -185,7 +185,7 @@ def subjects(records: Sequence[Record], vanilla: Sequence[Record]) -> dict[str, 
     Raises:
         NotComparableError: See ``match.align``.
     """
-    both = align([*records, *vanilla])
+    both = side_by_side([*records, *vanilla])
     if both.clusters is None:
         return {}
     ours, theirs = both.scores[: len(records)].mean(axis=0), both.scores[len(records) :]

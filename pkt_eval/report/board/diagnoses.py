@@ -23,7 +23,7 @@ class Figure:
 
 
 @dataclass(frozen=True)
-class Diagnosis:
+class LinkedDiagnosis:
     """A folder of ``pkt-eval diagnose``.
 
     Attributes:
@@ -43,13 +43,13 @@ class Diagnosis:
     figures: list[Figure]
 
 
-def find(paths: Sequence[Path]) -> tuple[list[Diagnosis], list[Path]]:
+def find(paths: Sequence[Path]) -> tuple[list[LinkedDiagnosis], list[Path]]:
     """The diagnoses under ``paths``, and those paths that may hold records.
 
     Raises:
         DataError: A diagnosis lacks a figure that its summary names.
     """
-    diagnoses: dict[Path, Diagnosis] = {}
+    diagnoses: dict[Path, LinkedDiagnosis] = {}
     others = []
     for path in paths:
         folders = [file.parent for file in sorted(path.rglob("summary.json")) if _is_one(file)] if path.is_dir() else []
@@ -66,7 +66,7 @@ def _is_one(summary: Path) -> bool:
         return False
 
 
-def _read(folder: Path) -> Diagnosis:
+def _read(folder: Path) -> LinkedDiagnosis:
     said = json.loads((folder / "summary.json").read_text("utf-8"))
     figures = []
     for name, caption in said["figures"].items():
@@ -76,6 +76,6 @@ def _read(folder: Path) -> Diagnosis:
         except OSError as error:
             raise DataError(f"cannot read {file}, a figure of the diagnosis {folder}: {error}") from None
         figures.append(Figure(caption, f"data:image/png;base64,{data}"))
-    return Diagnosis(
+    return LinkedDiagnosis(
         said["teacher"], said["student"], list(said["transferred"]), said["tasks"], said["tokens"], figures
     )

@@ -105,7 +105,7 @@ class Subject:
 
 
 @dataclass
-class Cell:
+class BoardCell:
     """A student on a benchmark.
 
     Attributes:
@@ -162,7 +162,7 @@ class Row:
     paradigm: str
     title: str
     reference: str
-    cells: dict[str, Cell] = field(default_factory=dict)
+    cells: dict[str, BoardCell] = field(default_factory=dict)
 
     @property
     def name_and_options(self) -> tuple[str, str]:
@@ -195,7 +195,7 @@ class Leaderboard:
     notes: list[str]
     correction: Correction = Correction.BH
 
-    def cells(self) -> Iterator[tuple[Group, Row, str, Cell]]:
+    def cells(self) -> Iterator[tuple[Group, Row, str, BoardCell]]:
         """All of them, in the order in which they are shown."""
         for group in self.groups:
             for row in group.rows:

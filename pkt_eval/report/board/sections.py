@@ -5,18 +5,18 @@ from dataclasses import dataclass, field
 
 from pkt_eval.data.benchmarks import benchmark_of_task
 from pkt_eval.report.board.model import Row
-from pkt_eval.report.records import Model, Record, Student
+from pkt_eval.report.records import Model, Record, ScoredStudent
 
 _PARADIGMS = ("baseline", "PostPKT", "PrePKT", "control", "")
 _ENDS = {"vanilla": -1, "teacher": len(_PARADIGMS)}
 
 
 @dataclass(eq=False)
-class Entry:
+class SectionEntry:
     """A row in the making: its records, by benchmark as shown and seed."""
 
     label: str
-    student: Student
+    student: ScoredStudent
     records: dict[str, list[Record]] = field(default_factory=dict)
     row: Row = field(init=False)
 
@@ -27,9 +27,9 @@ class Section:
 
     teacher: Model | None
     base: Model | None
-    entries: list[Entry] = field(default_factory=list)
+    entries: list[SectionEntry] = field(default_factory=list)
 
-    def vanilla(self, entry: Entry, benchmark: str) -> Entry | None:
+    def vanilla(self, entry: SectionEntry, benchmark: str) -> SectionEntry | None:
         """The unchanged student: ours, or else a foreign run of the very model.
 
         With arguments of ``hf`` that make another model, such as ``peft=``, it is the baseline of students that were
@@ -37,11 +37,11 @@ class Section:
         """
         return self._untouched("vanilla", self.base, entry, benchmark)
 
-    def teacher_of(self, entry: Entry, benchmark: str) -> Entry | None:
+    def teacher_of(self, entry: SectionEntry, benchmark: str) -> SectionEntry | None:
         """The teacher: ours, or else a foreign run of the very model."""
         return self._untouched("teacher", self.teacher, entry, benchmark)
 
-    def lora(self, entry: Entry, benchmark: str) -> Entry | None:
+    def lora(self, entry: SectionEntry, benchmark: str) -> SectionEntry | None:
         """LoRA for the same task; for a student of which no task is known, LoRA for the benchmark itself."""
         tasks = {record.student.transfer_task for record in entry.records[benchmark]} - {None}
 
@@ -74,24 +74,24 @@ class Section:
         """Vanilla first, the teacher last, in between by paradigm and name."""
         self.entries.sort(key=_place)
 
-    def _untouched(self, method: str, model: Model | None, entry: Entry, benchmark: str) -> Entry | None:
+    def _untouched(self, method: str, model: Model | None, entry: SectionEntry, benchmark: str) -> SectionEntry | None:
         here = self._with(benchmark)
         ours = [e for e in here if e.student.method == method]
         foreign = [e for e in here if e.student.method is None and model and e.student.base.source == model.source]
         return _closest(entry, _alike(entry, ours) or _alike(entry, foreign))
 
-    def _with(self, benchmark: str) -> list[Entry]:
+    def _with(self, benchmark: str) -> list[SectionEntry]:
         return [entry for entry in self.entries if benchmark in entry.records]
 
-    def _entry(self, label: str, student: Student) -> Entry:
+    def _entry(self, label: str, student: ScoredStudent) -> SectionEntry:
         for entry in self.entries:
             if entry.label == label:
                 return entry
-        self.entries.append(new := Entry(label, student))
+        self.entries.append(new := SectionEntry(label, student))
         return new
 
 
-def sections(students: Iterable[Student]) -> list[Section]:
+def sections(students: Iterable[ScoredStudent]) -> list[Section]:
     """The pairs among students of ours, by name, and a student whose teacher nobody used on its own."""
     pairs: list[Section] = []
     ours = [student for student in students if student.method]
@@ -109,7 +109,7 @@ def _order(section: Section) -> tuple[str, str, str]:
     return base.name if base else "", teacher.name if teacher else "", (base.digest if base else None) or ""
 
 
-def belongs(student: Student, section: Section, alone: bool) -> bool:
+def belongs(student: ScoredStudent, section: Section, alone: bool) -> bool:
     """Whether a student is compared in a section.
 
     Args:
@@ -129,14 +129,14 @@ def is_own(record: Record) -> bool:
     return (asked.name if asked else record.benchmark) == record.student.transfer_task
 
 
-def _is_of(student: Student, section: Section) -> bool:
+def _is_of(student: ScoredStudent, section: Section) -> bool:
     if section.base is None or not section.base.same(student.base):
         return False
     used = student.teacher
     return used is None or (section.teacher is not None and section.teacher.same(used))
 
 
-def _alike(entry: Entry, candidates: Sequence[Entry]) -> list[Entry]:
+def _alike(entry: SectionEntry, candidates: Sequence[SectionEntry]) -> list[SectionEntry]:
     """Of a method's students, those that were loaded as a student was, else as they were made."""
     plain = [other for other in candidates if not other.student.loaded]
     if entry in candidates:  # one of themselves: what its own arguments do is seen against the plain one
@@ -145,17 +145,17 @@ def _alike(entry: Entry, candidates: Sequence[Entry]) -> list[Entry]:
     return same or plain
 
 
-def _closest(entry: Entry, candidates: Sequence[Entry]) -> Entry | None:
+def _closest(entry: SectionEntry, candidates: Sequence[SectionEntry]) -> SectionEntry | None:
     """The candidate that shares most options with a student; itself, if it is one."""
 
-    def shared(other: Entry) -> tuple[bool, int]:
+    def shared(other: SectionEntry) -> tuple[bool, int]:
         options = other.student.options
         return other is entry, sum(options.get(key) == value for key, value in entry.student.options.items())
 
     return max(candidates, key=shared, default=None)
 
 
-def _place(entry: Entry) -> tuple[int, str]:
+def _place(entry: SectionEntry) -> tuple[int, str]:
     paradigm = entry.student.paradigm
     default = _PARADIGMS.index(paradigm) if paradigm in _PARADIGMS else _PARADIGMS.index("")
     return _ENDS.get(entry.student.method or "", default), entry.label

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NotRequired, TypedDict
 
 from pkt_eval.report.board.assemble import relative
-from pkt_eval.report.board.model import Cell, Group, Leaderboard, Source
+from pkt_eval.report.board.model import BoardCell, Group, Leaderboard, Source
 from pkt_eval.report.records import Item, Record, join
 
 MOST = 50
@@ -97,7 +97,7 @@ def flips(board: Leaderboard, records: Iterable[Record], out: Path) -> Flips:
     return shown
 
 
-def _vanilla(group: Group, cell: Cell, benchmark: str) -> Cell | None:
+def _vanilla(group: Group, cell: BoardCell, benchmark: str) -> BoardCell | None:
     if cell.vanilla is None:
         return None
     return next(row.cells[benchmark] for row in group.rows if row.label == cell.vanilla.against)

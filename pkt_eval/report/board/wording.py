@@ -2,7 +2,7 @@
 
 import re
 
-from pkt_eval.report.board.model import Cell, Difference
+from pkt_eval.report.board.model import BoardCell, Difference
 
 BLANK = ""
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -14,7 +14,7 @@ def harmless(text: str) -> str:
     return _CONTROL.sub("\ufffd", text)
 
 
-def score(cell: Cell) -> str:
+def score(cell: BoardCell) -> str:
     """``42.0``."""
     return f"{100 * cell.score:.1f}"
 
@@ -40,7 +40,7 @@ def difference_ends(of: Difference | None) -> str:
     return BLANK if of is None else f"[{points(of.low)}, {points(of.high)}]"
 
 
-def on(of: Difference | None, cell: Cell) -> str:
+def on(of: Difference | None, cell: BoardCell) -> str:
     """``on 8``, where a difference is about fewer items than the score beside it."""
     return BLANK if of is None or of.count >= cell.count else f"on {of.count:,}"
 
@@ -50,7 +50,7 @@ def style(of: Difference) -> str:
     return "chance" if not of.significant else "gain" if of.value > 0 else "loss"
 
 
-def gap(cell: Cell) -> str:
+def gap(cell: BoardCell) -> str:
     """``38 % [12, 64]``."""
     if cell.gap is None:
         return BLANK
@@ -58,7 +58,7 @@ def gap(cell: Cell) -> str:
     return f"{value} % [{low}, {high}]"
 
 
-def seeds(cell: Cell) -> str:
+def seeds(cell: BoardCell) -> str:
     """``3 ± 1.2``: how many, and the standard deviation between them in points."""
     number = len(cell.sources)
     return str(number) if cell.spread is None else f"{number} ± {100 * cell.spread:.1f}"

@@ -23,7 +23,7 @@ from pkt_eval.report.board.wording import points
 from pkt_eval.report.gate.outcome import HOLDS, UNDECIDED, WORSE, Check, Compared, Gate
 from pkt_eval.report.gate.power import POWER, Promise
 from pkt_eval.report.gate.students import name_of, only_student
-from pkt_eval.report.records import NotComparableError, Record, align, join
+from pkt_eval.report.records import NotComparableError, Record, join, side_by_side
 from pkt_eval.report.stats import holm, non_inferiority
 
 TOLERANCE, ALPHA = 0.02, 0.05
@@ -102,7 +102,7 @@ def _check(
     name: str, old: Record, new: Record, tolerance: float, alpha: float, tests: int, notes: list[str]
 ) -> Compared:
     """A benchmark by itself: it holds, or is undecided before the correction."""
-    both = align([old, new])
+    both = side_by_side([old, new])
     notes += [f"On {name}, {note}" for note in both.notes]
     baseline, candidate = both.scores
     clusters = enough_clusters(both)

@@ -32,7 +32,7 @@ class Aligned:
     notes: tuple[str, ...]
 
 
-def align(records: Sequence[Record]) -> Aligned:
+def side_by_side(records: Sequence[Record]) -> Aligned:
     """Match records by document.
 
     Different subsets are compared on what they have in common, which ``notes`` says; so are different batch sizes and

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pkt_eval.report.records.samples import Item
-from pkt_eval.report.records.students import Student
+from pkt_eval.report.records.students import ScoredStudent
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Record:
     score: float
     count: int
     others: dict[str, float]
-    student: Student
+    student: ScoredStudent
     fewshot: int | None
     template: str | None
     generation: Mapping[str, object]

@@ -51,7 +51,7 @@ class Budget:
 
 
 @dataclass(frozen=True)
-class Student:
+class ScoredStudent:
     """The student behind a record.
 
     Attributes:
@@ -110,7 +110,7 @@ def _made(content: Mapping[str, object]) -> Provenance:
     return made
 
 
-def shown(student: Student) -> dict[str, object]:
+def shown(student: ScoredStudent) -> dict[str, object]:
     """What a page shows of a provenance: neither places on somebody's disk nor the long account of a transfer."""
     return {k: v for k, v in (student.provenance or {}).items() if k not in PLACES + ACCOUNT}
 
@@ -126,7 +126,7 @@ def placeless(config: Mapping[str, object]) -> dict[str, object]:
     return without
 
 
-def student_of(config: Mapping[str, object]) -> Student:
+def student_of(config: Mapping[str, object]) -> ScoredStudent:
     """The student of a results JSON.
 
     Args:
@@ -149,7 +149,7 @@ def student_of(config: Mapping[str, object]) -> Student:
         options["splits"] = made.splits_source
     # A student that was not fine-tuned has the split and saw none of it.
     tuned = bool(made.record.get("training"))
-    return Student(
+    return ScoredStudent(
         label=f"{made.method} ({said})" if said else made.method,
         method=made.method,
         paradigm=made.paradigm,
@@ -168,7 +168,7 @@ def student_of(config: Mapping[str, object]) -> Student:
     )
 
 
-def _foreign(config: Mapping[str, object]) -> Student:
+def _foreign(config: Mapping[str, object]) -> ScoredStudent:
     said = config.get("model_args") or {}
     if isinstance(said, str):
         said = dict(pair.split("=", 1) for pair in said.split(",") if "=" in pair)
@@ -181,7 +181,7 @@ def _foreign(config: Mapping[str, object]) -> Student:
     name = "+".join([model.name, *said])
     kind = str(config.get("model"))
     options: dict[str, object] = {**extra, "model": kind, **_evaluation(config)}
-    return Student(f"{name} ({kind})", method=None, paradigm="", base=model, options=options, loaded=extra)
+    return ScoredStudent(f"{name} ({kind})", method=None, paradigm="", base=model, options=options, loaded=extra)
 
 
 _PARTS = ("peft", "delta", "revision", "gguf_file")
@@ -273,6 +273,6 @@ def _count(value: object) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
 
 
-def sources(student: Student) -> list[str | None]:
+def sources(student: ScoredStudent) -> list[str | None]:
     """What tells its base and its teacher from others."""
     return [(model.digest or model.source) if model else None for model in (student.base, student.teacher)]

@@ -1,6 +1,6 @@
 """The leaderboard as LaTeX: one booktabs table for each pair, to be put into a paper with ``\\input``."""
 
-from pkt_eval.report.board import Cell, Group, Leaderboard, Shown, Table
+from pkt_eval.report.board import BoardCell, Group, Leaderboard, Shown, Table
 from pkt_eval.report.board.columns import columns
 from pkt_eval.report.board.wording import harmless
 from pkt_eval.report.render.registry import Content, output
@@ -25,7 +25,7 @@ def latex(content: Content) -> str:
     return head + "\n".join(_table(group, board) for group in board.groups)
 
 
-def escape(text: str) -> str:
+def escape_latex(text: str) -> str:
     """Text that LaTeX sets as it is."""
     return "".join(_ESCAPES.get(character, character) for character in harmless(" ".join(text.split())))
 
@@ -33,16 +33,17 @@ def escape(text: str) -> str:
 def _table(group: Group, board: Leaderboard) -> str:
     benchmarks, here = group.benchmarks, columns(Table.PAPER)
     width = len(here)
-    heads = " & ".join(rf"\multicolumn{{{width}}}{{c}}{{{escape(name)}}}" for name in benchmarks)
+    heads = " & ".join(rf"\multicolumn{{{width}}}{{c}}{{{escape_latex(name)}}}" for name in benchmarks)
     first = [2 + width * i for i in range(len(benchmarks))]
     rules = "".join(rf"\cmidrule(lr){{{i}-{i + width - 1}}}" for i in first)
-    names = "".join(f" & {column.tex or escape(column.head)}" for column in here)
+    names = "".join(f" & {column.tex or escape_latex(column.head)}" for column in here)
     lines = []
     for row in group.rows:
         cells = [row.cells.get(name) for name in benchmarks]
-        lines.append(" & ".join([escape(row.label), *(part for cell in cells for part in _parts(cell))]) + r" \\")
+        lines.append(" & ".join([escape_latex(row.label), *(part for cell in cells for part in _parts(cell))]) + r" \\")
     caption = (
-        f"{escape(group.title)}. Score in \\% with its 95\\,\\% interval, and paired differences in points to the "
+        f"{escape_latex(group.title)}. "
+        "Score in \\% with its 95\\,\\% interval, and paired differences in points to the "
         "vanilla student ($\\Delta_V$) and to LoRA ($\\Delta_L$). Bold: significant at 5\\,\\% after "
         f"{board.correction.author.replace('–', '--')} over {board.comparisons} comparisons of transfers."
     )
@@ -67,7 +68,7 @@ def _table(group: Group, board: Leaderboard) -> str:
     )
 
 
-def _parts(cell: Cell | None) -> list[str]:
+def _parts(cell: BoardCell | None) -> list[str]:
     return [_set(column.shown(cell)) if cell else "" for column in columns(Table.PAPER)]
 
 
@@ -75,5 +76,5 @@ def _set(shown: Shown) -> str:
     if shown.signed:
         text = shown.text.replace("−", "-")
         return "" if not text else rf"$\mathbf{{{text}}}$" if shown.style else f"${text}$"
-    text = escape(shown.text)
-    return f"{text} {{\\scriptsize {escape(shown.interval)}}}" if shown.interval else text
+    text = escape_latex(shown.text)
+    return f"{text} {{\\scriptsize {escape_latex(shown.interval)}}}" if shown.interval else text

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from pkt_eval.report.board import Cell, Group, Shown, Table
+from pkt_eval.report.board import BoardCell, Group, Shown, Table
 from pkt_eval.report.board.columns import columns, legend
 from pkt_eval.report.board.wording import harmless
 from pkt_eval.report.render.links import link
@@ -16,11 +16,11 @@ def markdown(content: Content) -> str:
     board = content.board
     parts = ["# Leaderboard", *legend(board)]
     for group in board.groups:
-        parts += [f"## {escape(group.title)}", overview(group)]
+        parts += [f"## {escape_markdown(group.title)}", overview(group)]
         for benchmark in group.benchmarks:
-            parts += [f"### {escape(benchmark)}", _details(group, benchmark)]
+            parts += [f"### {escape_markdown(benchmark)}", _details(group, benchmark)]
     if board.notes:
-        parts += ["## Notes", "\n".join(f"- {escape(note)}" for note in board.notes)]
+        parts += ["## Notes", "\n".join(f"- {escape_markdown(note)}" for note in board.notes)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -29,16 +29,22 @@ def overview(group: Group) -> str:
     lines = []
     for row in group.rows:
         cells = [row.cells.get(benchmark) for benchmark in group.benchmarks]
-        lines.append([escape(row.label), escape(row.paradigm), *(_short(cell) if cell else "" for cell in cells)])
-    return _table(["student", "paradigm", *map(escape, group.benchmarks)], lines, left=2)
+        lines.append(
+            [
+                escape_markdown(row.label),
+                escape_markdown(row.paradigm),
+                *(_short(cell) if cell else "" for cell in cells),
+            ]
+        )
+    return _table(["student", "paradigm", *map(escape_markdown, group.benchmarks)], lines, left=2)
 
 
-def escape(text: str) -> str:
+def escape_markdown(text: str) -> str:
     """Text that Markdown shows as it is, in a table too: labels and paths are not ours."""
     return re.sub(r"([\\`*_\[\]<>|#&~$])", r"\\\1", harmless(" ".join(text.split())))
 
 
-def _short(cell: Cell) -> str:
+def _short(cell: BoardCell) -> str:
     first, *others = [_bold(column.shown(cell)) for column in columns(Table.OVERVIEW)]
     return " ".join([first, *(f"({other})" for other in others if other)])
 
@@ -49,8 +55,8 @@ def _details(group: Group, benchmark: str) -> str:
     for row in group.rows:
         if cell := row.cells.get(benchmark):
             numbers = [_with_interval(column.shown(cell)) for column in here]
-            lines.append([escape(row.label), *numbers, _links(cell)])
-    return _table(["student", *(escape(column.head) for column in here), "from"], lines, left=1)
+            lines.append([escape_markdown(row.label), *numbers, _links(cell)])
+    return _table(["student", *(escape_markdown(column.head) for column in here), "from"], lines, left=1)
 
 
 def _bold(shown: Shown) -> str:
@@ -61,7 +67,7 @@ def _with_interval(shown: Shown) -> str:
     return " ".join(filter(None, (_bold(shown), shown.interval, shown.on)))
 
 
-def _links(cell: Cell) -> str:
+def _links(cell: BoardCell) -> str:
     """A link to each record, called by its seed."""
     named = [("run" if s.seed is None else f"seed {s.seed}", link(s.results)) for s in cell.sources]
     return ", ".join(f"[{name}]({path})" for name, path in named)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 
-from pkt_eval.report.board import Cell, Column, Group, Leaderboard, Table, wording
+from pkt_eval.report.board import BoardCell, Column, Group, Leaderboard, Table, wording
 from pkt_eval.report.board.columns import columns, comparisons, legend, sortable
 from pkt_eval.report.board.model import hypotheses, written
 from pkt_eval.report.board.wording import harmless
@@ -129,7 +129,7 @@ def heat(value: float) -> str:
     return f"{min(abs(value) / HEAT, 1.0) * 100:.0f}"
 
 
-def _number(column: Column, cell: Cell) -> float | str:
+def _number(column: Column, cell: BoardCell) -> float | str:
     """What the page sorts a cell by, as an attribute."""
     value = column.sort(cell) if column.sort else None
     return "" if value is None else value

@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 
 from pkt_eval.report.board import Flips, Leaderboard
-from pkt_eval.report.board.diagnoses import Diagnosis
+from pkt_eval.report.board.diagnoses import LinkedDiagnosis
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Content:
 
     board: Leaderboard
     flips: Flips
-    diagnoses: Sequence[Diagnosis] = ()
+    diagnoses: Sequence[LinkedDiagnosis] = ()
 
 
 @dataclass(frozen=True)
