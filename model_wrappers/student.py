@@ -90,12 +90,15 @@ class PKTStudent(HFLM):
 
     def _saved(self, folder: str, method: str | None, arguments: dict[str, Any]) -> dict[str, Any]:
         """A saved student, on the base that it was made for or, where that is not here, as its merged checkpoint."""
+        trusted = bool(arguments.pop("trust_remote_code", False))
         if taken := sorted({*arguments} & {*FIELDS} | ({"method"} if method or self.METHOD else set())):
             raise ConfigError(
                 f"student={folder} is finished: {', '.join(taken)} cannot be changed. Leave it out, or transfer anew."
             )
         self.student = load_student(folder)
-        self.source = self.student.base
+        # Who made the student trusted the base's code; who evaluates it has to say so as well.
+        self.source = replace(self.student.base, trust_remote_code=trusted)
+        self.student = replace(self.student, base=self.source)
         made = self.student.provenance
         try:
             if made and made.method != "teacher" and self.source.transfer_digest != made.student_digest:

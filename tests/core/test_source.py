@@ -168,3 +168,39 @@ def test_a_sound_model_loads(copy):
     broken(copy, "unexpected")
     with pytest.raises(IncompatiblePairError, match=r"extra"):
         ModelSource(str(copy)).model(torch.float32)
+
+
+def with_code(folder: Path, marker: Path) -> None:
+    """A copy of the nano student with code of its own, which leaves a file wherever it is run."""
+    edited(
+        folder,
+        "config.json",
+        model_type="mine",
+        architectures=["Mine"],
+        auto_map={"AutoConfig": "configuration_mine.MineConfig", "AutoModelForCausalLM": "modeling_mine.Mine"},
+    )
+    (folder / "configuration_mine.py").write_text(
+        "from transformers import LlamaConfig\n\n\nclass MineConfig(LlamaConfig):\n    model_type = 'mine'\n"
+    )
+    (folder / "modeling_mine.py").write_text(
+        f"open({str(marker)!r}, 'w').close()\nfrom transformers import LlamaForCausalLM\n"
+        "from .configuration_mine import MineConfig\n\n\nclass Mine(LlamaForCausalLM):\n    config_class = MineConfig\n"
+    )
+
+
+def test_a_models_own_code_is_run_only_for_who_says_so(copy, tmp_path):
+    """Whoever made a saved student trusted the code of its base: that is no consent of who evaluates it."""
+    from pkt_eval.model_wrappers.student import PKTStudent, PKTVanilla
+
+    with_code(copy, marker := tmp_path / "ran")
+    with pytest.raises(PKTError):
+        PKTVanilla(pretrained=str(copy), device="cpu")
+    assert not marker.exists()
+    trusted = make_recipe({"pretrained": str(copy), "method": "vanilla", "trust_remote_code": True})
+    Transfer(trusted).make().save(tmp_path / "saved")
+    marker.unlink(missing_ok=True)
+    with pytest.raises(PKTError):
+        PKTStudent(student=str(tmp_path / "saved"), device="cpu")
+    assert not marker.exists()
+    lm = PKTStudent(student=str(tmp_path / "saved"), trust_remote_code=True, device="cpu")
+    assert marker.exists() and lm.source.trust_remote_code and type(lm.model).__name__ == "Mine"
