@@ -16,6 +16,7 @@ from typing import Any
 from lm_eval.models.huggingface import HFLM
 
 from pkt_eval._util.devices import check_device, default_device, native_dtype
+from pkt_eval._util.hub import offline_if_unreachable
 from pkt_eval.data.benchmarks import is_chat_task
 from pkt_eval.errors import ConfigError, DataError, MissingDataError, PKTError
 from pkt_eval.lm.task_functions import JudgedAhead
@@ -80,7 +81,9 @@ class PKTStudent(HFLM):
     def _open(self, arguments: dict[str, Any]) -> None:
         """Load the model as ``hf`` does; what it cannot do with its arguments is said in one line."""
         try:
-            super().__init__(pretrained=self.source.path, **self.source.arguments, **arguments)
+            named = [arguments.get(name) for name in ("tokenizer", "peft", "delta")]
+            with offline_if_unreachable(self.source.path, *named):
+                super().__init__(pretrained=self.source.path, **self.source.arguments, **arguments)
         except (OSError, ValueError, TypeError, AssertionError) as error:
             if isinstance(error, PKTError):
                 raise

@@ -19,6 +19,7 @@ TRANSFER = (
     "_util/digests.py",
     "_util/files.py",
     "_util/folders.py",
+    "_util/hub.py",
     "_util/json_files.py",
     "models",
     "data",

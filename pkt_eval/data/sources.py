@@ -7,15 +7,14 @@ is the business of ``records``. Offline, without a folder and with nothing in th
 one line and takes seconds.
 """
 
-import contextlib
 import difflib
 import json
 import os
-from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from pkt_eval._util import hub
 from pkt_eval.data.benchmarks import Embedded, Hub, benchmark
 from pkt_eval.data.rows import Row
 from pkt_eval.errors import DataError, MissingDataError
@@ -147,7 +146,7 @@ def _hub_rows(name: str, source: Hub, split: str) -> list[Row]:
     import datasets
 
     try:
-        with _offline_if_unreachable():
+        with hub.offline_if_unreachable():
             return list(datasets.load_dataset(source.path, source.config, split=split))
     except ValueError as error:  # datasets' word for a split or configuration that does not exist
         raise MissingDataError(f"{source.path} ({source.config}) on the hub: {error}") from None
@@ -157,39 +156,6 @@ def _hub_rows(name: str, source: Hub, split: str) -> list[Row]:
             f"set {DATA_ENV} (or --metadata '{{\"data_dir\": …}}') to a folder that holds "
             f"{name}/{split}.jsonl or .parquet"
         ) from None
-
-
-@contextlib.contextmanager
-def _offline_if_unreachable() -> Iterator[None]:
-    """Put ``datasets`` in offline mode when the hub does not answer: else it retries for 23 s a dataset."""
-    import datasets.config
-    import huggingface_hub.constants
-
-    if datasets.config.HF_HUB_OFFLINE or _hub_answers():
-        yield
-        return
-    settings: tuple[Any, ...] = (datasets.config, huggingface_hub.constants)
-    before = [module.HF_HUB_OFFLINE for module in settings]
-    try:
-        for module in settings:
-            module.HF_HUB_OFFLINE = True
-        yield
-    finally:
-        for module, value in zip(settings, before, strict=True):
-            module.HF_HUB_OFFLINE = value
-
-
-@lru_cache(maxsize=1)
-def _hub_answers(timeout: float = 5.0) -> bool:
-    """Whether the hub (``HF_ENDPOINT``, through any proxy) answers within ``timeout`` seconds; asked once."""
-    import requests
-    from huggingface_hub.constants import ENDPOINT
-
-    try:
-        requests.head(ENDPOINT, timeout=timeout)
-    except requests.RequestException:
-        return False
-    return True
 
 
 def _check_subject(subject: str, known: set[str], title: str) -> None:

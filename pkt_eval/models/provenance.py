@@ -146,7 +146,7 @@ _KINDS: dict[str, tuple[Any, str]] = {
     **{f.name: (str, "text") for f in fields(Provenance)},
     **dict.fromkeys(_OBJECTS, (Mapping, "a JSON object")),
     **dict.fromkeys(_NUMBERS, ((int, float), "a number")),
-    "trust_remote_code": (bool, "true or false"),
+    **dict.fromkeys(("trust_remote_code", "enable_thinking"), (bool, "true or false")),
 }
 
 

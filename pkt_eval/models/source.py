@@ -13,6 +13,7 @@ from typing import Any
 
 from pkt_eval._util.devices import release_memory
 from pkt_eval._util.digests import combine_digests, file_digest
+from pkt_eval._util.hub import offline_if_unreachable
 from pkt_eval.errors import IncompatiblePairError, MissingDataError, PKTError
 from pkt_eval.models import blocks
 from pkt_eval.models.soundness import check_folder, encoder_decoder
@@ -75,7 +76,7 @@ class ModelSource:
         Raises:
             MissingDataError: It cannot be opened; says why in one line, and what to give.
         """
-        with self._named(auto_class):
+        with self._named(auto_class), offline_if_unreachable(self.path):
             return auto_class.from_pretrained(self.path, **self.arguments, **kwargs)
 
     @contextmanager
@@ -160,7 +161,8 @@ class ModelSource:
         from huggingface_hub import snapshot_download
 
         try:
-            return Path(snapshot_download(self.path, revision=self.revision, allow_patterns=list(_FROM_THE_HUB)))
+            with offline_if_unreachable(self.path):
+                return Path(snapshot_download(self.path, revision=self.revision, allow_patterns=list(_FROM_THE_HUB)))
         except Exception as error:  # the hub's client raises a dozen unrelated types here
             raise MissingDataError(
                 f"cannot find the model {self.path!r}: it is no folder, and the hub does not give it "

@@ -44,7 +44,7 @@ def test_an_escape_in_an_error_does_not_reach_the_terminal(monkeypatch, capsys):
     monkeypatch.setattr(cli, "app", fails)
     with pytest.raises(SystemExit) as ended:
         cli.main()
-    assert ended.value.code == 2 and "pkt-eval: cannot open [2J[/b]\n" in capsys.readouterr().err
+    assert ended.value.code == 2 and "pkt-eval: cannot open \\x1b[2J[/b]\n" in capsys.readouterr().err
 
 
 def test_hf_is_told_what_the_template_was_told(tmp_path):

@@ -122,3 +122,16 @@ def test_an_offloaded_weight_is_refused_rather_than_lost(tiny):
     model = AutoModelForCausalLM.from_pretrained(tiny()[1]).to("meta")
     with pytest.raises(StoreError, match=r"offloaded.*pkt-eval transfer"):
         student.apply(model)
+
+
+def test_a_student_of_the_first_layout_is_read(tiny, tmp_path):
+    """Its manifest named the base by its path alone, and a provenance had no version."""
+    student = some_student(tiny()[1])
+    student.save(tmp_path / "s")
+    manifest = json.loads((tmp_path / "s" / MANIFEST).read_text())
+    before = {"method": "lora", "student": "acme/small", "teacher": None, "seconds": None, "record": {"steps": 3}}
+    manifest = {key: manifest[key] for key in ("chat_template", "files")} | {"base": "acme/small", "provenance": before}
+    (tmp_path / "s" / MANIFEST).write_text(json.dumps(manifest))
+    old = load_student(tmp_path / "s")
+    assert old.base == ModelSource("acme/small") and old.weights_digest() == student.weights_digest()
+    assert (old.provenance.version, old.provenance.method, old.record) == (1, "lora", {"steps": 3})

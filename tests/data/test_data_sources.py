@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pkt_eval.data import sources
+from pkt_eval._util import hub
 from pkt_eval.data.sources import has_split, load_dataset, load_rows
 from pkt_eval.errors import DataError, MissingDataError
 
@@ -107,7 +107,7 @@ def test_an_absent_hub_is_one_line_and_leaves_the_settings_alone(monkeypatch):
 
     monkeypatch.setattr(datasets, "load_dataset", offline)
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(sources, "_hub_answers", lambda: False)
+    monkeypatch.setattr(hub, "hub_answers", lambda: False)
     with pytest.raises(MissingDataError) as raised:
         load_rows("humaneval", "test")
     message = str(raised.value)
