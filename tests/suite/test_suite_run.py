@@ -24,7 +24,7 @@ from pkt_eval.suite.plan import learners
 from pkt_eval.suite.run import Run
 from pkt_eval.suite.schema import Suite, load_suite
 from pkt_eval.suite.switchable_model import SwitchableModel
-from pkt_eval.tune import adapter, training
+from pkt_eval.tune import adapter, checkpoints
 
 SUITE = {
     "benchmarks": ["nano_mmlu", "nano_gsm8k"],
@@ -41,7 +41,7 @@ KILLS = 20
 def go(out: Path, store: Path) -> None:
     """Run the suite; in a process of its own, whose environment and modules may be changed."""
     os.environ["PKT_EVAL_STORE"] = str(store)
-    training._CHECKPOINT_SECONDS = 0.0
+    checkpoints.SECONDS = 0.0
     Run(Suite(**SUITE), out).run()
 
 
