@@ -29,6 +29,17 @@ def applies(model: Any, options: dict[str, Any]) -> bool:
     return dynamic and greedy and "logits_to_keep" in inspect.signature(model.forward).parameters
 
 
+def refuse_nan(tokens: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+    """A logits processor that changes nothing.
+
+    Raises:
+        DataError: The logits are no numbers: the largest of them would still be some token.
+    """
+    if scores.isnan().any():
+        raise DataError("the model's logits are NaN: its weights are broken, or overflow in its dtype")
+    return scores
+
+
 def shrinking(ended: Ended) -> Callable[..., torch.Tensor]:
     """A decoding loop for transformers' ``generate(custom_generate=…)``.
 
@@ -68,9 +79,7 @@ def shrinking(ended: Ended) -> Callable[..., torch.Tensor]:
             if logits_processor:  # some know the rows by their place, so that they have to see them all
                 everybody = scores.new_zeros(len(tokens), scores.shape[-1]).index_copy_(0, rows, scores)
                 scores = logits_processor(tokens, everybody)[rows]
-            if scores.isnan().any():
-                raise DataError("the model's logits are NaN: its weights are broken, or overflow in its dtype")
-            new = scores.argmax(-1, keepdim=True)
+            new = refuse_nan(tokens, scores).argmax(-1, keepdim=True)
             column = new.new_full((len(tokens), 1), pad).index_copy_(0, rows, new)
             tokens = torch.cat([tokens, column], -1)
             mask = torch.cat([mask, torch.ones_like(new)], -1)

@@ -7,6 +7,7 @@ the same ``pretrained=``, whose answers must neither be served from a cache nor 
 import inspect
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -56,11 +57,16 @@ def telling(arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 def content_digest(arguments: Mapping[str, Any]) -> str:
     """sha256 of telling arguments; a folder or file that one names counts by its content."""
-    return combine_digests({name: _content(value) for name, value in arguments.items()})
+    return combine_digests({name: _content(name, value) for name, value in arguments.items()})
 
 
-def _content(value: Any) -> Any:
+def _content(name: str, value: Any) -> Any:
     path = Path(value) if isinstance(value, str) and value else None
+    if path and name in ("peft", "delta", "tokenizer") and not path.exists():  # on the hub: by the commit that is here
+        from huggingface_hub import snapshot_download
+
+        with suppress(Exception):  # the hub's client raises a dozen unrelated types; its name is left then
+            path = Path(snapshot_download(value, local_files_only=True))
     if path and path.is_dir():
         return {f.relative_to(path).as_posix(): file_digest(f) for f in sorted(path.rglob("*")) if f.is_file()}
     return file_digest(path) if path and path.is_file() else value

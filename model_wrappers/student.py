@@ -9,6 +9,7 @@ import hashlib
 import json
 import logging
 import math
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,13 +19,13 @@ from lm_eval.models.huggingface import HFLM
 from pkt_eval._util.devices import check_device, default_device, native_dtype
 from pkt_eval._util.hub import offline_if_unreachable
 from pkt_eval.data.benchmarks import is_chat_task
-from pkt_eval.errors import ConfigError, DataError, MissingDataError, PKTError
+from pkt_eval.errors import ConfigError, DataError, IncompatiblePairError, MissingDataError, PKTError
 from pkt_eval.lm.task_functions import JudgedAhead
 from pkt_eval.model_wrappers import hf_arguments
-from pkt_eval.model_wrappers.generate import applies, shrinking, stop_sequences
+from pkt_eval.model_wrappers.generate import applies, refuse_nan, shrinking, stop_sequences
 from pkt_eval.models.beside import Beside
-from pkt_eval.models.source import CheckedLoading, ModelSource
-from pkt_eval.models.student import LOST, Student, load_student, set_chat_template
+from pkt_eval.models.source import CheckedLoading, ModelSource, check_finite
+from pkt_eval.models.student import LOST, Student, check_listed, load_student, set_chat_template
 from pkt_eval.transfer import processes
 from pkt_eval.transfer.arguments import split_arguments
 from pkt_eval.transfer.recipe import FIELDS, make_recipe
@@ -113,6 +114,7 @@ class PKTStudent(HFLM):
                     f"student={folder}: {error} A merged checkpoint would do instead: `pkt-eval transfer … --out DIR` "
                     "writes one"
                 ) from error
+            check_listed(folder, merged)
             log.warning("%s The merged checkpoint %s is evaluated instead", error, merged)
             self.student, self.source = replace(self.student, edits=()), ModelSource(str(merged))
         return arguments
@@ -145,9 +147,16 @@ class PKTStudent(HFLM):
         auto: Any = self.AUTO_MODEL_CLASS
         self.AUTO_MODEL_CLASS = CheckedLoading(auto, self.source)
         try:
-            super()._create_model(*args, **kwargs)
+            with warnings.catch_warnings():  # peft fills what an adapter lacks with its start
+                warnings.filterwarnings("error", message="Found missing adapter keys")
+                super()._create_model(*args, **kwargs)
+        except UserWarning as warning:
+            said = next(iter(str(warning).splitlines()))[:300]
+            raise IncompatiblePairError(f"peft={kwargs.get('peft')} is not whole: {said}") from None
         finally:
             self.AUTO_MODEL_CLASS = auto
+        if kwargs.get("peft") or kwargs.get("delta"):
+            check_finite(self._model, self.source)
         if self.student.edits:
             offloaded = any(parameter.is_meta for parameter in self._model.parameters())
             if offloaded or self.student.lost(self._model) > LOST:
@@ -242,6 +251,7 @@ class PKTStudent(HFLM):
     def _model_generate(self, context: Any, max_length: int, stop: list[str], **options: Any) -> Any:
         """As ``hf``, but that answers which have ended are computed no further."""
         if len(context) == 1 or self.backend != "causal" or not applies(self.model, options):
+            options["logits_processor"] = [refuse_nan]
             return super()._model_generate(context, max_length, stop, **options)
         ended = stop_sequences(self.tokenizer, stop, context.shape[1])
         return super()._model_generate(context, max_length, [], custom_generate=shrinking(ended), **options)

@@ -19,9 +19,7 @@ from pkt_eval.models import blocks
 from pkt_eval.models.soundness import check_folder, encoder_decoder
 
 #: Files of a model's folder that loading does not read: what is not known to be harmless counts in a digest.
-_NOT_READ = tuple(
-    ".md .png .jpg .jpeg .svg .pdf .bin .pt .pth .pkl .ckpt .h5 .msgpack .onnx .gguf .lock .tmp .log".split()
-)
+_NOT_READ = tuple(".md .png .jpg .jpeg .svg .pdf .bin .pt .pth .pkl .ckpt .h5 .msgpack .onnx .lock .tmp .log".split())
 _NAMES_NOT_READ = ("LICENSE", "LICENCE", "NOTICE", "USE_POLICY", "trainer_state.json", "training.json")
 #: Decides how an answer is generated, not what a transfer computes.
 _GENERATION = "generation_config.json"
@@ -281,16 +279,28 @@ class CheckedLoading:
         for key, what in _WRONG.items():
             if names := sorted(t[0] if isinstance(t, tuple | list) else str(t) for t in loaded.get(key) or ()):
                 self._refuse(what, names)
-        if names := [name for name, p in model.named_parameters() if not _finite(p)]:
-            self._refuse("has numbers that are none (NaN or infinite) in", names)
+        check_finite(model, self.source)
         return model
 
     def _refuse(self, what: str, names: list[str]) -> None:
-        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-        raise IncompatiblePairError(
-            f"the model {self.source} {what} {', '.join(names[:3])}{more}. Get the checkpoint anew, or mend its "
-            "config.json."
-        )
+        _refuse(self.source, what, names)
+
+
+def check_finite(model: Any, source: ModelSource) -> None:
+    """Check that a loaded model's weights are numbers.
+
+    Raises:
+        IncompatiblePairError: Some are NaN or infinite; names the tensors.
+    """
+    if names := [name for name, p in model.named_parameters() if not _finite(p)]:
+        _refuse(source, "has numbers that are none (NaN or infinite) in", names)
+
+
+def _refuse(source: ModelSource, what: str, names: list[str]) -> None:
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    raise IncompatiblePairError(
+        f"the model {source} {what} {', '.join(names[:3])}{more}. Get the checkpoint anew, or mend its config.json."
+    )
 
 
 _WRONG = {

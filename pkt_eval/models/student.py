@@ -155,6 +155,19 @@ def load_student(folder: Path | str) -> Student:
     )
 
 
+def check_listed(folder: Path | str, part: Path) -> None:
+    """Check that a part of a saved student holds no file that its manifest does not list: loading would read it.
+
+    Raises:
+        StoreError: There is one; names it.
+    """
+    listed = read_manifest(folder)["files"]
+    for file in sorted(part.rglob("*")):
+        name = file.relative_to(folder).as_posix()
+        if file.is_file() and name not in listed:
+            raise StoreError(f"{file} is no part of this student: its {MANIFEST} does not list it. Remove it.")
+
+
 def read_manifest(folder: Path | str) -> dict[str, Any]:
     """The manifest of a saved student.
 

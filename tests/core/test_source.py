@@ -204,3 +204,48 @@ def test_a_models_own_code_is_run_only_for_who_says_so(copy, tmp_path):
     assert not marker.exists()
     lm = PKTStudent(student=str(tmp_path / "saved"), trust_remote_code=True, device="cpu")
     assert marker.exists() and lm.source.trust_remote_code and type(lm.model).__name__ == "Mine"
+
+
+def test_logits_that_are_no_numbers_are_refused_however_an_answer_is_generated(copy):
+    """Finite weights that overflow on the way; alone in a batch, with others, and by beams."""
+    from lm_eval.api.instance import Instance
+
+    from pkt_eval.model_wrappers.student import PKTVanilla
+
+    weights = load_file(copy / "model.safetensors")
+    weights["model.norm.weight"] = torch.full_like(weights["model.norm.weight"].float(), 3e38)
+    save_file(weights, copy / "model.safetensors", metadata={"format": "pt"})
+    for size, asked in ((1, {}), (2, {}), (2, {"num_beams": 2})):
+        lm = PKTVanilla(pretrained=str(copy), device="cpu", dtype="float32", batch_size=size)
+        words = {"until": ["\n"], "max_gen_toks": 4, **asked}
+        with pytest.raises(PKTError, match="NaN"):
+            lm.generate_until([Instance("generate_until", {}, (f"Question {i}", words), i) for i in range(2)])
+
+
+def test_an_adapter_that_is_not_whole_is_refused(copy, tmp_path):
+    from pkt_eval.model_wrappers.student import PKTVanilla
+
+    recipe = make_recipe({"pretrained": str(copy), "method": "lora", "max_steps": 1, **SMALL})
+    Transfer(recipe).make().save(tmp_path / "s")
+    adapter = tmp_path / "s" / "adapter"
+    PKTVanilla(pretrained=str(copy), peft=str(adapter), device="cpu")
+    tensors = load_file(adapter / "adapter_model.safetensors")
+    kept = dict(list(sorted(tensors.items()))[:4])
+    save_file(kept, adapter / "adapter_model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(PKTError, match="missing adapter keys"):
+        PKTVanilla(pretrained=str(copy), peft=str(adapter), device="cpu")
+    save_file({k: t * float("nan") for k, t in tensors.items()}, adapter / "adapter_model.safetensors")
+    with pytest.raises(PKTError, match="NaN"):
+        PKTVanilla(pretrained=str(copy), peft=str(adapter), device="cpu")
+
+
+def test_a_merged_checkpoint_with_a_file_too_many_is_refused(copy, tmp_path):
+    from pkt_eval.model_wrappers.student import PKTStudent
+
+    recipe = make_recipe({"pretrained": str(copy), "method": "lora", "max_steps": 1, **SMALL})
+    Transfer(recipe).make().save(tmp_path / "s", merged=True)
+    copy.rename(tmp_path / "moved")
+    assert PKTStudent(student=str(tmp_path / "s"), device="cpu").source.path == str(tmp_path / "s" / "merged")
+    shutil.copy(tmp_path / "s" / "adapter" / "adapter_config.json", tmp_path / "s" / "merged")
+    with pytest.raises(PKTError, match=r"adapter_config\.json is no part of this student"):
+        PKTStudent(student=str(tmp_path / "s"), device="cpu")
