@@ -108,7 +108,7 @@ def test_layer_scores_end_at_the_models_own_prediction(tiny):
     """With the exact ``c``, the stream behind the last layer gives what the model says."""
     for family in blocks.FAMILIES:
         model = open_model(tiny(family)[0])
-        sample = room._Sample(room._Readout(model), room.read(model, IDS, TARGET))
+        sample = room._Sample(room._Readout(model), room.read_activations(model, IDS, TARGET))
         own = model(input_ids=IDS[None]).logits[0, -1].log_softmax(-1)[TARGET]
         ours = sample.logp["ffn"][-1, TARGET] + sample.layer_ffn[-1]
         torch.testing.assert_close(ours, own, rtol=1e-4, atol=1e-4)
@@ -160,7 +160,7 @@ def test_the_fast_path_keeps_its_bound_and_the_neurons(family, tiny, monkeypatch
         assert same >= 0.9 * exact.numel()  # of a random model, whose tail is half of all probability
     if family == "gemma2":
         return  # the bound is stated without soft-capping
-    sample = room._Sample(room._Readout(model), room.read(model, IDS, TARGET))
+    sample = room._Sample(room._Readout(model), room.read_activations(model, IDS, TARGET))
     for kind in ("ffn", "attention"):
         for k in range(sample.layers):
             p = sample.p[kind][k]
@@ -200,7 +200,7 @@ def test_a_neuron_too_strong_for_float32_is_still_scored(factor, tiny):
     for scoring in ("fast", "full"):
         found = neuron_attribution(model, IDS, TARGET, scoring=scoring).ffn
         assert torch.isfinite(found).all()
-    reading = room.read(model, IDS, TARGET)
+    reading = room.read_activations(model, IDS, TARGET)
     v = reading.r[3].double()
     n = (reading.m[3, 5] * model.model.layers[3].mlp.down_proj.weight[:, 5]).double()
 
