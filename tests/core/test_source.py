@@ -249,3 +249,22 @@ def test_a_merged_checkpoint_with_a_file_too_many_is_refused(copy, tmp_path):
     shutil.copy(tmp_path / "s" / "adapter" / "adapter_config.json", tmp_path / "s" / "merged")
     with pytest.raises(PKTError, match=r"adapter_config\.json is no part of this student"):
         PKTStudent(student=str(tmp_path / "s"), device="cpu")
+
+
+def test_an_adapter_on_the_hub_counts_by_what_its_name_leads_to(tmp_path, monkeypatch):
+    import huggingface_hub.constants
+
+    from pkt_eval.model_wrappers import hf_arguments
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    repository = tmp_path / "models--me--ad"
+    (repository / "refs").mkdir(parents=True)
+    digests = []
+    for commit in ("b" * 40, "c" * 40, "b" * 40):
+        folder = repository / "snapshots" / commit
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "adapter_config.json").write_text(json.dumps({"r": commit[0]}))
+        (repository / "refs" / "main").write_text(commit)
+        digests.append(hf_arguments.content_digest({"peft": "me/ad"}))
+    assert digests[0] == digests[2] != digests[1]
+    assert hf_arguments.content_digest({"peft": "no/body"}) == hf_arguments.content_digest({"peft": "no/body"})
