@@ -278,12 +278,9 @@ class CheckedLoading:
             model, loaded = self.auto_class.from_pretrained(*args, **kwargs)
         for key, what in _WRONG.items():
             if names := sorted(t[0] if isinstance(t, tuple | list) else str(t) for t in loaded.get(key) or ()):
-                self._refuse(what, names)
+                _refuse(self.source, what, names)
         check_finite(model, self.source)
         return model
-
-    def _refuse(self, what: str, names: list[str]) -> None:
-        _refuse(self.source, what, names)
 
 
 def check_finite(model: Any, source: ModelSource) -> None:

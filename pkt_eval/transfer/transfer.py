@@ -8,6 +8,7 @@ import hashlib
 import importlib.metadata
 import logging
 import platform
+from dataclasses import replace
 from functools import cache, cached_property
 from typing import Any
 
@@ -132,7 +133,7 @@ class Transfer:
             return self._build(progress)
         student = self.store.get_or_build(self.fingerprint, lambda: self._build(progress))
         # The store knows models by content: the one that made this student may have stood elsewhere.
-        return _based_on(student, self.recipe)
+        return replace(student, base=self.recipe.base_source)
 
     def check(self) -> None:
         """Check the models by their headers, and options against their sizes, before any work.
@@ -161,7 +162,7 @@ class Transfer:
             task = self.splits.benchmark
             log.info("transferring: %s for %s, student %s", self.entry.name, task, self.fingerprint[:12])
         student = self.method.transfer(self.pair, data, progress)
-        return Student(student.base, student.edits, self.template, student.record, self._provenance(student, progress))
+        return replace(student, chat_template=self.template, provenance=self._provenance(student, progress))
 
     def _provenance(self, student: Student, progress: Progress) -> Provenance:
         teacher = self.recipe.teacher if "teacher" in self.entry.uses else None
@@ -187,12 +188,6 @@ class Transfer:
                 **self.identity,
             }
         )
-
-
-def _based_on(student: Student, recipe: Recipe) -> Student:
-    from dataclasses import replace
-
-    return replace(student, base=recipe.base_source)
 
 
 def make_student(
