@@ -96,24 +96,23 @@ def shrinking(ended: Ended) -> Callable[..., torch.Tensor]:
 
 
 def stop_sequences(tokenizer: Any, stop: Sequence[str], start: int) -> Ended:
-    """Which rows have met one of lm-eval's stop sequences in what they have written.
+    """Which rows of tokens, behind their (padded) prompts of ``start`` tokens, have met a stop sequence."""
+    met = stop_texts(tokenizer, stop)
+    return lambda tokens: torch.tensor(met(tokens[:, start:].tolist()), device=tokens.device)
 
-    Args:
-        tokenizer: Of the model.
-        stop: Texts that end an answer.
-        start: Tokens of the (padded) prompts.
-    """
+
+def stop_texts(tokenizer: Any, stop: Sequence[str]) -> Callable[[list[list[int]]], list[bool]]:
+    """Which answers so far have met one of lm-eval's stop sequences, i.e. texts that end an answer."""
     # As lm-eval: two tokens more than the sequence takes, since it may be written with others.
     window = max((len(tokenizer.encode(text, add_special_tokens=False)) for text in stop), default=0) + 2
 
-    def ended(tokens: torch.Tensor) -> torch.Tensor:
-        written = tokens[:, start:]
-        last = tokenizer.batch_decode(written[:, -window:])
-        met = [any(text in end for text in stop) for end in last]
-        for row in (row for row, one in enumerate(met) if one):
+    def met(answers: list[list[int]]) -> list[bool]:
+        last = tokenizer.batch_decode([tokens[-window:] for tokens in answers])
+        found = [any(text in end for text in stop) for end in last]
+        for row in (row for row, one in enumerate(found) if one):
             # The end alone may read otherwise than the whole does.
-            whole = tokenizer.decode(written[row])
-            met[row] = any(text in whole for text in stop)
-        return torch.tensor(met, device=tokens.device)
+            whole = tokenizer.decode(answers[row])
+            found[row] = any(text in whole for text in stop)
+        return found
 
-    return ended
+    return met

@@ -21,7 +21,7 @@ from pkt_eval._util.hub import offline_if_unreachable
 from pkt_eval.data.benchmarks import is_chat_task
 from pkt_eval.errors import ConfigError, DataError, IncompatiblePairError, MissingDataError, PKTError
 from pkt_eval.lm.task_functions import JudgedAhead
-from pkt_eval.model_wrappers import hf_arguments
+from pkt_eval.model_wrappers import hf_arguments, scoring
 from pkt_eval.model_wrappers.generate import applies, refuse_nan, shrinking, stop_sequences
 from pkt_eval.models.beside import Beside
 from pkt_eval.models.source import CheckedLoading, ModelSource, check_finite
@@ -244,9 +244,33 @@ class PKTStudent(HFLM):
         hook = self.cache_hook
         self.cache_hook = JudgedAhead(hook, requests)
         try:
-            return super().generate_until(requests, *args, **kwargs)
+            return self._generated(requests, *args, **kwargs)
         finally:
             self.cache_hook = hook
+
+    def _generated(self, requests: list[Any], disable_tqdm: bool = False) -> list[str]:
+        """Requests of the same options at a time, by our own loop where it gives what ``hf`` gives."""
+        if self.batch_size == "auto" or not scoring.shares(self):
+            return super().generate_until(requests, disable_tqdm)
+        texts = [""] * len(requests)
+        for group in scoring.alike(requests):
+            some = [requests[i] for i in group]
+            if scoring.greedy(self, some[0].args[1]):
+                answers = scoring.generate(self, some, self.batch_size, disable_tqdm or self.rank != 0)
+            else:
+                answers = super().generate_until(some, disable_tqdm)
+            for i, answer in zip(group, answers, strict=True):
+                texts[i] = answer
+        return texts
+
+    def _loglikelihood_tokens(
+        self, requests: list[Any], disable_tqdm: bool = False, override_bs: int | None = None
+    ) -> list[tuple[float, bool]]:
+        """As ``hf``; what many texts begin with is computed once."""
+        size = self.batch_size if override_bs is None else override_bs
+        if size == "auto" or not scoring.shares(self):
+            return super()._loglikelihood_tokens(requests, disable_tqdm, override_bs)
+        return scoring.judge(self, requests, size, disable_tqdm or self.rank != 0)
 
     def _model_generate(self, context: Any, max_length: int, stop: list[str], **options: Any) -> Any:
         """As ``hf``, but that answers which have ended are computed no further."""

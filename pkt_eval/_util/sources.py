@@ -36,7 +36,13 @@ TRANSFER = (
 #: What decides where a teacher's neurons are found.
 LOCATION = ("locate", "models/blocks.py", "models/activations.py")
 #: What decides what is asked, answered and scored.
-SCORING = ("code", "data", "lm", "tasks", "model_wrappers/generate.py")
+SCORING = (
+    "code",
+    "data",
+    "lm",
+    "tasks",
+    *(f"model_wrappers/{name}.py" for name in ("generate", "scoring", "slots", "likelihoods", "prefixes")),
+)
 
 
 def files(rooms: Iterable[str]) -> dict[str, Path]:

@@ -197,6 +197,22 @@ def logit_cap(model: Any) -> float | None:
     return getattr(model.config, "final_logit_softcapping", None)
 
 
+def logits(model: Any, states: "Tensor") -> "Tensor":
+    """Logits ``(…, V)`` of states ``(…, d)`` behind the final norm, as the model itself computes them."""
+    raw: Tensor = model.get_output_embeddings()(states)
+    cap = logit_cap(model)
+    return raw if cap is None else cap * (raw / cap).tanh()
+
+
+def full_attention(model: Any) -> bool:
+    """Whether every layer attends to all that comes before, however long it is."""
+    config = model.config.get_text_config()
+    kinds = getattr(config, "layer_types", None)
+    if kinds:
+        return set(kinds) == {"full_attention"}
+    return not (getattr(config, "sliding_window", None) and getattr(config, "use_sliding_window", True))
+
+
 def check_fits(teacher: Dims, student: Dims, *, teacher_name: str, student_name: str) -> None:
     """Check that every block of the student can be cut out of the teacher.
 

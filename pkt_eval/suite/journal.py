@@ -2,9 +2,10 @@
 
 Every line carries its checksum: what follows a line that is not as it was written is asked again.
 
-Requests are cut into the batches that lm-eval's ``hf`` would make of them, longest first, and each batch is one call.
-So a run that goes on after an interruption computes what the interrupted one would have computed, in the same company:
-padding, and with it the last bits of a logit, depend on who shares a batch.
+Requests are cut into blocks, each of which is one call: prompts that are answered the longest first, so that an answer
+that ends gives its place to the next, and texts that are judged in the order of their words, so that what they begin
+with is computed once. A run that goes on after an interruption computes what the interrupted one would have, in the same
+company: padding, and with it the last bits of a logit, depend on who is computed beside.
 """
 
 import hashlib
@@ -20,12 +21,15 @@ from lm_eval.api.instance import Instance
 from lm_eval.api.model import LM
 
 from pkt_eval.errors import StoreError
-from pkt_eval.suite.model import SuiteModel
+from pkt_eval.suite.model import SuiteModel, answered
 
 log = logging.getLogger(__name__)
 
-ORDER = "longest prompt first, then by its text"
-"""The order of batches, which decides who shares one."""
+ORDER = "blocks of 4 batches: answers longest prompt first, then by its text; likelihoods by their prompts"
+"""The order of requests and the size of a block, which decide who is computed beside whom."""
+
+_BLOCK = 4  # batches of a block, which an interruption loses
+_LARGEST = 64  # items that a block has at most, unless a batch alone has more
 
 
 class Journal:
@@ -138,9 +142,9 @@ class JournalledLM(LM):
     Args:
         inner: The model, of lm-eval's ``hf`` family.
         journal: Where its answers are kept.
-        batch_size: Items that are asked at once; at most the inner model's.
+        batch_size: Items that are computed at a time.
         advance: Called with the numbers of batches done and of all batches, whenever some are.
-        ask: Answers some batches of a kind; default: the inner model, one after the other.
+        ask: Answers some blocks of a kind, so many items at a time; default: the inner model, block by block.
         at_once: How many batches it is asked at a time.
     """
 
@@ -150,13 +154,13 @@ class JournalledLM(LM):
         journal: Journal,
         batch_size: int,
         advance: Callable[[int, int], None] = lambda done, all: None,
-        ask: Callable[[str, list[list[Instance]]], list[list[Any]]] | None = None,
+        ask: Callable[[str, list[list[Instance]], int], list[list[Any]]] | None = None,
         at_once: int = 1,
     ) -> None:
         super().__init__()
         self.inner, self.journal, self.batch_size = inner, journal, batch_size
         self.advance, self.at_once = advance, at_once
-        self.ask = ask or (lambda kind, batches: [getattr(inner, kind)(b, disable_tqdm=True) for b in batches])
+        self.ask = ask or (lambda kind, blocks, rows: [answered(inner, kind, block, rows) for block in blocks])
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.inner, name)
@@ -199,13 +203,12 @@ class JournalledLM(LM):
         by_context: dict[str, list[int]] = {}
         for i, request in enumerate(requests):
             by_context.setdefault(request.args[0], []).append(i)
-        lengths = {context: len(self.inner.tok_encode(context)) for context in by_context}
-        ordered = sorted(by_context, key=lambda context: (-lengths[context], context))
+        ordered = sorted(by_context)
         answers = self._run("loglikelihood", requests, self._cut([by_context[context] for context in ordered]))
         return [(value, greedy) for value, greedy in answers]
 
     def _cut(self, groups: list[list[int]]) -> list[list[int]]:
-        size = self.batch_size
+        size = max(self.batch_size, min(_BLOCK * self.batch_size, _LARGEST))
         return [list(chain(*groups[i : i + size])) for i in range(0, len(groups), size)]
 
     def _run(self, kind: str, requests: list[Instance], batches: list[list[int]]) -> list[Any]:
@@ -219,7 +222,7 @@ class JournalledLM(LM):
         for start in range(0, len(left), self.at_once):
             self.advance(len(batches) - len(left) + start, len(batches))
             now = left[start : start + self.at_once]
-            for number, answers_to in zip(now, self.ask(kind, [asked[n] for n in now]), strict=True):
+            for number, answers_to in zip(now, self.ask(kind, [asked[n] for n in now], self.batch_size), strict=True):
                 self.journal.add(keys[number], answers_to)
         self.advance(len(batches), len(batches))
         answers: list[Any] = [None] * len(requests)

@@ -23,6 +23,7 @@ class SuiteModel(Protocol):
         tokenizer_name: lm-eval's key of its tokenizer and chat template.
         device: Where it computes.
         model: The transformers model.
+        batch_size_per_gpu: Items that are computed at a time.
     """
 
     @property
@@ -39,6 +40,8 @@ class SuiteModel(Protocol):
 
     @property
     def model(self) -> _Weights: ...
+
+    batch_size_per_gpu: int | str
 
     def become(self, student: Student) -> None:
         """Turn into another student of the same base."""
@@ -70,3 +73,10 @@ class SuiteModel(Protocol):
     def get_model_info(self) -> dict[str, Any]:
         """What ends up in ``config`` of the results."""
         ...
+
+
+def answered(lm: SuiteModel, kind: str, block: list[Instance], rows: int) -> list[Any]:
+    """Answers to lm-eval's requests of one kind (the name of the model's method), so many items at a time."""
+    lm.batch_size_per_gpu = rows
+    answers: list[Any] = getattr(lm, kind)(block, disable_tqdm=True)
+    return answers

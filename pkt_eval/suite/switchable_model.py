@@ -7,7 +7,7 @@ from lm_eval.api.instance import Instance
 from pkt_eval._util.devices import release_memory
 from pkt_eval._util.progress import Progress
 from pkt_eval.errors import ConfigError
-from pkt_eval.suite.model import SuiteModel
+from pkt_eval.suite.model import SuiteModel, answered
 from pkt_eval.transfer.processes import make_once
 from pkt_eval.transfer.recipe import Recipe
 from pkt_eval.transfer.transfer import Transfer
@@ -52,9 +52,9 @@ class SwitchableModel:
         """
         self.lm.become(make_once(Transfer(recipe, device), Progress(enabled=False)))
 
-    def answer(self, kind: str, batch: list[Instance]) -> list[Any]:
-        """Answers to a batch of lm-eval's requests, of one kind (the name of the model's method)."""
-        return getattr(self.lm, kind)(batch, disable_tqdm=True)
+    def answer(self, kind: str, block: list[Instance], rows: int) -> list[Any]:
+        """Answers to lm-eval's requests of one kind; see ``suite.model.answered``."""
+        return answered(self.lm, kind, block, rows)
 
     def unload(self) -> None:
         """Free the memory."""

@@ -45,16 +45,17 @@ class Workers:
         """Have everybody free the memory."""
         self._all("unload", [()] * self.size)
 
-    def answer(self, kind: str, batches: Sequence[list[Instance]]) -> list[list[Any]]:
-        """Answers to at most ``size`` batches, one a process; see ``SwitchableModel.answer``.
+    def answer(self, kind: str, blocks: Sequence[list[Instance]], rows: int) -> list[list[Any]]:
+        """Answers to at most ``size`` blocks, one a process; see ``SwitchableModel.answer``.
 
         Args:
             kind: Of the requests.
-            batches: The first is rank 0's own, whose requests it sees whole; the others see what is asked.
+            blocks: The first is rank 0's own, whose requests it sees whole; the others see what is asked.
+            rows: Items that are computed at a time.
         """
-        own, *others = batches
-        bare = [(kind, [_bare(kind, request) for request in batch]) for batch in others]
-        return self._all("answer", [(kind, own), *bare])
+        own, *others = blocks
+        bare = [(kind, [_bare(kind, request) for request in block], rows) for block in others]
+        return self._all("answer", [(kind, own, rows), *bare])
 
     def dismiss(self) -> None:
         """Let the others end."""

@@ -1,4 +1,4 @@
-"""Batches are those of lm-eval's hf, answers survive, and a torn line is done again."""
+"""Answers survive in blocks of some batches, and a torn line is done again."""
 
 import json
 
@@ -13,10 +13,10 @@ from pkt_eval.suite.journal import Journal, JournalledLM
 
 @pytest.fixture(scope="module")
 def lm():
-    return get_model("pkt_vanilla")(pretrained=nano.model_path("student"), batch_size=3, device="cpu", dtype="float32")
+    return get_model("pkt_vanilla")(pretrained=nano.model_path("student"), batch_size=1, device="cpu", dtype="float32")
 
 
-TEXTS = [f"<|user|>\n{'How many apples? ' * (i % 4 + 1)}{i}\n\n<|assistant|>\n" for i in range(8)]
+TEXTS = [f"<|user|>\n{'How many apples? ' * (i % 4 + 1)}{i}\n\n<|assistant|>\n" for i in range(11)]
 
 
 def generation(texts=TEXTS):
@@ -33,7 +33,7 @@ def choices(texts=TEXTS):
 
 
 def test_answers_equal_the_models_own(lm, tmp_path):
-    journalled = JournalledLM(lm, Journal(tmp_path / "j", {}), 3)
+    journalled = JournalledLM(lm, Journal(tmp_path / "j", {}), 1)
     assert journalled.generate_until(generation()) == lm.generate_until(generation(), disable_tqdm=True)
     mine, own = journalled.loglikelihood(choices()), lm.loglikelihood(choices(), disable_tqdm=True)
     for (a, same_a), (b, same_b) in zip(mine, own, strict=True):
@@ -44,10 +44,10 @@ def test_answers_equal_the_models_own(lm, tmp_path):
 def test_what_is_in_the_journal_is_not_asked_again(lm, tmp_path, monkeypatch, kind):
     requests = generation() if kind == "generate_until" else choices()
     path = tmp_path / "j"
-    first = getattr(JournalledLM(lm, Journal(path, {"a": 1}), 3), kind)(requests)
+    first = getattr(JournalledLM(lm, Journal(path, {"a": 1}), 1), kind)(requests)
     whole = path.read_bytes()
     lines = whole.splitlines(keepends=True)
-    assert len(lines) == 1 + 3  # 8 prompts in batches of 3
+    assert len(lines) == 1 + 3  # 11 prompts in blocks of 4 batches of one
     calls = []
     ask = getattr(lm, kind)
     monkeypatch.setattr(lm, kind, lambda batch, **how: calls.append(len(batch)) or ask(batch, **how))
@@ -55,14 +55,14 @@ def test_what_is_in_the_journal_is_not_asked_again(lm, tmp_path, monkeypatch, ki
         calls.clear()
         path.write_bytes(whole[:cut])
         done = whole[:cut].count(b"\n")
-        again = getattr(JournalledLM(lm, Journal(path, {"a": 1}), 3), kind)(requests)
+        again = getattr(JournalledLM(lm, Journal(path, {"a": 1}), 1), kind)(requests)
         assert again == first and path.read_bytes() == whole
         assert len(calls) == 3 - max(0, done - 1)
 
 
 def test_a_journal_of_something_else_is_not_used(lm, tmp_path, caplog):
     path = tmp_path / "j"
-    JournalledLM(lm, Journal(path, {"limit": 1}), 3).generate_until(generation())
+    JournalledLM(lm, Journal(path, {"limit": 1}), 1).generate_until(generation())
     assert Journal(path, {"limit": 2}).answers == {}
     assert "have changed" in caplog.text and len(path.read_text().splitlines()) == 1
 
@@ -97,7 +97,7 @@ def _change(line: bytes, how: str) -> bytes:
 def test_what_follows_a_damaged_line_is_asked_again(lm, tmp_path, monkeypatch, caplog, kind, how):
     requests = generation() if kind == "generate_until" else choices()
     path = tmp_path / "j"
-    first = getattr(JournalledLM(lm, Journal(path, {}), 3), kind)(requests)
+    first = getattr(JournalledLM(lm, Journal(path, {}), 1), kind)(requests)
     whole = path.read_bytes()
     lines = whole.splitlines(keepends=True)
     lines[2] = _change(lines[2], how)
@@ -105,7 +105,7 @@ def test_what_follows_a_damaged_line_is_asked_again(lm, tmp_path, monkeypatch, c
     calls = []
     ask = getattr(lm, kind)
     monkeypatch.setattr(lm, kind, lambda batch, **how: calls.append(len(batch)) or ask(batch, **how))
-    again = getattr(JournalledLM(lm, Journal(path, {}), 3), kind)(requests)
+    again = getattr(JournalledLM(lm, Journal(path, {}), 1), kind)(requests)
     assert again == first and path.read_bytes() == whole and len(calls) == 2
     assert f"{path}, line 3 is damaged" in caplog.text
 
@@ -114,19 +114,19 @@ def test_what_follows_a_damaged_line_is_asked_again(lm, tmp_path, monkeypatch, c
     ("kind", "answers"),
     [
         ("generate_until", ["a", "b"]),
-        ("generate_until", ["a", "b", None]),
-        ("generate_until", [[0.0, True]] * 3),
-        ("loglikelihood", [[0.0, True]] * 8),
-        ("loglikelihood", ["a"] * 9),
-        ("loglikelihood", [[0.0, 1.0]] * 9),
-        ("loglikelihood", [[None, True]] * 9),
+        ("generate_until", ["a", "b", "c", None]),
+        ("generate_until", [[0.0, True]] * 4),
+        ("loglikelihood", [[0.0, True]] * 11),
+        ("loglikelihood", ["a"] * 12),
+        ("loglikelihood", [[0.0, 1.0]] * 12),
+        ("loglikelihood", [[None, True]] * 12),
     ],
 )
 def test_answers_that_cannot_be_right_are_asked_again(lm, tmp_path, caplog, kind, answers):
     """Their line is as it was written: too few of them, or of another type."""
     requests = generation() if kind == "generate_until" else choices()
     path = tmp_path / "j"
-    first = getattr(JournalledLM(lm, Journal(path, {}), 3), kind)(requests)
+    first = getattr(JournalledLM(lm, Journal(path, {}), 1), kind)(requests)
     whole = path.read_bytes()
     batches = list(Journal(path, {}).answers.items())
     path.unlink()
@@ -134,7 +134,7 @@ def test_answers_that_cannot_be_right_are_asked_again(lm, tmp_path, caplog, kind
     for batch, kept in [batches[0], (batches[1][0], answers), batches[2]]:
         journal.add(batch, kept)
     journal.close()
-    assert getattr(JournalledLM(lm, Journal(path, {}), 3), kind)(requests) == first
+    assert getattr(JournalledLM(lm, Journal(path, {}), 1), kind)(requests) == first
     assert path.read_bytes() == whole and "are not of its kind" in caplog.text
 
 
