@@ -4,7 +4,7 @@ Every line carries its checksum: what follows a line that is not as it was writt
 
 Requests are cut into blocks, each of which is one call: prompts that are answered the longest first, so that an answer
 that ends gives its place to the next, and texts that are judged in the order of their words, so that what they begin
-with is computed once. A run that goes on after an interruption computes what the interrupted one would have, in the same
+with is computed once. A run that goes on after an interruption computes what the interrupted one would have, in that
 company: padding, and with it the last bits of a logit, depend on who is computed beside.
 """
 
