@@ -40,6 +40,7 @@ class PKTStudent(HFLM):
     Args:
         method: How the student is made; `pkt-eval methods` lists them.
         student: Folder of a saved student (``pkt-eval transfer … --out DIR``), instead of a recipe.
+        stock_loops: Answer by ``hf``'s own loops: each text from its first token, and a batch until its last answer.
         **arguments: Options of the recipe, of the method and of ``hf``; with neither ``pretrained`` nor ``teacher`` the
             embedded nano family is used.
 
@@ -51,8 +52,11 @@ class PKTStudent(HFLM):
     AUTO_MODEL_CLASS: Any  # lm-eval's own, whose types mypy does not find
     cache_hook: Any
 
-    def __init__(self, method: str | None = None, student: str | None = None, **arguments: Any) -> None:
+    def __init__(
+        self, method: str | None = None, student: str | None = None, stock_loops: bool = False, **arguments: Any
+    ) -> None:
         _share_log()
+        self._stock = stock_loops
         self._chat_applied = False
         self._warned = False
         self._beside: Beside | None = None
@@ -250,7 +254,7 @@ class PKTStudent(HFLM):
 
     def _generated(self, requests: list[Any], disable_tqdm: bool = False) -> list[str]:
         """Requests of the same options at a time, by our own loop where it gives what ``hf`` gives."""
-        if self.batch_size == "auto" or not scoring.shares(self):
+        if self._stock or self.batch_size == "auto" or not scoring.shares(self):
             return super().generate_until(requests, disable_tqdm)
         texts = [""] * len(requests)
         for group in scoring.alike(requests):
@@ -268,13 +272,13 @@ class PKTStudent(HFLM):
     ) -> list[tuple[float, bool]]:
         """As ``hf``; what many texts begin with is computed once."""
         size = self.batch_size if override_bs is None else override_bs
-        if size == "auto" or not scoring.shares(self):
+        if self._stock or size == "auto" or not scoring.shares(self):
             return super()._loglikelihood_tokens(requests, disable_tqdm, override_bs)
         return scoring.judge(self, requests, size, disable_tqdm or self.rank != 0)
 
     def _model_generate(self, context: Any, max_length: int, stop: list[str], **options: Any) -> Any:
         """As ``hf``, but that answers which have ended are computed no further."""
-        if len(context) == 1 or self.backend != "causal" or not applies(self.model, options):
+        if self._stock or len(context) == 1 or self.backend != "causal" or not applies(self.model, options):
             options["logits_processor"] = [refuse_nan]
             return super()._model_generate(context, max_length, stop, **options)
         ended = stop_sequences(self.tokenizer, stop, context.shape[1])
