@@ -17,6 +17,7 @@ from typing import Any
 
 from pkt_eval._util.digests import combine_digests, file_digest
 from pkt_eval.errors import MissingDataError, StoreError
+from pkt_eval.models import card
 from pkt_eval.models.beside import Beside
 from pkt_eval.models.edits import DenseEdit, Edit, LocatedEdit, LowRankEdit
 from pkt_eval.models.provenance import Provenance
@@ -124,6 +125,10 @@ class Student:
         if merged:
             manifest["merged"] = _save_merged(self, folder / "merged")
         files = sorted(f for f in folder.rglob("*") if f.is_file() and f.name != MANIFEST)
+        adapter = bool(low_rank) and len(low_rank) == len(self.edits)
+        (folder / card.FILE).write_text(
+            card.model_card(self.base, self.provenance, adapter=adapter, merged=merged), "utf-8"
+        )
         manifest["files"] = {f.relative_to(folder).as_posix(): file_digest(f) for f in files}
         (folder / MANIFEST).write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n")
 
