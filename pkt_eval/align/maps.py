@@ -7,10 +7,13 @@ and of its rows only sums stay (``paired_moments``). A map is a function of the 
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
+from pkt_eval._util.progress import Progress
+from pkt_eval.align import contexts
+from pkt_eval.data.transfer_data import Example
 from pkt_eval.errors import DataError
 from pkt_eval.models.activations import Tap, activations
 
@@ -153,14 +156,20 @@ def _solutions(moments: Moments, ridges: Iterable[float]) -> list[torch.Tensor]:
     return solutions
 
 
-def collect(model: Any, batches: Iterable[Mapping[str, torch.Tensor]], taps: Sequence[Tap]) -> dict[Tap, torch.Tensor]:
-    """The rows at some sites of all supervised positions, ``(n, width)`` on the CPU in the model's dtype.
+def collect(
+    model: Any,
+    batches: Iterable[Mapping[str, torch.Tensor]],
+    taps: Sequence[Tap],
+    *,
+    positions: Literal["supervised", "all"] = "supervised",
+) -> dict[Tap, torch.Tensor]:
+    """The rows at some sites of all texts, ``(n, width)`` on the CPU in the model's dtype; as of ``activations``.
 
     Memory: ``n · Σ widths``; so give few texts (``contexts.texts`` has a budget of tokens) and the sites alone that are
     needed.
     """
     parts: dict[Tap, list[torch.Tensor]] = {tap: [] for tap in taps}
-    for found in activations(model, batches, taps):
+    for found in activations(model, batches, taps, positions=positions):
         for tap, rows in found.items():
             parts[tap].append(rows.cpu())
     return {tap: torch.cat(rows) if rows else torch.empty(0) for tap, rows in parts.items()}
@@ -191,3 +200,44 @@ def paired_moments(
     if wrong := {len(rows) for rows in teacher.values()} - {begun}:
         raise DataError(f"the student has {begun} rows of these texts, the teacher {wrong.pop()}")
     return moments
+
+
+@dataclass(frozen=True)
+class TeacherRows:
+    """What maps need of a teacher, kept while the student is open.
+
+    Attributes:
+        texts: Fitted and held-out texts.
+        rows: Of the two: site of the student → the teacher's rows ``(n, d_T)`` that are paired with it.
+    """
+
+    texts: tuple[Sequence[Example], Sequence[Example]]
+    rows: tuple[Mapping[Tap, torch.Tensor], Mapping[Tap, torch.Tensor]]
+
+    @classmethod
+    def of(
+        cls, teacher: Any, examples: Sequence[Example], sites: Mapping[Tap, Tap], progress: Progress, desc: str
+    ) -> "TeacherRows":
+        """Run the teacher over texts.
+
+        Args:
+            teacher: Loaded.
+            examples: Of ``contexts.texts``; every fourth is held out.
+            sites: Site of the student → the teacher's that it is paired with.
+            progress: Bars.
+            desc: Of the bar.
+        """
+        fitted, held_out = contexts.fitted_and_held_out(examples)
+        taps = list(dict.fromkeys(sites.values()))
+        kept = []
+        for of, number in ((fitted, 1), (held_out, 2)):
+            found = collect(teacher, progress.bar(list(contexts.batches(of)), f"{desc} {number}"), taps)
+            kept.append({mine: found[tap] for mine, tap in sites.items()})
+        return cls((fitted, held_out), (kept[0], kept[1]))
+
+    def maps(self, model: Any, progress: Progress, desc: str) -> dict[Tap, AffineMap]:
+        """Run the student over the same texts, and fit a map for each of its sites."""
+        fitted, held_out = (
+            paired_moments(model, contexts.batches(of), rows) for of, rows in zip(self.texts, self.rows, strict=True)
+        )
+        return {tap: fit_map(fitted[tap], held_out[tap]) for tap in progress.bar(list(fitted), desc)}

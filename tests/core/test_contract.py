@@ -20,7 +20,9 @@ WORDS = dict(title="t", reference="r", paradigm="control")
 
 def options(name: str) -> dict:
     config = methods()[name].cls.Config
-    return FINETUNE if issubclass(config, FinetuneConfig) else ALIGN if config.model_fields else {}
+    return (
+        FINETUNE if issubclass(config, FinetuneConfig) else ALIGN if "samples_per_step" in config.model_fields else {}
+    )
 
 
 @pytest.fixture
