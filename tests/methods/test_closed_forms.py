@@ -119,7 +119,7 @@ def test_the_contrast_is_of_the_position_that_decides(records):
     assert tokenizer.decode(own["input_ids"]).count(tokenizer.decode(plain["input_ids"][:20])) == 2
 
 
-SIZES = {"extract": 8, "align": 24, "train": 12, "validation": 8}
+SIZES = {"extract": 2, "align": 14, "train": 12, "validation": 6}
 
 
 @pytest.fixture(scope="module")
@@ -129,11 +129,11 @@ def trained() -> TransferData:
 
 @pytest.fixture(scope="module")
 def damaged(tmp_path_factory):
-    """The nano teacher without the FFN of its fourth layer."""
+    """The nano teacher with what the FFN of its fourth layer adds turned round, and twice as much of it."""
     model = model_of(nano.model_path("teacher"))
     folder = tmp_path_factory.mktemp("damaged")
     with torch.no_grad():
-        model.get_parameter(blocks.weight_name("down", 3)).zero_()
+        model.get_parameter(blocks.weight_name("down", 3)).mul_(-2)
     model.save_pretrained(folder)
     AutoTokenizer.from_pretrained(nano.model_path("teacher")).save_pretrained(folder)
     return str(folder)
@@ -141,15 +141,13 @@ def damaged(tmp_path_factory):
 
 def test_a_damaged_layer_is_mended_by_the_teacher_alone(damaged, trained, transferred, rotated, silent):
     teacher = rotated(nano.model_path("teacher"))  # so that its states are of no use as they are
-    words = dict(data=trained, strength="0.3+1", depth=0.6, span=1, guard=0.1, select_by="loss")
+    words = dict(data=trained, strength=1.0, depth=0.6, span=1, guard=0.1, select_by="loss")
     found = {
         name: moved(transferred(name, teacher, damaged, **words))
         for name in ("ridge", "ridge_shuffled", "ridge_unmapped", "ridge_fewshot")
     }
-    whole = damage(damaged, trained)
-    print(found, whole)
-    assert found["ridge"] < -0.5 * whole
-    assert min(found[name] for name in found if name != "ridge") > 0.5 * found["ridge"]
+    # Not all: the map is fitted on the student as it is, and gives back what of the fault is linear in the teacher.
+    assert found.pop("ridge") < -0.15 * damage(damaged, trained) and min(found.values()) > 0
 
 
 def damage(folder: str, data: TransferData) -> float:
@@ -175,7 +173,6 @@ def test_a_damaged_head_is_mended_by_the_teacher_and_not_by_a_prior(trained, tra
         name: moved(transferred(name, nano.model_path("teacher"), str(tmp_path), data=trained, select_by="loss"))
         for name in ("head", "prior")
     }
-    print(found, whole)
     assert found["head"] < -0.4 * whole and found["prior"] > 0.5 * found["head"]
 
 
