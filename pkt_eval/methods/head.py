@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import BeforeValidator, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from pkt_eval._util.options import MethodConfig, plus_separated
 from pkt_eval._util.progress import Progress
@@ -36,15 +36,15 @@ class HeadConfig(MethodConfig):
 
     ridge: Annotated[tuple[float, ...], BeforeValidator(plus_separated)] = (10.0, 1.0, 0.1, 1e-2)
     """Of the regression, over the last states' mean square: the larger, the smaller is the edit."""
-    tokens: int = 1024
+    tokens: int = Field(1024, ge=1)
     """Answer tokens that are read, at most: the most frequent ones, the smaller id first among equals."""
     select_by: By | None = None
     """What chooses on validation; default score where the answer is a number, else loss."""
 
     @model_validator(mode="after")
     def _values(self) -> "HeadConfig":
-        if not self.ridge or any(r <= 0 for r in self.ridge) or self.tokens < 1:
-            raise ValueError("ridges are positive, and a token at least is read")
+        if not self.ridge or any(r <= 0 for r in self.ridge):
+            raise ValueError("ridges are positive")
         return self
 
 

@@ -174,7 +174,7 @@ class Steer(TransferMethod[SteerConfig]):
 
             return lambda: edits_in_order(model, batch, layers, edit)
 
-        for strength in self.config.strength:
+        for strength in sorted(self.config.strength):
             for name in self.config.layers:
                 layers = range(count) if name == "all" else third
                 yield Candidate({"strength": strength, "layers": name}, maker(strength, layers))
