@@ -16,6 +16,7 @@ from pkt_eval.data.splits import build_splits, canonical_task
 from pkt_eval.diagnose import parametric, report
 from pkt_eval.diagnose.run import Examination
 from pkt_eval.errors import ConfigError, PrerequisiteError
+from pkt_eval.models import blocks
 from pkt_eval.models.pair import ModelPair
 from pkt_eval.models.student import Student, load_student
 from pkt_eval.transfer.recipe import make_recipe
@@ -94,6 +95,8 @@ def _check_transferred(name: str, student: Student, pair: ModelPair, chat_format
         )
     if not student.edits:
         raise ConfigError(f"--transferred {name} has no edits, it is its base {student.base}: leave it out")
+    if all(edit.name == blocks.HEAD for edit in student.edits):
+        raise ConfigError(f"--transferred {name} edits the output embedding alone, no block of a layer: leave it out")
     theirs = made.chat_format or chat_format
     if theirs != chat_format:
         log.warning("%s was transferred with chat_format=%s; it is looked at with %s", name, theirs, chat_format)

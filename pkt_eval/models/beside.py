@@ -30,7 +30,7 @@ class Beside:
 
     def __init__(self, model: Any, edits: Sequence[Edit]) -> None:
         self._undo: list[Callable[[], None]] = []
-        parameters = dict(model.named_parameters())
+        parameters = dict(model.named_parameters(remove_duplicate=False))  # a tied head has its name, too
         for edit in edits:
             if edit.name not in parameters:
                 raise StoreError(f"the base has no parameter {edit.name}; this student is not for it")

@@ -187,6 +187,23 @@ def norm_gain(norm: Any, eps: float) -> "Tensor":
     return norm(ones).float() * (1 + eps) ** 0.5
 
 
+HEAD = "lm_head.weight"
+"""Full parameter name of the output embedding, tied or not."""
+
+
+def untie(model: Any) -> None:
+    """Give the output embedding a weight of its own, so that an edit of it leaves the input embedding alone.
+
+    The configuration says so too: the model is saved, and read, with both.
+    """
+    from torch.nn import Parameter
+
+    head, embedding = model.get_output_embeddings(), model.get_input_embeddings()
+    if head.weight is embedding.weight:
+        head.weight = Parameter(embedding.weight.detach().clone(), requires_grad=embedding.weight.requires_grad)
+    model.config.tie_word_embeddings = False
+
+
 def unembedding(model: Any) -> "Tensor":
     """The output embedding ``(V, d)``, which may be the input embedding itself."""
     return model.get_output_embeddings().weight.detach()

@@ -17,7 +17,7 @@ from typing import Any
 
 from pkt_eval._util.digests import combine_digests, file_digest
 from pkt_eval.errors import MissingDataError, StoreError
-from pkt_eval.models import card
+from pkt_eval.models import blocks, card
 from pkt_eval.models.beside import Beside
 from pkt_eval.models.edits import DenseEdit, Edit, LocatedEdit, LowRankEdit
 from pkt_eval.models.provenance import Provenance
@@ -61,9 +61,13 @@ class Student:
     def apply(self, model: Any) -> None:
         """Merge the edits into a loaded model's weights; ``device_map``, dtype and parallel layouts stay as they are.
 
+        A model whose output embedding is edited and tied to the input's gets one of its own.
+
         Raises:
             StoreError: The model lacks a parameter that is to be edited.
         """
+        if any(edit.name == blocks.HEAD for edit in self.edits):
+            blocks.untie(model)
         for edit, parameter in self._places(model):
             edit.apply(parameter)
 
@@ -79,7 +83,7 @@ class Student:
         return Beside(model, self.edits)
 
     def _places(self, model: Any) -> list[tuple[Edit, Any]]:
-        parameters = dict(model.named_parameters())
+        parameters = dict(model.named_parameters(remove_duplicate=False))  # a tied head has its name, too
         for edit in self.edits:
             if edit.name not in parameters:
                 raise StoreError(f"the base {self.base} has no parameter {edit.name}; this student is not for it")
