@@ -6,7 +6,7 @@ answers, and with it goes what it knew. So the score chooses where there is one,
 
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -69,9 +69,9 @@ def choose(
                     with injected(model, checkpoint.located, checkpoint.deltas):
                         step["answers"] = told(scorer())
                 of_rate["steps"].append(step)
-                merit = _merit(step)
-                if chosen is None or not examples.validation or merit > chosen[0]:
-                    chosen = merit, checkpoint, of_rate
+                of_step = merit(step)
+                if chosen is None or not examples.validation or of_step > chosen[0]:
+                    chosen = of_step, checkpoint, of_rate
         except DivergedError as error:
             if chosen is None and option is options[-1]:
                 raise
@@ -114,7 +114,7 @@ def published_rates(d_teacher: int) -> tuple[float, ...]:
     return tuple(dict.fromkeys([*_PUBLISHED_RATES, *scaled]))
 
 
-def _merit(step: dict[str, Any]) -> tuple[float, float]:
+def merit(step: Mapping[str, Any]) -> tuple[float, float]:
     """Larger is better: the score where there is one, and among equals the smaller loss."""
     answered, loss = step.get("answers"), step["validation_loss"]
     return (answered["accuracy"] or 0.0) if answered else 0.0, -math.inf if loss is None else -loss
