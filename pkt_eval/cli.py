@@ -144,6 +144,8 @@ def show_methods(
     else:
         method = get_method(name)
         typer.echo(printable(f"{method.name} ({method.paradigm}): {method.title}. {method.reference}"))
+        if method.control_of:
+            typer.echo(f"A control of {', '.join(method.control_of)}.")
         for column in ("option", "default", "meaning"):
             table.add_column(column, no_wrap=column != "meaning")
         for option, field in method.options().items():

@@ -100,6 +100,7 @@ class Method:
         cls: The class that does it.
         uses: Out of ``"teacher"`` and ``"data"``: what the method cannot do without.
         variant: A frozen dataclass that tells this name from the others of its family; None for a family of one.
+        control_of: The methods whose claim this name tests; empty for a method.
     """
 
     name: str
@@ -109,6 +110,7 @@ class Method:
     cls: type[TransferMethod[MethodConfig]]
     uses: frozenset[Use]
     variant: object = None
+    control_of: tuple[str, ...] = ()
 
     def options(self) -> dict[str, FieldInfo]:
         """Option name → pydantic field of the method's ``Config``."""
@@ -146,6 +148,7 @@ def register(
     paradigm: Paradigm,
     uses: tuple[Use, ...] = (),
     variant: object = None,
+    control_of: tuple[str, ...] = (),
 ) -> Callable[[type[M]], type[M]]:
     """Decorator: let a class answer to ``method=name``. Rows stack, so that a family is one class.
 
@@ -156,13 +159,19 @@ def register(
         paradigm: ``"PostPKT"``, ``"PrePKT"``, ``"baseline"`` or ``"control"``.
         uses: Out of ``"teacher"`` and ``"data"``: what the method cannot do without.
         variant: Of a family: an instance of a frozen dataclass, which the method finds in ``self.variant``.
+        control_of: Names of the methods whose claim this one tests: the leaderboard compares each of them with the
+            best of its controls. Whether there are such methods is checked once all are known.
 
     Raises:
-        ConfigError: The name is taken by another class; the paradigm or a use is unknown; the variant can be changed.
+        ConfigError: The name is taken by another class; the paradigm or a use is unknown; the variant can be changed;
+            it is a control of itself.
     """
     _check(f"register({name!r}): paradigm", [paradigm], get_args(Paradigm))
-    if isinstance(uses, str):
-        raise ConfigError(f"register({name!r}): uses is a tuple: ({uses!r},)")
+    for word, value in (("uses", uses), ("control_of", control_of)):
+        if isinstance(value, str):
+            raise ConfigError(f"register({name!r}): {word} is a tuple: ({value!r},)")
+    if name in control_of:
+        raise ConfigError(f"register({name!r}): control_of names the method itself; name the one whose claim it tests")
     _check(f"register({name!r}): uses", uses, get_args(Use))
     if variant is not None and not _is_frozen(variant):
         raise ConfigError(f"register({name!r}): variant={variant!r} is no instance of a frozen dataclass")
@@ -171,7 +180,7 @@ def register(
         taken = _registry.get(name)
         if taken and (taken.cls.__module__, taken.cls.__qualname__) != (cls.__module__, cls.__qualname__):
             raise ConfigError(f"method {name!r} is registered by {taken.cls.__module__} and by {cls.__module__}")
-        _registry[name] = Method(name, title, reference, paradigm, cls, frozenset(uses), variant)
+        _registry[name] = Method(name, title, reference, paradigm, cls, frozenset(uses), variant, control_of)
         return cls
 
     return add
@@ -204,6 +213,23 @@ def _discover() -> None:
             # It may have registered some of its rows before it broke.
             _registry.clear()
             _registry.update(before)
+    _check_controls()
+
+
+def _check_controls() -> None:
+    """Warn of controls of nothing that is known: their method is not compared with them. A plug-in may be older."""
+    for row in _registry.values():
+        if row.paradigm == "control" and not row.control_of:
+            log.warning("the control %s does not say of which method: register it with control_of=(…,)", row.name)
+        for other in row.control_of:
+            if other not in _registry:
+                log.warning(
+                    "%s is a control of %r, which is no method: %sknown are %s",
+                    row.name,
+                    other,
+                    did_you_mean(other, _registry),
+                    ", ".join(_registry),
+                )
 
 
 def methods() -> dict[str, Method]:

@@ -104,6 +104,7 @@ class Variant:
     paradigm="control",
     uses=("teacher", "data"),
     variant=Variant("shuffled", "aligned"),
+    control_of=("laten",),
 )
 @register(
     "laten_random",
@@ -112,6 +113,7 @@ class Variant:
     paradigm="control",
     uses=("teacher", "data"),
     variant=Variant("random", "aligned"),
+    control_of=("laten",),
 )
 @register(
     "laten_zero",
@@ -120,6 +122,7 @@ class Variant:
     paradigm="control",
     uses=("data",),
     variant=Variant("located", "zero"),
+    control_of=("laten",),
 )
 @register(
     "unaligned",
@@ -128,6 +131,7 @@ class Variant:
     paradigm="control",
     uses=("teacher", "data"),
     variant=Variant("located", "teacher"),
+    control_of=("laten",),
 )
 class LaTen(TransferMethod[LaTenConfig]):
     """Locate, extract, align, inject."""

@@ -69,6 +69,7 @@ class Place:
     paradigm="control",
     uses=("teacher", "data"),
     variant=Place("wrong_task"),
+    control_of=("seeking",),
 )
 @register(
     "seeking_random",
@@ -77,6 +78,7 @@ class Place:
     paradigm="control",
     uses=("teacher", "data"),
     variant=Place("random"),
+    control_of=("seeking",),
 )
 @register(
     "seeking_self",
@@ -85,6 +87,7 @@ class Place:
     paradigm="control",
     uses=("data",),
     variant=Place("self"),
+    control_of=("seeking",),
 )
 class Seeking(TransferMethod[SeekingConfig]):
     """Extract by sensitivity, start a LoRA by SVD, fine-tune."""

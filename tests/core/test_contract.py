@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from pkt_eval.errors import ConfigError
-from pkt_eval.methods import LowRankEdit, MethodConfig, Student, TransferMethod, base, blocks, methods, register
+from pkt_eval.methods import LowRankEdit, Method, MethodConfig, Student, TransferMethod, base, blocks, methods, register
 from pkt_eval.methods.testing import check
 from pkt_eval.models.source import ModelSource
 from pkt_eval.tune.config import FinetuneConfig
@@ -130,6 +130,8 @@ def test_unknown_words_of_a_row_are_refused():
         (dict(uses=("teachr",)), r"uses='teachr': did you mean 'teacher'\? choose from teacher, data"),
         (dict(uses="data"), r"uses is a tuple: \('data',\)"),
         (dict(variant={"start": "random"}), "no instance of a frozen dataclass"),
+        (dict(control_of="lora"), r"control_of is a tuple: \('lora',\)"),
+        (dict(control_of=("mine",)), "names the method itself"),
     ]:
         with pytest.raises(ConfigError, match=rf"register\('mine'\).*{message}"):
             register("mine", **{**WORDS, **words})
@@ -166,17 +168,38 @@ PLUGINS = {
 }
 
 
-def test_a_broken_plug_in_is_named_and_left_out(registry, monkeypatch, caplog):
-    entries = [Plugin(name, value, "pkt_eval.methods") for name, value in PLUGINS.items()]
+def discovered(monkeypatch, plugins: dict[str, str]) -> dict[str, Method]:
+    entries = [Plugin(name, value, "pkt_eval.methods") for name, value in plugins.items()]
     monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: entries)
     base._discover.cache_clear()
     try:
-        known = methods()
+        return methods()
     finally:
         base._discover.cache_clear()
+
+
+def test_a_broken_plug_in_is_named_and_left_out(registry, monkeypatch, caplog):
+    known = discovered(monkeypatch, PLUGINS)
     assert "good" in known and not {"half", "other"} & set(known)
     assert known["lora"].cls.__name__ == "LoRA"
     for name, why in [("half", "paradigm='OurPKT'"), ("no_module", "no_such_module"), ("taken", "is registered by")]:
         (said,) = [r.getMessage() for r in caplog.records if f"plug-in {name} " in r.getMessage()]
         assert "broken and left out" in said and why in said
     assert "plug-in good " not in caplog.text
+
+
+def test_every_control_of_ours_says_of_which_methods_it_is_one():
+    for name, row in methods().items():
+        assert bool(row.control_of) == (row.paradigm == "control"), name
+        assert all(methods()[other].paradigm in ("PostPKT", "PrePKT") for other in row.control_of), name
+
+
+def test_a_control_of_nothing_known_is_named_and_kept(registry, monkeypatch, caplog):
+    row = GOOD.replace("PostPKT", "control")
+    plugins = {"older": row, "typo": row.replace("'good'", "'typo'").replace("ol')", "ol', control_of=('latn',))")}
+    known = discovered(monkeypatch, plugins)
+    assert {"good", "typo"} <= set(known)
+    said = [record.getMessage() for record in caplog.records]
+    assert len(said) == 2
+    assert said[0].startswith("the control good does not say of which method")
+    assert said[1].startswith("typo is a control of 'latn', which is no method: did you mean 'laten'?")
