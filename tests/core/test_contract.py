@@ -15,12 +15,14 @@ from pkt_eval.tune.config import FinetuneConfig
 
 FINETUNE = dict(rank=4, alpha=4, max_steps=2, train_batch_size=4, learning_rate=1e-3)
 ALIGN = dict(samples_per_step=3, steps=2, learning_rate=1e-2)
+CLOSED = dict(tokens=200, strength=0.5)  # of closed forms: one candidate
 WORDS = dict(title="t", reference="r", paradigm="control")
 
 
 def options(name: str) -> dict:
     config = methods()[name].cls.Config
-    return FINETUNE if issubclass(config, FinetuneConfig) else ALIGN if config.model_fields else {}
+    fast = {**(FINETUNE if issubclass(config, FinetuneConfig) else ALIGN), **CLOSED}
+    return {option: value for option, value in fast.items() if option in config.model_fields}
 
 
 @pytest.fixture
