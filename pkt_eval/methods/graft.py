@@ -298,5 +298,6 @@ def grafted(model: Any, found: Sequence[Layer], count: int) -> list[LocatedEdit]
             weight = model.get_parameter(name).detach()
             old = (weight.T if block == "down" else weight)[places.to(weight.device)].float().cpu()
             delta = (new[:count] - old).contiguous()
-            edits.append(LocatedEdit(name, "columns" if block == "down" else "rows", places, delta))
+            # A copy: tensors of a saved student share no memory.
+            edits.append(LocatedEdit(name, "columns" if block == "down" else "rows", places.clone(), delta))
     return edits

@@ -153,19 +153,22 @@ class Transport(TransferMethod[TransportConfig]):
     def _read(
         self, model: Any, role: str, layers: int, pair: ModelPair, data: TransferData, progress: Progress
     ) -> list[Mapping[Site, torch.Tensor]]:
-        """Standardised channels of every layer, ``(n, width)`` float32."""
+        """Standardised channels of every layer, ``(n, width)`` float32, on the device that computes."""
         rows = texts(data, pair.student.tokenizer, ["extract", "align"], rows="all", budget=self.config.tokens)
         taps = {(k, site): Tap(site.block, k, site.side) for k in range(layers) for site in SITES}
         with progress.stage(f"read {role}"):
             bar = progress.bar(batches(rows), f"{self.method.name}: activations of the {role}")
             found = collect(model, bar, list(taps.values()))
-            return [{site: standardised(found.pop(taps[k, site])).float() for site in SITES} for k in range(layers)]
+            return [
+                {site: standardised(found.pop(taps[k, site])).to(pair.device, torch.float32) for site in SITES}
+                for k in range(layers)
+            ]
 
 
 def _weights(model: Any, layer: int) -> dict[str, torch.Tensor]:
-    """Copies, on the CPU in the model's dtype."""
+    """Copies, in the model's dtype on its device."""
     names = {block: blocks.weight_name(block, layer) for block in _BLOCKS}
-    return {block: model.get_parameter(name).detach().to("cpu", copy=True) for block, name in names.items()}
+    return {block: model.get_parameter(name).detach().clone() for block, name in names.items()}
 
 
 def layer_shares(
@@ -191,7 +194,7 @@ def layer_shares(
             costs[site].append((C * sinkhorn(C, epsilon=_EPSILON)).sum((-2, -1)))
     shares = {}
     for site, rows in costs.items():
-        cost = torch.stack(rows).double()
+        cost = torch.stack(rows).cpu().double()
         plan = sinkhorn(cost / cost.median().clamp_min(torch.finfo(torch.float64).tiny), epsilon=_EPSILON)
         shares[site] = plan * len(plan)
     return shares
@@ -249,5 +252,5 @@ def with_row_norms(weight: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
 
 
 def mixed(differences: Mapping[str, torch.Tensor], strength: float) -> list[DenseEdit]:
-    """``α·(W* − W)`` of each weight."""
-    return [DenseEdit(name, strength * difference) for name, difference in differences.items()]
+    """``α·(W* − W)`` of each weight, on the CPU."""
+    return [DenseEdit(name, (strength * difference).cpu()) for name, difference in differences.items()]

@@ -69,6 +69,7 @@ def test_rotating_both_sides_of_the_teachers_weight_changes_nothing():
 def test_the_control_has_the_methods_spectrum_and_shares_its_tuned_teacher(tiny, small):
     teacher, base = tiny("gemma2")
     words = {**small, "teacher": teacher, "pretrained": base, "strength": 1.0}
+    words["transfer_task"] = "nano_mmlu"  # its answers are short
     made = [make_student(make_recipe({**words, "method": m})) for m in ("cross_lora", "crosslora_signs")]
     assert [s.provenance.record["training"]["stored"] for s in made] == [False, True]
     for one, other in zip(*(s.edits for s in made), strict=True):

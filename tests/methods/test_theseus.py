@@ -197,12 +197,25 @@ def test_products_keep_their_rank_and_do_not_grow(tiny, records):
 def test_a_transfer_says_what_it_did(name, tiny, small):
     teacher, base = tiny("gemma2")
     words = {**small, "teacher": teacher, "pretrained": base, "method": name, "tokens": 200, "strength": "1+2"}
+    words["transfer_task"] = "nano_mmlu"  # its answers are short
     student = make_student(make_recipe(words))
     record = student.provenance.record
     assert len(student.edits) == 3 * 5 and {edit.rank for edit in student.edits} == {4}
     assert record["teacher_layers"] == [0, 2, 3] and record["training"]["of"] == "teacher"
     assert [c["strength"] for c in record["choice"]["candidates"]] == [1, 2]
     assert all(0 < size < 1 for size in record["delta_over_weight"].values())
+
+
+@pytest.mark.parametrize("name", ["theseus", "bico"])
+def test_a_student_with_itself_for_a_teacher_becomes_the_tuned_one(name, tiny, small):
+    _, base = tiny("qwen2")
+    words = {**small, "teacher": base, "pretrained": base, "method": name, "strength": 1.0, "learning_rate": 1e-2}
+    words |= {"transfer_task": "nano_mmlu", "align_samples": 8, "loss_on": "all"}
+    record = make_student(make_recipe(words)).provenance.record
+    before, tuned = record["training"]["tried"][0]["validation_loss"]
+    (carried,) = record["choice"]["candidates"]
+    assert tuned < before - 0.1
+    assert carried["validation_loss"] == pytest.approx(tuned, abs=2e-3 * (before - tuned))
 
 
 def test_options_that_cannot_be_are_named():

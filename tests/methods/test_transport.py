@@ -115,8 +115,8 @@ def test_costs_and_row_norms():
 @pytest.mark.parametrize("family", ["qwen2", "gemma2"])
 def test_the_control_shrinks_the_same_weights_and_needs_no_teacher(family, tiny, small):
     teacher, base = tiny(family)
-    words = {k: v for k, v in small.items() if k.endswith("samples") or k == "transfer_task"}
-    words |= {"pretrained": base, "tokens": 200, "strength": 0.1}
+    words = {k: v for k, v in small.items() if k.endswith("samples")}
+    words |= {"transfer_task": "nano_mmlu", "pretrained": base, "tokens": 200, "strength": 0.1}
     merged = make_student(make_recipe({**words, "teacher": teacher, "method": "transport"}))
     shrunk = make_student(make_recipe({**words, "method": "transport_shrink"}))
     model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
