@@ -15,16 +15,14 @@ from pkt_eval.tune.config import FinetuneConfig
 
 FINETUNE = dict(rank=4, alpha=4, max_steps=2, train_batch_size=4, learning_rate=1e-3)
 ALIGN = dict(samples_per_step=3, steps=2, learning_rate=1e-2)
-ONE = dict(strength=0.2, depth=0.5, ridge=0.1)  # a single candidate of closed forms
+CLOSED = dict(tokens=200, strength=0.2, depth=0.5, ridge=0.1)  # of closed forms: one candidate
 WORDS = dict(title="t", reference="r", paradigm="control")
 
 
 def options(name: str) -> dict:
     config = methods()[name].cls.Config
-    if issubclass(config, FinetuneConfig):
-        return FINETUNE
-    known = ALIGN if "samples_per_step" in config.model_fields else ONE
-    return {key: value for key, value in known.items() if key in config.model_fields}
+    fast = {**(FINETUNE if issubclass(config, FinetuneConfig) else ALIGN), **CLOSED}
+    return {option: value for option, value in fast.items() if option in config.model_fields}
 
 
 @pytest.fixture
