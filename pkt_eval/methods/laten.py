@@ -83,10 +83,12 @@ class Variant:
     Attributes:
         neurons: Whose are edited: those of the best scores; the same, with the teacher's in random order; random ones.
         delta: What is added to them: the teacher's vectors aligned, as they are, or nothing.
+        donor: Whose vectors they are.
     """
 
     neurons: Literal["located", "shuffled", "random"]
     delta: Literal["aligned", "zero", "teacher"]
+    donor: Literal["teacher", "student"] = "teacher"
 
 
 @register(
@@ -113,6 +115,15 @@ class Variant:
     paradigm="control",
     uses=("teacher", "data"),
     variant=Variant("random", "aligned"),
+    control_of=("laten",),
+)
+@register(
+    "laten_self",
+    title="LaTen with the student's own vectors in place of the teacher's",
+    reference=_PAPER,
+    paradigm="control",
+    uses=("data",),
+    variant=Variant("located", "aligned", donor="student"),
     control_of=("laten",),
 )
 @register(
@@ -162,21 +173,19 @@ class LaTen(TransferMethod[LaTenConfig]):
         }
         vectors: list[Deltas] = []
         theirs: list[Located] = []
-        if delta != "zero":
+        if delta != "zero" and self.variant.donor == "teacher":
             pair.check()
             with pair.open_teacher() as teacher:
                 theirs = self.locate(teacher, pair, "teacher", keep, sets, record, progress)
-                # In the teacher's own dtype: nothing is lost, and a step's are gigabytes of a large model.
-                vectors = [
-                    {block: t.to("cpu", teacher.dtype) for block, t in neuron_vectors(teacher, place).items()}
-                    for place in theirs
-                ]
+                vectors = [_kept(teacher, place) for place in theirs]
             if self.variant.neurons == "shuffled":
                 vectors = [_shuffled(of_step, self.seed) for of_step in vectors]
         # The deltas are float32 beside its weights, whatever its dtype.
         with pair.open_student() as model:
             record["student_dtype"] = str(model.dtype).removeprefix("torch.")
             places = self.locate(model, pair, "student", keep, sets, record, progress)
+            if self.variant.donor == "student":
+                theirs, vectors = places, [_kept(model, place) for place in places]
             items = validation_items(data, tokenizer)
             if delta == "zero":
                 chosen = 0
@@ -324,6 +333,11 @@ class _Room:
     examples: AlignmentExamples
     items: Sequence[Item]
     progress: Progress
+
+
+def _kept(donor: Any, place: Located) -> Deltas:
+    """Its vectors on the CPU, in its own dtype: nothing is lost, and a step's are gigabytes of a large model."""
+    return {block: t.to("cpu", donor.dtype) for block, t in neuron_vectors(donor, place).items()}
 
 
 def _on(model: Any, deltas: Deltas) -> Deltas:

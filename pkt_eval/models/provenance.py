@@ -10,8 +10,8 @@ from typing import Any
 
 from pkt_eval.errors import StoreError
 
-VERSION = 2
-"""1 had no version; 2 records revisions and the method's own source."""
+VERSION = 3
+"""1 had no version; 2 records revisions and the method's own source; 3 of which methods it is a control."""
 PLACES = ("student", "teacher")
 """Fields that may name a folder of somebody's disk."""
 ACCOUNT = ("record",)
@@ -27,6 +27,7 @@ class Provenance:
         title: Of the method, in a line.
         paradigm: PostPKT, PrePKT, baseline or control.
         reference: Of the method, e.g. ``arXiv 2106.09685``.
+        control_of: The methods whose claim it tests; None where that was not recorded.
         student: The student's base, as it was named.
         teacher: The teacher, as it was named; None where none was used.
         fingerprint: sha256 of all that decided the student (see ``identity``).
@@ -64,6 +65,7 @@ class Provenance:
     title: str = ""
     paradigm: str = ""
     reference: str = ""
+    control_of: tuple[str, ...] | None = None
     student: str = ""
     teacher: str | None = None
     fingerprint: str | None = None
@@ -104,6 +106,8 @@ class Provenance:
     def to_json(self) -> dict[str, Any]:
         """Flat JSON; a field that is None is left out, but for the teacher, whose absence says something."""
         content = {f.name: getattr(self, f.name) for f in fields(self)}
+        if self.control_of is not None:
+            content["control_of"] = list(self.control_of)
         return {name: value for name, value in content.items() if value is not None or name == "teacher"}
 
     @classmethod
@@ -128,6 +132,10 @@ class Provenance:
             for part, value in known.get(name, {}).items():
                 if isinstance(value, bool) or not isinstance(value, int | float):
                     raise StoreError(f"the provenance's {name} has {value!r} for {part}, which is no number")
+        if "control_of" in known:
+            known["control_of"] = tuple(known["control_of"])
+            if not all(isinstance(name, str) for name in known["control_of"]):
+                raise StoreError(f"the provenance's control_of is {known['control_of']!r}, which names no methods")
         return cls(**known)
 
 
@@ -147,6 +155,7 @@ _KINDS: dict[str, tuple[Any, str]] = {
     **dict.fromkeys(_OBJECTS, (Mapping, "a JSON object")),
     **dict.fromkeys(_NUMBERS, ((int, float), "a number")),
     **dict.fromkeys(("trust_remote_code", "enable_thinking"), (bool, "true or false")),
+    "control_of": ((list, tuple), "a JSON list"),
 }
 
 

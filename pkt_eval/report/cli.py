@@ -33,6 +33,10 @@ def report(
             "comparisons depend on each other."
         ),
     ] = "bh",
+    against: Annotated[
+        str | None,
+        typer.Option(help="Compare every student with this row, by its name in the table, as well."),
+    ] = None,
 ) -> None:
     """Make a leaderboard of everything that was scored: Markdown, CSV, LaTeX, JSON and one HTML page.
 
@@ -56,7 +60,7 @@ def report(
         copies = out / "records"
         records.keep(every, copies)
         every = records.read([copies])[0]
-    board = leaderboard(every, out, notes, Correction(correction))
+    board = leaderboard(every, out, notes, Correction(correction), against)
     content = Content(board, flips(board, every, out), looked_into)
     texts = {each.file: each.write(content) for each in formats()}
     save_all(out, texts)

@@ -172,6 +172,7 @@ class Transfer:
                     method=self.entry.name,
                     title=self.entry.title,
                     paradigm=self.entry.paradigm,
+                    control_of=self.entry.control_of,
                     reference=self.entry.reference,
                     student=self.recipe.pretrained,
                     teacher=teacher,

@@ -55,7 +55,7 @@ def logits(base, student=None) -> torch.Tensor:
 
 
 def test_the_family_has_its_rows():
-    assert FAMILY == ["laten", "laten_random", "laten_shuffled", "laten_zero", "unaligned"]
+    assert FAMILY == ["laten", "laten_random", "laten_self", "laten_shuffled", "laten_zero", "unaligned"]
 
 
 @pytest.mark.parametrize("family", blocks.FAMILIES)
@@ -64,6 +64,14 @@ def test_moves_the_student_on_every_family(family, tiny):
     assert len(student.edits) == 3 * 4
     moved = logits(student.base.path, student)
     assert torch.isfinite(moved).all() and (moved - logits(student.base.path)).abs().max() > 1e-3
+
+
+def test_from_oneself_is_laten_whose_teacher_is_the_student(tiny):
+    _, base = tiny("qwen2")
+    alone = student_of(tiny, "laten_self", teacher=None)
+    assert alone.provenance.teacher is None and alone.provenance.control_of == ("laten",)
+    assert alone.weights_digest() == student_of(tiny, teacher=base).weights_digest()
+    assert alone.weights_digest() != student_of(tiny).weights_digest()
 
 
 def test_the_record_says_what_happened(tiny):

@@ -87,7 +87,7 @@ def test_a_format_is_one_function(records, tmp_path, monkeypatch):
 def test_ids_are_unique_and_what_is_shown_after_another_column_is(records):
     ids = [column.id for column in columns.COLUMNS]
     assert len(ids) == len(set(ids))
-    details = [column.id for column in columns.columns(Table.DETAILS)]
+    details = [column.id for column in columns.columns(Table.DETAILS, leaderboard(read([records])[0], records))]
     assert details.index("seeds") == details.index("gap") + 1
 
 

@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 
+from pkt_eval._util.options import did_you_mean
 from pkt_eval.data.benchmarks import place
+from pkt_eval.errors import ConfigError
 from pkt_eval.report.board import compare
 from pkt_eval.report.board.columns import measured
 from pkt_eval.report.board.model import ALPHA, BoardCell, Difference, Group, Leaderboard, Row, Source, hypotheses
@@ -18,7 +20,11 @@ from pkt_eval.report.stats import Correction
 
 
 def leaderboard(
-    records: Sequence[Record], out: Path, notes: Iterable[str] = (), correction: Correction = Correction.BH
+    records: Sequence[Record],
+    out: Path,
+    notes: Iterable[str] = (),
+    correction: Correction = Correction.BH,
+    chosen: str | None = None,
 ) -> Leaderboard:
     """All students of the records, compared.
 
@@ -27,23 +33,30 @@ def leaderboard(
         out: Folder of the leaderboard, which paths are relative to.
         notes: Of the reading, which are passed on.
         correction: Of the p-values over the table.
+        chosen: Label of a row that every other one is compared with, besides vanilla, LoRA and its best control.
+
+    Raises:
+        ConfigError: No row has that label.
     """
     joined = sorted(join(records), key=lambda r: (r.benchmark, r.student.label, r.student.seed or 0, r.date, r.results))
-    making = _Assembly(out)
+    making = _Assembly(out, chosen)
     for note in notes:
         making.notes.add(note)
     groups = [making.group(section) for section in making.sections(joined)]
+    labels = [row.label for group in groups for row in group.rows]
+    if chosen is not None and chosen not in labels:
+        raise ConfigError(f"no row is called {chosen!r}: {did_you_mean(chosen, labels)}there are {', '.join(labels)}")
     _correct(groups, correction)
     making.blank_shares()
     _name_rows(groups)
-    board = Leaderboard(groups, making.notes.said(), correction)
+    board = Leaderboard(groups, making.notes.said(), correction, chosen)
     making.say_what_was_detectable(board.level)
     return board
 
 
 class _Assembly:
-    def __init__(self, out: Path) -> None:
-        self.out, self.notes = out, Notes()
+    def __init__(self, out: Path, chosen: str | None) -> None:
+        self.out, self.chosen, self.notes = out, chosen, Notes()
         self.detectable: list[tuple[Difference, Callable[[float], float | None]]] = []
         self.shares: list[tuple[BoardCell, str, SectionEntry, str]] = []
 
@@ -135,6 +148,13 @@ class _Assembly:
             if lora := section.lora(entry, benchmark):
                 cell.lora = self._difference(records, lora.records[benchmark], lora.label)
                 self._say_unequal_data(entry, lora, benchmark)
+        if control := section.best_control(entry, benchmark):
+            cell.control = self._difference(records, control.records[benchmark], control.label)
+        chosen = section.named(self.chosen, benchmark) if self.chosen else None
+        if chosen and entry not in (vanilla, chosen):
+            cell.chosen = self._difference(records, chosen.records[benchmark], chosen.label)
+            if cell.chosen:
+                cell.chosen.lead = entry is teacher
         cell.statistics = {column.id: None for column, _ in measured()}
         try:
             self._measure(cell, entry, {"vanilla": vanilla, "lora": lora, "teacher": teacher}, benchmark)

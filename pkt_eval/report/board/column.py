@@ -76,6 +76,7 @@ class Column:
         help: What it is, as a sentence under the tables.
         title: Its name where there is more room than above a column; default: ``head``.
         tex: ``head`` in LaTeX; default: the same.
+        optional: Whether it is left out of tables of a leaderboard of which it says nothing.
         after: Where it is shown elsewhere than its numbers stand in CSV, whose order is an interface: the ``id``
             before it.
     """
@@ -91,6 +92,7 @@ class Column:
     help: str = ""
     title: str = ""
     tex: str = ""
+    optional: bool = False
     after: str = ""
 
     def shown(self, cell: BoardCell) -> Shown:

@@ -13,15 +13,24 @@ _DIFFERENCE = ("value", "low", "high", "p", "adjusted", "significant", "count", 
 _EVERYWHERE = Table.DETAILS | Table.TERMINAL | Table.PAGE
 
 
-def _difference(id: str, head: str, of: Callable[[BoardCell], Difference | None], tex: str, tables: Table) -> Column:
+def _difference(
+    id: str,
+    head: str,
+    of: Callable[[BoardCell], Difference | None],
+    tex: str,
+    tables: Table,
+    named: bool = False,
+    help: str = "",
+) -> Column:
+    """A comparison; one that is ``named`` says with whom, and is left out of a leaderboard that has none."""
+
     def write(cell: BoardCell) -> Shown:
         shown = of(cell)
         if shown is None:
             return Shown("", signed=True)
         style = wording.style(shown) if shown.significant else ""
-        return Shown(
-            wording.difference(shown), wording.difference_ends(shown), wording.on(shown, cell), style, signed=True
-        )
+        said = " ".join(filter(None, (wording.on(shown, cell), f"to {shown.against}" if named else "")))
+        return Shown(wording.difference(shown), wording.difference_ends(shown), said, style, signed=True)
 
     def sort(cell: BoardCell) -> float | None:
         return shown.value if (shown := of(cell)) else None
@@ -29,7 +38,18 @@ def _difference(id: str, head: str, of: Callable[[BoardCell], Difference | None]
     def numbers(cell: BoardCell) -> dict[str, object]:
         return {f"{id}_{part}": getattr(of(cell), part, None) for part in _DIFFERENCE}
 
-    return Column(id=id, head=head, write=write, sort=sort, numbers=numbers, difference=of, tex=tex, tables=tables)
+    return Column(
+        id=id,
+        head=head,
+        write=write,
+        sort=sort,
+        numbers=numbers,
+        difference=of,
+        tex=tex,
+        tables=tables,
+        optional=named,
+        help=help,
+    )
 
 
 def _budget(
@@ -83,6 +103,26 @@ COLUMNS: tuple[Column, ...] = (
         tables=_EVERYWHERE | Table.OVERVIEW | Table.PAPER,
     ),
     _difference("lora", "Δ LoRA", lambda cell: cell.lora, tex=r"$\Delta_L$", tables=_EVERYWHERE | Table.PAPER),
+    _difference(
+        "control",
+        "Δ best control",
+        lambda cell: cell.control,
+        tex=r"$\Delta_C$",
+        tables=_EVERYWHERE | Table.PAPER,
+        named=True,
+        help="Δ best control: to the control of the method, for the same task, that scores best there. The best of "
+        "several has had luck besides, so that a gain over it is understated, and a loss exaggerated. A method that "
+        "does not beat its best control has shown no knowledge of the teacher's.",
+    ),
+    _difference(
+        "chosen",
+        "Δ chosen row",
+        lambda cell: cell.chosen,
+        tex=r"$\Delta_R$",
+        tables=_EVERYWHERE | Table.PAPER,
+        named=True,
+        help="Δ chosen row: to the row that was named for this report.",
+    ),
     Column(
         id="gap",
         head="gap",
@@ -113,23 +153,35 @@ COLUMNS: tuple[Column, ...] = (
 )
 
 
-def columns(table: Table) -> list[Column]:
-    """The columns of a table, in the order in which it shows them."""
-    here = [column for column in COLUMNS if table in column.tables]
+def columns(table: Table, board: Leaderboard) -> list[Column]:
+    """The columns of a table of a leaderboard, in the order in which it shows them."""
+    here = [column for column in COLUMNS if table in column.tables and _says_something(column, board)]
     for column in [column for column in here if column.after in {other.id for other in here}]:
         here.remove(column)
         here.insert(next(i for i, other in enumerate(here) if other.id == column.after) + 1, column)
     return here
 
 
-def sortable() -> list[Column]:
+def _says_something(column: Column, board: Leaderboard) -> bool:
+    if not column.optional:
+        return True
+    return any(value is not None for *_, cell in board.cells() for value in column.numbers_of(cell).values())
+
+
+def sortable(board: Leaderboard) -> list[Column]:
     """The columns that the page sorts by."""
-    return [column for column in COLUMNS if column.sort]
+    return [column for column in COLUMNS if column.sort and _says_something(column, board)]
 
 
 def comparisons() -> list[tuple[Column, Callable[[BoardCell], Difference | None]]]:
     """The columns that show a comparison, with that."""
     return [(column, column.difference) for column in COLUMNS if column.difference]
+
+
+def compared(board: Leaderboard) -> list[tuple[str, str]]:
+    """The comparisons that a leaderboard has, by their columns' ids, and in words with whom they are."""
+    words = {"vanilla": "vanilla", "lora": "LoRA", "control": "its best control", "chosen": board.chosen or ""}
+    return [(column.id, words[column.id]) for column, _ in comparisons() if _says_something(column, board)]
 
 
 def measured() -> list[tuple[Column, Measure]]:
@@ -151,17 +203,19 @@ def legend(board: Leaderboard, table: Table | None = None) -> list[str]:
         "seeds and items where there are several seeds; paired over the same items for a difference, and over seeds "
         "where there are several, MMLU's subjects being drawn whole."
     )
+    *first, last = [to for _, to in compared(board)]
     bold = (
         f"Bold: significant at {alpha} after {board.correction.author} over {number} "
-        f"comparison{'s' * (number != 1)}: each transfer with vanilla and with LoRA, on each benchmark; those of "
-        "identical answers count once, and the teachers' leads are corrected by themselves. By exact McNemar or sign "
-        "flips, and with several seeds also by a test over seeds and items. What is not bold may be chance."
+        f"comparison{'s' * (number != 1)}: each transfer with {', with '.join(first)} and with {last}, on each "
+        "benchmark; those of identical answers count once, and the teachers' leads are corrected by themselves. By "
+        "exact McNemar or sign flips, and with several seeds also by a test over seeds and items. What is not bold may "
+        "be chance."
     )
     power = (
         f"Detectable: the smallest true difference to vanilla that so many items and seeds would show with "
         f"{100 * POWER:.0f} % power at p ≤ {board.level:.2g}, where one more comparison of this table would be "
         "significant; smaller ones are not excluded. Blank where none would."
     )
-    shown = COLUMNS if table is None else columns(table)
+    shown = [c for c in COLUMNS if (table is None or table in c.tables) and _says_something(c, board)]
     helps = [said for column in shown if (said := power if column.id == "detectable" else column.help)]
     return [bold, *helps] if table else [intervals, bold, *helps]

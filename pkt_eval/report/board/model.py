@@ -73,8 +73,8 @@ class Difference:
         clusters: Subjects that were resampled whole; None where documents were.
         seeds: Seeds of either side.
         hypothesis: Digest of both sides' answers. Comparisons that have the same are one hypothesis, and count once.
-        lead: It is the teacher's lead over vanilla. That is no hypothesis about a transfer: it is corrected with the
-            other leads, apart from the table.
+        lead: It is the teacher's lead over vanilla or the chosen row. That is no hypothesis about a transfer: it is
+            corrected with the other leads, apart from the table.
     """
 
     against: str
@@ -116,6 +116,8 @@ class BoardCell:
         count: Documents.
         vanilla: Against the unchanged student.
         lora: Against LoRA for the same task.
+        control: Against the control of its method that scores best.
+        chosen: Against the row that the reader named.
         statistics: What the columns' measures found, by the column's id; None where one says nothing of this cell.
         budget: What the transfer took, a mean over seeds: ``learnt_records``, ``steps``, ``seconds``, ``peak_bytes``.
         subjects: Of benchmarks that have some.
@@ -130,6 +132,8 @@ class BoardCell:
     sources: list[Source]
     vanilla: Difference | None = None
     lora: Difference | None = None
+    control: Difference | None = None
+    chosen: Difference | None = None
     statistics: dict[str, Estimate | float | None] = field(default_factory=dict)
     budget: dict[str, float] = field(default_factory=dict)
     subjects: dict[str, Subject] = field(default_factory=dict)
@@ -142,7 +146,7 @@ class BoardCell:
 
     def differences(self) -> list[Difference]:
         """Those that were tested."""
-        return [d for d in (self.vanilla, self.lora) if d]
+        return [d for d in (self.vanilla, self.lora, self.control, self.chosen) if d]
 
     def to_dict(self) -> dict[str, object]:
         """As JSON holds it: each statistic beside the other numbers."""
@@ -194,6 +198,8 @@ class Leaderboard:
     groups: list[Group]
     notes: list[str]
     correction: Correction = Correction.BH
+    chosen: str | None = None
+    """Label of the row that all others are compared with, as the reader asked."""
 
     def cells(self) -> Iterator[tuple[Group, Row, str, BoardCell]]:
         """All of them, in the order in which they are shown."""
@@ -218,7 +224,7 @@ class Leaderboard:
     def to_dict(self) -> dict[str, Json]:
         """As JSON holds it; see ``written``."""
         head: dict[str, object] = {"level": LEVEL, "alpha": ALPHA, "power": POWER, "comparisons": self.comparisons}
-        head |= {"correction": str(self.correction), "needed": self.level}
+        head |= {"correction": str(self.correction), "needed": self.level, "chosen": self.chosen}
         return written_object({**head, "groups": [_group(group) for group in self.groups], "notes": self.notes})
 
     def to_json(self) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from statistics import fmean
 
 from pkt_eval.data.benchmarks import benchmark_of_task
 from pkt_eval.report.board.model import Row
@@ -43,15 +44,22 @@ class Section:
 
     def lora(self, entry: SectionEntry, benchmark: str) -> SectionEntry | None:
         """LoRA for the same task; for a student of which no task is known, LoRA for the benchmark itself."""
-        tasks = {record.student.transfer_task for record in entry.records[benchmark]} - {None}
-
-        def fits(record: Record) -> bool:
-            return record.student.transfer_task in tasks if tasks else is_own(record)
-
-        loras = [
-            e for e in self._with(benchmark) if e.student.method == "lora" and all(map(fits, e.records[benchmark]))
-        ]
+        loras = [e for e in self._for_the_same(entry, benchmark) if e.student.method == "lora"]
         return _closest(entry, _alike(entry, loras))
+
+    def best_control(self, entry: SectionEntry, benchmark: str) -> SectionEntry | None:
+        """Of the controls of its method, made for the same task, that of the highest score; the first of equals."""
+        controls: dict[str | None, list[SectionEntry]] = {}
+        for other in self._for_the_same(entry, benchmark):
+            if entry.student.method in other.student.control_of:
+                controls.setdefault(other.student.method, []).append(other)
+        closest = [_closest(entry, _alike(entry, others)) for others in controls.values()]
+        found = [other for other in closest if other]
+        return max(found, key=lambda other: fmean(r.score for r in other.records[benchmark]), default=None)
+
+    def named(self, label: str, benchmark: str) -> SectionEntry | None:
+        """The row that a reader called by its label."""
+        return next((entry for entry in self._with(benchmark) if entry.label == label), None)
 
     def enter(self, record: Record, benchmark: str) -> None:
         """Add a record to its row."""
@@ -79,6 +87,15 @@ class Section:
         ours = [e for e in here if e.student.method == method]
         foreign = [e for e in here if e.student.method is None and model and e.student.base.source == model.source]
         return _closest(entry, _alike(entry, ours) or _alike(entry, foreign))
+
+    def _for_the_same(self, entry: SectionEntry, benchmark: str) -> list[SectionEntry]:
+        """Students of the task that one was made for; where that is not known, of the benchmark itself."""
+        tasks = {record.student.transfer_task for record in entry.records[benchmark]} - {None}
+
+        def fits(record: Record) -> bool:
+            return record.student.transfer_task in tasks if tasks else is_own(record)
+
+        return [other for other in self._with(benchmark) if all(map(fits, other.records[benchmark]))]
 
     def _with(self, benchmark: str) -> list[SectionEntry]:
         return [entry for entry in self.entries if benchmark in entry.records]

@@ -58,6 +58,7 @@ class ScoredStudent:
         label: What a table calls it: its method, and the options in which it differs from others of that method.
         method: As registered; None for a model that was not made by us.
         paradigm: PrePKT, PostPKT, baseline or control; "" for a foreign model.
+        control_of: The methods whose claim it tests.
         base: The student's base; a foreign model is its own.
         teacher: Where one was used.
         transfer_task: The benchmark that was transferred.
@@ -84,6 +85,7 @@ class ScoredStudent:
     budget: Budget = field(default_factory=Budget)
     title: str = ""
     reference: str = ""
+    control_of: tuple[str, ...] = ()
     tuned_on: str | None = None
     data: Mapping[str, str] | None = None
     provenance: Mapping[str, object] | None = None
@@ -98,6 +100,13 @@ class ScoredStudent:
         """The same for a student that was made, or run, twice; versions of libraries and devices do not count."""
         data = None if self.data is None else dict(self.data)
         return json.dumps([self.variant, self.transfer_task, self.seed, data], sort_keys=True)
+
+
+_CONTROLS = {
+    **dict.fromkeys(("laten_random", "laten_shuffled", "laten_zero", "unaligned"), ("laten",)),
+    **dict.fromkeys(("seeking_random", "seeking_self", "seeking_wrong_task"), ("seeking",)),
+}
+"""Of which methods those were controls whose provenance does not say it, being older than its version 3."""
 
 
 def _made(content: Mapping[str, object]) -> Provenance:
@@ -162,6 +171,7 @@ def student_of(config: Mapping[str, object]) -> ScoredStudent:
         budget=budget_of(made),
         title=made.title,
         reference=made.reference,
+        control_of=_CONTROLS.get(made.method, ()) if made.control_of is None else made.control_of,
         tuned_on=(made.split_digests or {}).get("train") if tuned else None,
         data=made.split_digests,
         provenance=content,

@@ -8,8 +8,8 @@ from pkt_eval.report.board.columns import comparisons
 
 WIDTH, LABELS, RIGHT = 460, 128, 12
 """Pixels: of the drawing, of the names on its left, of the margin on its right."""
-LINE, TOP, BOTTOM = 31, 6, 26
-"""Pixels: height of a student, space above the first, space of the axis."""
+LINE, MARK, TOP, BOTTOM = 31, 12, 6, 26
+"""Pixels: least height of a student, height of a difference, space above the first, space of the axis."""
 _LONGEST = 18
 
 
@@ -67,12 +67,14 @@ def forest(group: Group, benchmark: str) -> Forest | None:
         share = (min(max(value, low), high) - low) / (high - low)
         return round(LABELS + share * (WIDTH - LABELS - RIGHT), 1)
 
+    most = max(len(row.cells[benchmark].differences()) for row in rows)
+    height = max(LINE, MARK * most + LINE % MARK)
     lines = []
     for number, row in enumerate(rows):
-        y, cell = TOP + LINE * (number + 0.5), row.cells[benchmark]
+        y, cell = TOP + height * (number + 0.5), row.cells[benchmark]
         there = [(column.id, d) for column, of in comparisons() if (d := of(cell))]
         # Marks stand below each other, one alone in the middle.
-        places = [y + 12 * (i - (len(there) - 1) / 2) for i in range(len(there))]
+        places = [y + MARK * (i - (len(there) - 1) / 2) for i in range(len(there))]
         marks = [
             Mark(
                 kind,
@@ -87,7 +89,7 @@ def forest(group: Group, benchmark: str) -> Forest | None:
         ]
         name, options = row.name_and_options
         lines.append(Line(_short(name, _LONGEST), _short(options, _LONGEST + 7), row.label, y, marks))
-    bottom = TOP + LINE * len(rows)
+    bottom = TOP + height * len(rows)
     axis = [(x(tick), wording.points(tick).replace(".0", "")) for tick in ticks]
     return Forest(benchmark, bottom + BOTTOM, x(0.0), axis, lines, _lead(group, benchmark), bottom=bottom)
 

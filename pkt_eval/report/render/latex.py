@@ -1,6 +1,8 @@
 """The leaderboard as LaTeX: one booktabs table for each pair, to be put into a paper with ``\\input``."""
 
-from pkt_eval.report.board import BoardCell, Group, Leaderboard, Shown, Table
+from collections.abc import Sequence
+
+from pkt_eval.report.board import BoardCell, Column, Group, Leaderboard, Shown, Table
 from pkt_eval.report.board.columns import columns
 from pkt_eval.report.board.wording import harmless
 from pkt_eval.report.render.registry import Content, output
@@ -14,6 +16,12 @@ _ESCAPES = {
     "→": r"$\rightarrow$",
     "←": r"$\leftarrow$",
     **{character: f"\\{character}" for character in "&%$#_{}"},
+}
+_COMPARED = {
+    "vanilla": "the vanilla student",
+    "lora": "LoRA",
+    "control": "the best control of the method",
+    "chosen": "a chosen row",
 }
 
 
@@ -31,7 +39,7 @@ def escape_latex(text: str) -> str:
 
 
 def _table(group: Group, board: Leaderboard) -> str:
-    benchmarks, here = group.benchmarks, columns(Table.PAPER)
+    benchmarks, here = group.benchmarks, columns(Table.PAPER, board)
     width = len(here)
     heads = " & ".join(rf"\multicolumn{{{width}}}{{c}}{{{escape_latex(name)}}}" for name in benchmarks)
     first = [2 + width * i for i in range(len(benchmarks))]
@@ -40,11 +48,13 @@ def _table(group: Group, board: Leaderboard) -> str:
     lines = []
     for row in group.rows:
         cells = [row.cells.get(name) for name in benchmarks]
-        lines.append(" & ".join([escape_latex(row.label), *(part for cell in cells for part in _parts(cell))]) + r" \\")
+        parts = [part for cell in cells for part in _parts(cell, here)]
+        lines.append(" & ".join([escape_latex(row.label), *parts]) + r" \\")
+    *first, last = [f"{to} ({column.tex})" for column in here if (to := _COMPARED.get(column.id))]
     caption = (
         f"{escape_latex(group.title)}. "
-        "Score in \\% with its 95\\,\\% interval, and paired differences in points to the "
-        "vanilla student ($\\Delta_V$) and to LoRA ($\\Delta_L$). Bold: significant at 5\\,\\% after "
+        "Score in \\% with its 95\\,\\% interval, and paired differences in points to "
+        f"{', to '.join(first)} and to {last}. Bold: significant at 5\\,\\% after "
         f"{board.correction.author.replace('–', '--')} over {board.comparisons} comparisons of transfers."
     )
     return "\n".join(
@@ -68,8 +78,8 @@ def _table(group: Group, board: Leaderboard) -> str:
     )
 
 
-def _parts(cell: BoardCell | None) -> list[str]:
-    return [_set(column.shown(cell)) if cell else "" for column in columns(Table.PAPER)]
+def _parts(cell: BoardCell | None, here: Sequence[Column]) -> list[str]:
+    return [_set(column.shown(cell)) if cell else "" for column in here]
 
 
 def _set(shown: Shown) -> str:

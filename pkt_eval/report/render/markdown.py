@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from pkt_eval.report.board import BoardCell, Group, Shown, Table
+from pkt_eval.report.board import BoardCell, Group, Leaderboard, Shown, Table
 from pkt_eval.report.board.columns import columns, legend
 from pkt_eval.report.board.wording import harmless
 from pkt_eval.report.render.links import link
@@ -16,15 +16,15 @@ def markdown(content: Content) -> str:
     board = content.board
     parts = ["# Leaderboard", *legend(board)]
     for group in board.groups:
-        parts += [f"## {escape_markdown(group.title)}", overview(group)]
+        parts += [f"## {escape_markdown(group.title)}", overview(group, board)]
         for benchmark in group.benchmarks:
-            parts += [f"### {escape_markdown(benchmark)}", _details(group, benchmark)]
+            parts += [f"### {escape_markdown(benchmark)}", _details(group, benchmark, board)]
     if board.notes:
         parts += ["## Notes", "\n".join(f"- {escape_markdown(note)}" for note in board.notes)]
     return "\n\n".join(parts) + "\n"
 
 
-def overview(group: Group) -> str:
+def overview(group: Group, board: Leaderboard) -> str:
     """Students × benchmarks: score, and in parentheses the difference to vanilla."""
     lines = []
     for row in group.rows:
@@ -33,7 +33,7 @@ def overview(group: Group) -> str:
             [
                 escape_markdown(row.label),
                 escape_markdown(row.paradigm),
-                *(_short(cell) if cell else "" for cell in cells),
+                *(_short(cell, board) if cell else "" for cell in cells),
             ]
         )
     return _table(["student", "paradigm", *map(escape_markdown, group.benchmarks)], lines, left=2)
@@ -44,13 +44,13 @@ def escape_markdown(text: str) -> str:
     return re.sub(r"([\\`*_\[\]<>|#&~$])", r"\\\1", harmless(" ".join(text.split())))
 
 
-def _short(cell: BoardCell) -> str:
-    first, *others = [_bold(column.shown(cell)) for column in columns(Table.OVERVIEW)]
+def _short(cell: BoardCell, board: Leaderboard) -> str:
+    first, *others = [_bold(column.shown(cell)) for column in columns(Table.OVERVIEW, board)]
     return " ".join([first, *(f"({other})" for other in others if other)])
 
 
-def _details(group: Group, benchmark: str) -> str:
-    here = columns(Table.DETAILS)
+def _details(group: Group, benchmark: str, board: Leaderboard) -> str:
+    here = columns(Table.DETAILS, board)
     lines = []
     for row in group.rows:
         if cell := row.cells.get(benchmark):

@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 
 from pkt_eval.report.board import BoardCell, Column, Group, Leaderboard, Table, wording
-from pkt_eval.report.board.columns import columns, comparisons, legend, sortable
+from pkt_eval.report.board.columns import columns, compared, comparisons, legend, sortable
 from pkt_eval.report.board.model import hypotheses, written
 from pkt_eval.report.board.wording import harmless
 from pkt_eval.report.render.forest import forest, sentence
@@ -38,8 +38,8 @@ def page(content: Content) -> str:
         autoescape=True, undefined=StrictUndefined, finalize=_shown, trim_blocks=True, lstrip_blocks=True
     )
     environment.globals.update(w=wording, style=wording.style, sentence=sentence, link=link, heat=heat, number=_number)
-    others = [column for column in columns(Table.PAGE) if column.id not in _DRAWN]
-    script = _script(others)
+    others = [column for column in columns(Table.PAGE, board) if column.id not in _DRAWN]
+    script = _script(board, others)
     groups = [
         {
             "group": group,
@@ -58,8 +58,9 @@ def page(content: Content) -> str:
         board=board,
         groups=groups,
         diagnoses=content.diagnoses,
-        sortable=sortable(),
+        sortable=sortable(board),
         comparisons=comparisons(),
+        compared=compared(board),
         files=_linked(),
         facts=[
             _counted(len(board.groups), "pair"),
@@ -75,11 +76,12 @@ def page(content: Content) -> str:
     )
 
 
-def _script(others: Sequence[Column]) -> str:
+def _script(board: Leaderboard, others: Sequence[Column]) -> str:
     """The script, with the heads of the columns; and where there are others than it draws itself, a cell for each."""
-    drawn = [column for column in columns(Table.PAGE) if column.id in _DRAWN]
+    drawn = [column for column in columns(Table.PAGE, board) if column.id in _DRAWN]
     slots = {
         "/*heads*/": ", ".join(embedded(column.head) for column in [*drawn, *others]),
+        "/*comparisons*/": embedded([column.id for column, _ in comparisons()]),
         "/*, others*/": ", others" if others else "",
         "/*cells*/": '...others[row.id][name].map((text) => h("td", {}, text)), ' if others else "",
     }

@@ -15,20 +15,21 @@ def show(board: Leaderboard, console: Console) -> None:
     """Print it."""
     for group in board.groups:
         for benchmark in group.benchmarks:
-            console.print(_table(group, benchmark))
+            console.print(_table(group, benchmark, board))
             console.print()
     for said in [*legend(board, Table.TERMINAL), *board.notes]:
         console.print(line(said), style="dim", soft_wrap=True)
 
 
-def _table(group: Group, benchmark: str) -> RichTable:
+def _table(group: Group, benchmark: str, board: Leaderboard) -> RichTable:
     table = RichTable(box=None, title=line(f"{group.title}: {benchmark}", "bold"), title_justify="left")
     table.add_column("student", min_width=12, overflow="fold")
-    for column in columns(Table.TERMINAL):
+    here = columns(Table.TERMINAL, board)
+    for column in here:
         table.add_column(column.head, justify="right", no_wrap=True)
     for row in group.rows:
         if cell := row.cells.get(benchmark):
-            table.add_row(line(row.label), *(_cell(column.shown(cell)) for column in columns(Table.TERMINAL)))
+            table.add_row(line(row.label), *(_cell(column.shown(cell)) for column in here))
     return table
 
 

@@ -91,7 +91,7 @@
       for (const unit of table.tBodies) {
         const { row } = rows.get(unit.dataset.row);
         const said = `${row.label} ${row.paradigm} ${row.title}`.toLowerCase();
-        const significant = Object.values(row.cells).some((cell) => cell.vanilla?.significant || cell.lora?.significant);
+        const significant = Object.values(row.cells).some((cell) => /*comparisons*/.some((name) => cell[name]?.significant));
         unit.hidden = !(words.every((word) => said.includes(word)) && (significant || !only.checked));
         shown += !unit.hidden;
       }
