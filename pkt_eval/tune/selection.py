@@ -24,7 +24,7 @@ By = Literal["score", "loss"]
 
 ITEMS = 64  # validation records that a candidate answers, at most
 _LENGTH, _MORE = 1.5, 16  # an answer may be so many times as long as the reference, and so many tokens longer
-_BATCH = 32
+_BATCH = ITEMS
 _CIRCLE, _TIMES = 12, 3  # tokens, and rounds, of an end that goes round in circles
 
 
