@@ -129,14 +129,15 @@ def edits_in_order(
         model: The student; it is left as it was.
         batch: Texts, all in one: the pass cannot be parted.
         layers: Whose ``down`` is edited.
-        make: Layer, keys ``(n, f)`` and outputs ``(n, d)`` at the supervised positions → the edit; in depth order.
+        make: Layer, keys ``(n, f)`` and outputs ``(n, d)`` at the supervised positions, on the CPU → the edit; in depth
+            order.
     """
     rows, columns = (batch["labels"][:, 1:] != IGNORE).nonzero(as_tuple=True)
     places = rows.to(model.device), columns.to(model.device)
     edits: list[LowRankEdit] = []
 
     def edited(layer: int, inputs: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
-        edits.append(make(layer, inputs[places], out[places]))
+        edits.append(make(layer, inputs[places].cpu(), out[places].cpu()))
         term = edits[-1].term(out.shape[-1], out.dtype, out.device)
         return out + term(inputs.reshape(-1, inputs.shape[-1])).view(out.shape)
 
