@@ -7,6 +7,7 @@ edit that changes the answers to some keys disturbs others, by how much is told 
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 import torch
@@ -129,22 +130,22 @@ def edits_in_order(
         model: The student; it is left as it was.
         batch: Texts, all in one: the pass cannot be parted.
         layers: Whose ``down`` is edited.
-        make: Layer, keys ``(n, f)`` and outputs ``(n, d)`` at the supervised positions → the edit; in depth order.
+        make: Layer, keys ``(n, f)`` and outputs ``(n, d)`` at the supervised positions, on the CPU → the edit; in depth
+            order.
     """
     rows, columns = (batch["labels"][:, 1:] != IGNORE).nonzero(as_tuple=True)
     places = rows.to(model.device), columns.to(model.device)
     edits: list[LowRankEdit] = []
 
-    def edited(layer: int, inputs: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
-        edits.append(make(layer, inputs[places], out[places]))
+    def edited(layer: int, _: Any, inputs: tuple[torch.Tensor, ...], out: torch.Tensor) -> torch.Tensor:
+        (keys,) = inputs
+        edits.append(make(layer, keys[places].cpu(), out[places].cpu()))
         term = edits[-1].term(out.shape[-1], out.dtype, out.device)
-        return out + term(inputs.reshape(-1, inputs.shape[-1])).view(out.shape)
+        return out + term(keys.reshape(-1, keys.shape[-1])).view(out.shape)
 
     with ExitStack() as stack:
         for layer in layers:
-            hook = blocks.block(model, "down", layer).register_forward_hook(
-                lambda _, args, out, layer=layer: edited(layer, args[0], out)  # type: ignore[misc]
-            )
+            hook = blocks.block(model, "down", layer).register_forward_hook(partial(edited, layer))
             stack.callback(hook.remove)
         blocks.decoder(model)(
             input_ids=batch["input_ids"].to(model.device),

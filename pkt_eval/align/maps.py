@@ -80,7 +80,9 @@ class Moments:
     def about(self, m_T: torch.Tensor, m_S: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """``TT``, ``ST``, ``SS`` of the rows less ``m_T`` and ``m_S``: with the means, ``n`` times the covariances."""
 
-        def moved(square: torch.Tensor, a: torch.Tensor, m_a: torch.Tensor, b: torch.Tensor, m_b: torch.Tensor) -> Any:
+        def moved(
+            square: torch.Tensor, a: torch.Tensor, m_a: torch.Tensor, b: torch.Tensor, m_b: torch.Tensor
+        ) -> torch.Tensor:
             return square - torch.outer(a, m_b) - torch.outer(m_a, b) + self.count * torch.outer(m_a, m_b)
 
         T, S = (self.sum_T, m_T), (self.sum_S, m_S)

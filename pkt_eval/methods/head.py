@@ -4,8 +4,9 @@ Some rows of the output embedding are changed, by ridge regression. This is cali
 state, and no state. ``prior`` has no teacher and does as much as can be done by how frequent the answers are.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import torch
@@ -124,20 +125,24 @@ class Head(TransferMethod[HeadConfig]):
     def _candidates(self, states: torch.Tensor, wanted: torch.Tensor, tokens: torch.Tensor) -> Iterator[Candidate]:
         """The smaller edit first."""
         for ridge in sorted(self.config.ridge, reverse=True):
-            edit = LocatedEdit(blocks.HEAD, "rows", tokens, readout(states, wanted, ridge).float())
-            yield Candidate({"ridge": ridge}, lambda edit=edit: [edit])  # type: ignore[misc]
+            yield Candidate({"ridge": ridge}, partial(_edits, states, wanted, tokens, ridge))
+
+
+def _edits(states: torch.Tensor, wanted: torch.Tensor, tokens: torch.Tensor, ridge: float) -> list[LocatedEdit]:
+    return [LocatedEdit(blocks.HEAD, "rows", tokens, readout(states, wanted, ridge).float())]
 
 
 def answer_tokens(examples: Sequence[Example], most: int) -> torch.Tensor:
     """Ids of the supervised tokens, ascending: the most frequent, and of equals the smaller."""
     labels = torch.tensor([label for e in examples for label in e["labels"] if label != IGNORE])
+    ids: torch.Tensor
     ids, counts = labels.unique(return_counts=True)
     order = torch.sort(counts, descending=True, stable=True).indices[:most]
     return ids[order].sort().values
 
 
 @torch.no_grad()
-def final_states(model: Any, batches: Any) -> torch.Tensor:
+def final_states(model: Any, batches: Iterable[Mapping[str, torch.Tensor]]) -> torch.Tensor:
     """What the output embedding gets at the supervised positions, ``(n, d)`` float64 on the CPU."""
     tap = Tap(RESIDUAL, len(blocks.layers(model)) - 1)
     rows = collect(model, batches, [tap])[tap]

@@ -120,7 +120,8 @@ class Ridge(TransferMethod[RidgeConfig]):
         goals = [Tap(RESIDUAL, layer) for layer in lasts]
         behind: list[Example] = []
         if self.variant.states == "fewshot":
-            pairs = contexts.with_examples(data, tokenizer, _SPLITS, contexts.worked_examples(data))
+            before, budget = contexts.worked_examples(data), (contexts.SHOTS + 1) * contexts.TOKENS  # about as many
+            pairs = contexts.with_examples(data, tokenizer, _SPLITS, before, budget=budget)
             answers, behind = ([both[i] for both in pairs] for i in (0, 1))
         else:
             answers = contexts.texts(data, tokenizer, _SPLITS, rows="answer")

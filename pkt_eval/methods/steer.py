@@ -104,7 +104,7 @@ class Steer(TransferMethod[SteerConfig]):
         """docs/methods.md, Steering. Teacher and student are in memory one after the other."""
         name, tokenizer, count = self.method.name, pair.student.tokenizer, pair.student.dims.layers
         before = None if self.config.contrast == "answer" else contexts.worked_examples(data)
-        pairs = contexts.with_examples(data, tokenizer, _SPLITS, before)
+        pairs = contexts.with_examples(data, tokenizer, _SPLITS, before, budget=2 * contexts.TOKENS)
         prompts = [tuple(contexts.question(data, example) for example in both) for both in pairs]
         record: dict[str, Any] = {"prompts": len(prompts)}
         contrasts: list[torch.Tensor] = []
