@@ -4,6 +4,7 @@ Some rows of the output embedding are changed, by ridge regression. This is cali
 state, and no state. ``prior`` has no teacher and does as much as can be done by how frequent the answers are.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -134,11 +135,9 @@ def _edits(states: torch.Tensor, wanted: torch.Tensor, tokens: torch.Tensor, rid
 
 def answer_tokens(examples: Sequence[Example], most: int) -> torch.Tensor:
     """Ids of the supervised tokens, ascending: the most frequent, and of equals the smaller."""
-    labels = torch.tensor([label for e in examples for label in e["labels"] if label != IGNORE])
-    ids: torch.Tensor
-    ids, counts = labels.unique(return_counts=True)
-    order = torch.sort(counts, descending=True, stable=True).indices[:most]
-    return ids[order].sort().values
+    counts = Counter(label for e in examples for label in e["labels"] if label != IGNORE)
+    frequent = sorted(counts, key=lambda token: (-counts[token], token))[:most]
+    return torch.tensor(sorted(frequent))
 
 
 @torch.no_grad()
@@ -146,7 +145,11 @@ def final_states(model: Any, batches: Iterable[Mapping[str, torch.Tensor]]) -> t
     """What the output embedding gets at the supervised positions, ``(n, d)`` float64 on the CPU."""
     tap = Tap(RESIDUAL, len(blocks.layers(model)) - 1)
     rows = collect(model, batches, [tap])[tap]
-    return torch.cat([blocks.final_norm(model)(part.to(model.device)).cpu() for part in rows.split(_CHUNK)]).double()
+    return torch.cat([blocks.final_norm(model)(part.to(model.device)).cpu() for part in _parts(rows)]).double()
+
+
+def _parts(rows: torch.Tensor) -> Iterator[torch.Tensor]:
+    return (rows[start : start + _CHUNK] for start in range(0, len(rows), _CHUNK))
 
 
 def readout(states: torch.Tensor, wanted: torch.Tensor, ridge: float) -> torch.Tensor:
@@ -199,7 +202,7 @@ def _probabilities(model: Any, states: torch.Tensor, tokens: torch.Tensor) -> to
     """``(n, k)`` float64 probabilities of the tokens among all."""
     cap, U = blocks.logit_cap(model), blocks.unembedding(model).float()
     found = []
-    for part in states.split(_CHUNK):
+    for part in _parts(states):
         logits = part.to(model.device, torch.float32) @ U.T
         logits = cap * torch.tanh(logits / cap) if cap else logits
         found.append((logits[:, tokens.to(model.device)] - logits.logsumexp(1, keepdim=True)).exp().cpu())
