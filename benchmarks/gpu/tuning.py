@@ -8,9 +8,8 @@ import torch
 from part import DEVICE, TINY, Part, bare_product, expect, random_ids, random_model
 
 from pkt_eval._util.progress import Progress
-from pkt_eval.methods.lora import random_start
 from pkt_eval.models import blocks
-from pkt_eval.tune.adapter import finetune
+from pkt_eval.tune.adapter import finetune, random_start
 from pkt_eval.tune.config import FinetuneConfig
 
 LENGTH = 24 if TINY else 256

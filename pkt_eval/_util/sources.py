@@ -35,6 +35,8 @@ TRANSFER = (
 )
 #: What decides where a teacher's neurons are found.
 LOCATION = ("locate", "models/blocks.py", "models/activations.py")
+#: What decides a fine-tuned teacher.
+TUNING = ("tune", "data", "models", "align/carry.py")
 #: What decides what is asked, answered and scored.
 SCORING = ("code", "data", "lm", "tasks", "model_wrappers/generate.py")
 

@@ -83,3 +83,38 @@ def _krylov(M: torch.Tensor, rank: int, b: int, energy: torch.Tensor) -> torch.T
     if energy - captured < _FLAT * energy:
         return None
     return basis[:, : T.shape[0]] @ torch.linalg.eigh(T)[1][:, -rank:].flip(1).to(M)
+
+
+@torch.no_grad()
+def singular_vectors(matrix: torch.Tensor, rank: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """The leading singular vectors ``U_r`` and ``V_r`` one by one, for what pairs them by their place.
+
+    ``truncated_svd`` finds the best subspace, not each vector of it. This is LAPACK's eigendecomposition of the smaller
+    Gram matrix in float64, ``k = min(m, n)``: ``2·m·n·k + 9·k³`` FLOPs, and float64 leaves of a float32 matrix what it
+    had. A pair has a sign to choose: the largest entry of each ``V``'s column is positive.
+
+    Args:
+        matrix: ``(m, n)``.
+        rank: ``1 ≤ rank ≤ min(m, n)``.
+
+    Returns:
+        ``U (m, rank)`` and ``V (n, rank)``, float64, orthonormal columns, largest singular value first. Where singular
+        values are zero, columns of the larger side are zero.
+
+    Raises:
+        ConfigError: The rank does not fit.
+    """
+    m, n = matrix.shape
+    if not 0 < rank <= min(m, n):
+        raise ConfigError(f"rank {rank} does not fit a matrix of {m}×{n}: it has at most {min(m, n)}")
+    tall = (matrix if m >= n else matrix.T).double()
+    values, vectors = torch.linalg.eigh(tall.T @ tall)
+    small = vectors[:, -rank:].flip(1)
+    image = tall @ small
+    sigma = values[-rank:].flip(0).clamp_min(0).sqrt()
+    known = sigma > sigma[:1] * max(m, n) * torch.finfo(torch.float64).eps ** 0.5
+    large = torch.where(known, image / sigma.clamp_min(torch.finfo(torch.float64).tiny), 0.0)
+    U, V = (large, small) if m >= n else (small, large)
+    sign = V.gather(0, V.abs().argmax(0, keepdim=True)).sign()
+    sign[sign == 0] = 1
+    return U * sign, V * sign

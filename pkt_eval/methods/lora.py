@@ -4,7 +4,6 @@ They differ in the start alone. PiSSA's is exact in any dtype here, since the ba
 (see ``pkt_eval.tune.adapter``).
 """
 
-import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,15 +16,8 @@ from pkt_eval.methods.base import TransferMethod, register
 from pkt_eval.models import blocks
 from pkt_eval.models.pair import ModelPair
 from pkt_eval.models.student import Student
-from pkt_eval.tune.adapter import Factors, finetune
+from pkt_eval.tune.adapter import Factors, finetune, random_start
 from pkt_eval.tune.config import FinetuneConfig
-
-
-def random_start(out: int, into: int, rank: int, generator: torch.Generator) -> Factors:
-    """LoRA's: ``A`` Kaiming-uniform with a = √5, as in peft, and ``B`` zero."""
-    A = torch.empty(rank, into)
-    torch.nn.init.kaiming_uniform_(A, a=math.sqrt(5), generator=generator)
-    return torch.zeros(out, rank), A
 
 
 def principal_start(weight: torch.Tensor, rank: int) -> Factors:

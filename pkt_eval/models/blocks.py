@@ -6,7 +6,7 @@ the last layer and the logits. A family whose parts have other names gets its di
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -149,6 +149,11 @@ def attention(layer: Any) -> "Module":
     ``(B, h, T, T)``.
     """
     return layer.self_attn
+
+
+def ffn_activation(layer: Any) -> "Callable[[Tensor], Tensor]":
+    """The nonlinearity of a layer's gate: ``m = activation(gate·x) ∘ (up·x)``."""
+    return layer.mlp.act_fn
 
 
 def norm_before_ffn(layer: Any) -> "Module":

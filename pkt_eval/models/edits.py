@@ -81,6 +81,16 @@ class Edit(ABC):
             size += change.double().square().sum()
         return float(lost), float(size)
 
+    @torch.no_grad()
+    def relative(self, weight: torch.Tensor) -> float:
+        """``‖Δ‖/‖W‖`` (Frobenius) over all that the edit changes: for some rows or columns, over those alone."""
+        self.check(weight)
+        change, size = (torch.zeros((), dtype=torch.float64, device=weight.device) for _ in range(2))
+        for view, delta in self.parts(weight.data):
+            change += delta.double().square().sum()
+            size += view.double().square().sum()
+        return float((change / size).sqrt()) if size else 0.0
+
     def _refuse(self, what: str, weight: torch.Tensor) -> ConfigError:
         return ConfigError(
             f"{self.name}: the edit is {what}, the weight {tuple(weight.shape)}; the student was transferred for "

@@ -210,7 +210,7 @@ def make_student(
 @cache
 def versions() -> dict[str, str]:
     """Versions of what computes a student."""
-    packages = ("pkt-eval", "torch", "transformers", "peft", "accelerate")
+    packages = ("pkt-eval", "torch", "transformers", "peft", "accelerate", "scipy")
     found = {p: importlib.metadata.version(p) for p in packages if _installed(p)}
     return {"python": platform.python_version(), **found}
 

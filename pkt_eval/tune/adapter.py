@@ -6,6 +6,7 @@ The same function is computed as ``W x + [B, −B₀]([A; A₀]x)``, one adapter
 the halves cancel at the start, and the finished edit is the adapter as it stands.
 """
 
+import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,6 +28,13 @@ Factors = tuple[torch.Tensor, torch.Tensor]
 """``B (out, r)`` and ``A (r, in)``."""
 
 
+def random_start(out: int, into: int, rank: int, generator: torch.Generator) -> Factors:
+    """LoRA's start: ``A`` Kaiming-uniform with a = √5, as in peft, and ``B`` zero."""
+    A = torch.empty(rank, into)
+    torch.nn.init.kaiming_uniform_(A, a=math.sqrt(5), generator=generator)
+    return torch.zeros(out, rank), A
+
+
 def finetune(
     model: Any,
     start: dict[str, Factors],
@@ -40,7 +48,8 @@ def finetune(
     """Train a low-rank product from a given start on the train split.
 
     Args:
-        model: The student's base, loaded. It is wrapped for the training; its weights do not change.
+        model: The base, loaded: the student's, or the teacher where that is tuned. It is wrapped for the training; its
+            weights do not change.
         start: Module name → the product that the student is to start *from*: the student's function at the start is
             the base's in any case.
         pair: For the tokenizer and the device.

@@ -87,6 +87,18 @@ def test_what_merging_loses_is_measured(kind):
     assert edit.lost(weight.double().float())[0] < 1e-8 * size
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_relative_size_of_an_edit_is_over_what_it_changes(kind):
+    weight = torch.randn(40, 30, generator=torch.Generator().manual_seed(0))
+    edit = edit_of(kind, "w", (40, 30), 1e-3)
+    dense = torch.zeros(40, 30)
+    edit.apply(dense)
+    changed = dense != 0
+    of_rows, of_columns = changed.any(1, keepdim=True), changed.any(0, keepdim=True)
+    wanted = dense.norm() / weight[of_rows & of_columns].norm()
+    assert edit.relative(weight) == pytest.approx(float(wanted), rel=1e-5)
+
+
 def student_on(base: str, size: float) -> Student:
     model = AutoModelForCausalLM.from_pretrained(base)
     places = {
