@@ -59,7 +59,7 @@ def _of_batch(
             rows[tap] = gradient[places].cpu()
 
         def hook(_: Any, __: Any, out: torch.Tensor) -> None:
-            out.register_hook(keep)
+            out.register_hook(keep)  # type: ignore[no-untyped-call]  # torch has no types for it
 
         return blocks.block(model, tap.name, tap.layer).register_forward_hook(hook)
 

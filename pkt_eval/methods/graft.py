@@ -128,7 +128,8 @@ class Graft(TransferMethod[GraftConfig]):
                     weights = dict(pair.the_teacher.weights(names))
                     before = no_constant_map(into[1], into[0], text < len(fitted))
                     after = centred_map(*behind, text < len(fitted))
-                    mapped = images(*(weights[n].float() for n in names), before.M, after.M)
+                    gate, up, down = (weights[n].float() for n in names)
+                    mapped = images(gate, up, down, before.M, after.M)
                     gains = first_order_gains(
                         mapped,
                         into[1],
@@ -137,8 +138,8 @@ class Graft(TransferMethod[GraftConfig]):
                         blocks.ffn_activation(blocks.layers(model)[k]),
                     )
                     best = with_gain(gains)[: self._count(dims.ffn, max(self.config.rate))]
-                    down = model.get_parameter(blocks.weight_name("down", k)).detach().float().cpu()
-                    idle = torch.sort(busy[k] * down.norm(dim=0), stable=True).indices[: len(best)]
+                    written = model.get_parameter(blocks.weight_name("down", k)).detach().float().cpu().norm(dim=0)
+                    idle = torch.sort(busy[k] * written, stable=True).indices[: len(best)]
                     found.append(Layer(mapped.take(best), idle, len(with_gain(gains)), (before.r2, after.r2)))
             jury = Jury.of(model, pair.student.tokenizer, data, self.config.select_by)
             candidates = [
@@ -213,12 +214,12 @@ def centred_map(source: torch.Tensor, target: torch.Tensor, fitted: torch.Tensor
 
 def no_constant_map(source: torch.Tensor, target: torch.Tensor, fitted: torch.Tensor) -> AffineMap:
     """As ``centred_map``, but linear: moments about zero. An FFN has no bias in which a constant could go."""
-    return fit_map(
-        *(
-            replace(m, sum_T=torch.zeros_like(m.sum_T), sum_S=torch.zeros_like(m.sum_S))
-            for m in _moments(source, target, fitted)
-        )
-    )
+    one, other = _moments(source, target, fitted)
+    return fit_map(_about_zero(one), _about_zero(other))
+
+
+def _about_zero(moments: Moments) -> Moments:
+    return replace(moments, sum_T=torch.zeros_like(moments.sum_T), sum_S=torch.zeros_like(moments.sum_S))
 
 
 def _moments(source: torch.Tensor, target: torch.Tensor, fitted: torch.Tensor) -> tuple[Moments, Moments]:

@@ -15,7 +15,7 @@ from pkt_eval.tune.config import FinetuneConfig
 
 FINETUNE = dict(rank=4, alpha=4, max_steps=2, train_batch_size=4, learning_rate=1e-3)
 ALIGN = dict(samples_per_step=3, steps=2, learning_rate=1e-2)
-CLOSED = dict(tokens=200, strength=0.2, depth=0.5, ridge=0.1)  # of closed forms: one candidate
+CLOSED = dict(tokens=200, strength=0.2, depth=0.5, ridge=0.1, rate=0.1)  # of closed forms: one candidate
 WORDS = dict(title="t", reference="r", paradigm="control")
 
 
