@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial, reduce
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, Literal
 
@@ -294,7 +295,11 @@ def semantic_map(ours: torch.Tensor, theirs: torch.Tensor) -> torch.Tensor:
 
 
 def _gram(head: torch.Tensor) -> torch.Tensor:
-    return sum((rows.double().T @ rows.double() for rows in head.split(_ROWS)), torch.zeros((), dtype=torch.float64))
+    total = torch.zeros(head.shape[1], head.shape[1], dtype=torch.float64)
+    for first in range(0, len(head), _ROWS):
+        rows = head[first : first + _ROWS].double()
+        total += rows.T @ rows
+    return total
 
 
 @contextmanager
@@ -323,8 +328,11 @@ def _supervised(batch: dict[str, torch.Tensor]) -> torch.Tensor:
 def _by_example(states: torch.Tensor, examples: Sequence[Example]) -> dict[tuple[int, ...], torch.Tensor]:
     """Ids of an example → its rows of ``states``, which are those of all examples in their order."""
     counts = [int(_supervised(collate([example], 0)).sum()) for example in examples]
-    parts = states.split(counts)
-    return {tuple(example["input_ids"]): rows for example, rows in zip(examples, parts, strict=True)}
+    ends = list(accumulate(counts))
+    return {
+        tuple(example["input_ids"]): states[end - count : end]
+        for example, count, end in zip(examples, counts, ends, strict=True)
+    }
 
 
 def _load(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]] | None:

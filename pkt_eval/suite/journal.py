@@ -20,7 +20,8 @@ from lm_eval.api.instance import Instance
 from lm_eval.api.model import LM
 
 from pkt_eval.errors import StoreError
-from pkt_eval.suite.model import SuiteModel
+from pkt_eval.lm.answers import from_json, is_kept
+from pkt_eval.suite.model import SuiteModel, answered
 
 log = logging.getLogger(__name__)
 
@@ -156,7 +157,7 @@ class JournalledLM(LM):
         super().__init__()
         self.inner, self.journal, self.batch_size = inner, journal, batch_size
         self.advance, self.at_once = advance, at_once
-        self.ask = ask or (lambda kind, batches: [getattr(inner, kind)(b, disable_tqdm=True) for b in batches])
+        self.ask = ask or (lambda kind, batches: [answered(inner, kind, batch) for batch in batches])
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.inner, name)
@@ -192,7 +193,7 @@ class JournalledLM(LM):
             lengths = {i: len(self.inner.tok_encode(requests[i].args[0])) for i in places}
             ordered = sorted(places, key=lambda i: (-lengths[i], requests[i].args[0], i))
             batches += self._cut([[i] for i in ordered])
-        return self._run("generate_until", requests, batches)
+        return [from_json(answer) for answer in self._run("generate_until", requests, batches)]
 
     def loglikelihood(self, requests: list[Instance]) -> list[tuple[float, bool]]:
         """As the inner model's; the choices of one item share a forward pass, and so a batch."""
@@ -232,7 +233,7 @@ class JournalledLM(LM):
 def _is_answer(kind: str, answer: object) -> bool:
     """Whether an answer is of the type that a kind of request has."""
     if kind == "generate_until":
-        return isinstance(answer, str)
+        return is_kept(answer)
     return (
         isinstance(answer, list | tuple)
         and len(answer) == 2

@@ -5,6 +5,7 @@ from typing import Any, Protocol
 import torch
 from lm_eval.api.instance import Instance
 
+from pkt_eval.lm.answers import to_json
 from pkt_eval.models.source import ModelSource
 from pkt_eval.models.student import Student
 
@@ -12,6 +13,12 @@ from pkt_eval.models.student import Student
 class _Weights(Protocol):
     @property
     def dtype(self) -> torch.dtype: ...
+
+
+def answered(lm: "SuiteModel", kind: str, batch: list[Instance]) -> list[Any]:
+    """Answers to a batch of requests as JSON holds them, of texts how they ended included."""
+    said = getattr(lm, kind)(batch, disable_tqdm=True)
+    return [to_json(answer) for answer in said] if kind == "generate_until" else said
 
 
 class SuiteModel(Protocol):

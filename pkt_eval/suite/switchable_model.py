@@ -7,7 +7,7 @@ from lm_eval.api.instance import Instance
 from pkt_eval._util.devices import release_memory
 from pkt_eval._util.progress import Progress
 from pkt_eval.errors import ConfigError
-from pkt_eval.suite.model import SuiteModel
+from pkt_eval.suite.model import SuiteModel, answered
 from pkt_eval.transfer.processes import make_once
 from pkt_eval.transfer.recipe import Recipe
 from pkt_eval.transfer.transfer import Transfer
@@ -53,8 +53,8 @@ class SwitchableModel:
         self.lm.become(make_once(Transfer(recipe, device), Progress(enabled=False)))
 
     def answer(self, kind: str, batch: list[Instance]) -> list[Any]:
-        """Answers to a batch of lm-eval's requests, of one kind (the name of the model's method)."""
-        return getattr(self.lm, kind)(batch, disable_tqdm=True)
+        """Answers to a batch of lm-eval's requests, as JSON holds them; ``kind`` is the name of the model's method."""
+        return answered(self.lm, kind, batch)
 
     def unload(self) -> None:
         """Free the memory."""
