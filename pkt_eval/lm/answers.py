@@ -8,9 +8,10 @@ such as lm-eval's ``--use_cache`` or another model, says nothing, and has no suc
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-METRICS = {"ended": True, "looped": False, "answer_tokens": False}
-"""Share of answers that ended by themselves, share of those that did not and go round in circles, tokens of an answer →
-whether more of it is better, as lm-eval asks."""
+METRICS = ("ended", "looped", "answer_tokens")
+"""Share of answers that ended by themselves; of those that did not and go round in circles; tokens of an answer."""
+BETTER = {"ended": True, "looped": False}
+"""Whether more of it is better, as lm-eval asks; of a length nobody can say."""
 
 
 class Answer(str):

@@ -21,7 +21,7 @@ from pkt_eval._util.sources import SCORING
 from pkt_eval._util.sources import digest as digest_of_sources
 from pkt_eval.code.levels import choose
 from pkt_eval.data.sources import load_dataset
-from pkt_eval.lm.answers import METRICS, metrics_of
+from pkt_eval.lm.answers import BETTER, METRICS, metrics_of
 from pkt_eval.lm.task_functions import CODE_FILTERS, CodeFilter, OfBenchmark
 
 
@@ -69,7 +69,7 @@ class BenchmarkTask(ConfigurableTask):
 
     def higher_is_better(self) -> dict[str, bool]:
         """As lm-eval's."""
-        return {**(METRICS if self._ends else {}), **super().higher_is_better()}
+        return {**(BETTER if self._ends else {}), **super().higher_is_better()}
 
     def keep_requests(self) -> None:
         """Build requests once for each way of asking, where several models of one tokenizer are asked."""
