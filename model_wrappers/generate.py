@@ -7,12 +7,24 @@ but for ties that a matrix product of another shape decides otherwise (as anothe
 """
 
 import inspect
-from collections.abc import Callable, Sequence
-from typing import Any
+import itertools
+import json
+from collections.abc import Callable, Iterator, Sequence, Set
+from typing import Any, NamedTuple
 
 import torch
 
 from pkt_eval.errors import DataError
+from pkt_eval.lm.answers import Answer
+from pkt_eval.tune.selection import goes_round
+
+
+class Ending(NamedTuple):
+    """Whether an answer ended by itself, and if not, whether it goes round in circles."""
+
+    ended: bool
+    looped: bool
+
 
 Ended = Callable[[torch.Tensor], torch.Tensor]
 
@@ -116,3 +128,66 @@ def stop_texts(tokenizer: Any, stop: Sequence[str]) -> Callable[[list[list[int]]
         return found
 
     return met
+
+
+def endings(
+    rows: Sequence[Sequence[int]], ends: Set[int], pad: int, met: Callable[[Sequence[int]], bool]
+) -> list[Ending]:
+    """How each answer of a batch ended.
+
+    Args:
+        rows: The new tokens of each, as long as the longest.
+        ends: Tokens that end an answer.
+        pad: What fills a row behind its end.
+        met: Whether tokens hold a stop sequence.
+    """
+    found = []
+    for row in rows:
+        own = list(itertools.takewhile(lambda token: token not in ends, row))
+        while own and own[-1] == pad:
+            own.pop()
+        # A row that is shorter than the batch's longest has left it, which none does but at its end.
+        ended = len(own) < len(row) or met(own)
+        found.append(Ending(ended, not ended and goes_round(own)))
+    return found
+
+
+class Endings:
+    """An lm-eval cache hook that learns how each answer ended.
+
+    lm-eval calls it for every answer in the order of the batch that it has just generated, so the endings of that batch
+    come in the same order.
+
+    Args:
+        hook: The hook that was there, which is called as before.
+    """
+
+    def __init__(self, hook: Any) -> None:
+        self.hook = hook
+        self._batch: Iterator[Ending] = iter(())
+        self._found: dict[str, list[Ending]] = {}
+
+    def begin(self, batch: Sequence[Ending]) -> None:
+        """The endings of the batch whose answers come next."""
+        self._batch = iter(batch)
+
+    def add_partial(self, attribute: str, request: tuple[Any, ...], answer: str) -> None:
+        """Called by the model for each answer."""
+        self.hook.add_partial(attribute, request, answer)
+        self._found.setdefault(_asked(request), []).append(next(self._batch))
+
+    def answers(self, requests: Sequence[Any], texts: Sequence[str], length: Callable[[str], int]) -> list[str]:
+        """The texts with what was learnt of them.
+
+        Args:
+            requests: lm-eval's instances.
+            texts: The answer to each; those to the same request came in the same order.
+            length: Tokens of a text.
+        """
+        left = {asked: iter(found) for asked, found in self._found.items()}
+        pairs = [(text, next(left[_asked(request.args)])) for request, text in zip(requests, texts, strict=True)]
+        return [Answer(text, ending.ended, ending.looped, length(text)) for text, ending in pairs]
+
+
+def _asked(request: tuple[Any, ...]) -> str:
+    return json.dumps(request, sort_keys=True, default=str)

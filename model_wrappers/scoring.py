@@ -4,7 +4,7 @@ Encoding, truncation, stop sequences, thoughts and the cache of answers are lm-e
 company, is ``slots.py``'s and ``likelihoods.py``'s.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from lm_eval.models.huggingface import HFLM
@@ -40,7 +40,9 @@ def greedy(lm: HFLM, options: dict[str, Any]) -> bool:
     return set(options) <= _ASKED and own <= _HARMLESS and applies(lm.model, options)
 
 
-def generate(lm: HFLM, requests: list[Any], slots: int, quiet: bool) -> list[str]:
+def generate(
+    lm: HFLM, requests: list[Any], slots: int, quiet: bool, note: Callable[[list[int], list[str]], None]
+) -> list[str]:
     """Answers to requests which all ask with the same options; the longest prompts begin.
 
     Args:
@@ -48,6 +50,7 @@ def generate(lm: HFLM, requests: list[Any], slots: int, quiet: bool) -> list[str
         requests: lm-eval's ``generate_until``, of the same options, which are ``greedy``.
         slots: Answers that are written at a time.
         quiet: No bar.
+        note: Called with the tokens of each answer, and what ends one, before the answer is kept.
     """
     options = normalize_gen_kwargs(dict(requests[0].args[1]), lm.max_gen_toks)
     eos = lm.tok_decode(lm.eot_token_id, skip_special_tokens=False)
@@ -68,6 +71,7 @@ def generate(lm: HFLM, requests: list[Any], slots: int, quiet: bool) -> list[str
         )
         for place, tokens in said:
             i = order[place]
+            note(tokens, until)
             texts[i] = _text(lm, tokens, until)
             lm.cache_hook.add_partial("generate_until", requests[i].args, texts[i])
             bar.update(1)

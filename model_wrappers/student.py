@@ -10,6 +10,7 @@ import json
 import logging
 import math
 import warnings
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,15 @@ from pkt_eval.data.benchmarks import is_chat_task
 from pkt_eval.errors import ConfigError, DataError, IncompatiblePairError, MissingDataError, PKTError
 from pkt_eval.lm.task_functions import JudgedAhead
 from pkt_eval.model_wrappers import hf_arguments, scoring
-from pkt_eval.model_wrappers.generate import applies, refuse_nan, shrinking, stop_sequences
+from pkt_eval.model_wrappers.generate import (
+    Ending,
+    Endings,
+    applies,
+    endings,
+    refuse_nan,
+    shrinking,
+    stop_sequences,
+)
 from pkt_eval.models.beside import Beside
 from pkt_eval.models.source import CheckedLoading, ModelSource, check_finite
 from pkt_eval.models.student import LOST, Student, check_listed, load_student, set_chat_template
@@ -60,6 +69,7 @@ class PKTStudent(HFLM):
         self._chat_applied = False
         self._warned = False
         self._beside: Beside | None = None
+        self._endings: Endings | None = None
         hf = {k: arguments.pop(k) for k in list(arguments) if k in hf_arguments.NAMES and k not in FIELDS}
         hf_arguments.check(hf)
         device = _device(hf.get("device"))
@@ -246,11 +256,12 @@ class PKTStudent(HFLM):
         """As ``hf``; warns of a format mismatch, and has code judged while the next answers are generated."""
         self._check_format(requests)
         hook = self.cache_hook
-        self.cache_hook = JudgedAhead(hook, requests)
+        self.cache_hook = self._endings = Endings(JudgedAhead(hook, requests))
         try:
-            return self._generated(requests, *args, **kwargs)
+            texts = self._generated(requests, *args, **kwargs)
         finally:
             self.cache_hook = hook
+        return self._endings.answers(requests, texts, lambda text: len(self.tok_encode(text, add_special_tokens=False)))
 
     def _generated(self, requests: list[Any], disable_tqdm: bool = False) -> list[str]:
         """Requests of the same options at a time, by our own loop where it gives what ``hf`` gives."""
@@ -260,12 +271,17 @@ class PKTStudent(HFLM):
         for group in scoring.alike(requests):
             some = [requests[i] for i in group]
             if scoring.greedy(self, some[0].args[1]):
-                answers = scoring.generate(self, some, self.batch_size, disable_tqdm or self.rank != 0)
+                answers = scoring.generate(self, some, self.batch_size, disable_tqdm or self.rank != 0, self._note)
             else:
                 answers = super().generate_until(some, disable_tqdm)
             for i, answer in zip(group, answers, strict=True):
                 texts[i] = answer
         return texts
+
+    def _note(self, tokens: list[int], until: list[str]) -> None:
+        """How the answer that comes next ended."""
+        if self._endings:
+            self._endings.begin(self._ended([tokens], until))
 
     def _loglikelihood_tokens(
         self, requests: list[Any], disable_tqdm: bool = False, override_bs: int | None = None
@@ -280,9 +296,22 @@ class PKTStudent(HFLM):
         """As ``hf``, but that answers which have ended are computed no further."""
         if self._stock or len(context) == 1 or self.backend != "causal" or not applies(self.model, options):
             options["logits_processor"] = [refuse_nan]
-            return super()._model_generate(context, max_length, stop, **options)
-        ended = stop_sequences(self.tokenizer, stop, context.shape[1])
-        return super()._model_generate(context, max_length, [], custom_generate=shrinking(ended), **options)
+            tokens = super()._model_generate(context, max_length, stop, **options)
+        else:
+            ended = stop_sequences(self.tokenizer, stop, context.shape[1])
+            tokens = super()._model_generate(context, max_length, [], custom_generate=shrinking(ended), **options)
+        if self._endings:
+            self._endings.begin(self._ended(tokens[:, context.shape[1] :].tolist(), stop))
+        return tokens
+
+    def _ended(self, rows: list[list[int]], stop: list[str]) -> list[Ending]:
+        own = self.model.generation_config.eos_token_id
+        ends = {self.eot_token_id, *(own if isinstance(own, list) else [own])} - {None}
+
+        def met(row: Sequence[int]) -> bool:
+            return any(text in self.tokenizer.decode(row) for text in stop)
+
+        return endings(rows, ends, self.tokenizer.pad_token_id, met)
 
     def loglikelihood(self, requests: list[Any], *args: Any, **kwargs: Any) -> list[tuple[float, bool]]:
         """As ``hf``; warns of a format mismatch.

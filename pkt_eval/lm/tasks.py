@@ -1,17 +1,19 @@
 """lm-eval's view of a benchmark: the task class behind every YAML in ``tasks/``.
 
-It differs from lm-eval's own class in three things. Rows come from ``data.sources``, so a task's ``dataset_path`` is
+It differs from lm-eval's own class in four things. Rows come from ``data.sources``, so a task's ``dataset_path`` is
 one of our benchmarks and its ``dataset_name``, for MMLU, a subject; lm-eval's hook for this,
 ``custom_dataset``, would print a two-line warning for each of the 57 subjects, and fail where a model
-argument has the name of one of its arguments. Functions that have to know the benchmark
+argument has the name of one of its arguments. How answers ended, where the model says it (``lm.answers``), is scored
+beside them. Functions that have to know the benchmark
 (``lm.task_functions.OfBenchmark``) are told it. And what ``--cache_requests`` keeps is served for the same rows, asked
 in the same words, alone: lm-eval's own key knows the task's name and the tokenizer's.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
+from lm_eval.api.metrics import mean
 from lm_eval.api.task import ConfigurableTask
 
 from pkt_eval._util.digests import combine_digests
@@ -19,6 +21,7 @@ from pkt_eval._util.sources import SCORING
 from pkt_eval._util.sources import digest as digest_of_sources
 from pkt_eval.code.levels import choose
 from pkt_eval.data.sources import load_dataset
+from pkt_eval.lm.answers import BETTER, METRICS, metrics_of
 from pkt_eval.lm.task_functions import CODE_FILTERS, CodeFilter, OfBenchmark
 
 
@@ -32,6 +35,8 @@ class BenchmarkTask(ConfigurableTask):
     _instances: list[Any]
     _kept: dict[str, list[Any]] | None = None
     _fewshot_seed: int | None = None
+    _doc_id: int = -1
+    _ends: Mapping[int, dict[str, float]] = {}  # replaced, never changed
 
     def __init__(self, config: dict[str, Any]) -> None:
         # lm-eval leaves the key that named this class in the configuration, where its own parser rejects it.
@@ -42,6 +47,29 @@ class BenchmarkTask(ConfigurableTask):
                 if isinstance(code := step.get("filter_fn"), CodeFilter):
                     choose()  # before a model is loaded for answers that could then not be judged
                     CODE_FILTERS[self.config.task] = code
+
+    def apply_filters(self) -> Any:
+        """As lm-eval's; then it is known how the answers ended."""
+        filtered = super().apply_filters()
+        self._ends = metrics_of(self._instances) if self.OUTPUT_TYPE == "generate_until" else {}
+        return filtered
+
+    def doc_iterator(self, **how: Any) -> Iterator[tuple[int, Any]]:
+        """As lm-eval's; the document that is looked at is remembered, for ``process_results`` is not told which."""
+        for self._doc_id, doc in super().doc_iterator(**how):
+            yield self._doc_id, doc
+
+    def process_results(self, doc: Any, results: Any) -> dict[str, Any]:
+        """As lm-eval's, and how the answers ended."""
+        return {**super().process_results(doc, results), **self._ends.get(self._doc_id, {})}
+
+    def aggregation(self) -> dict[str, Any]:
+        """As lm-eval's: of how answers ended the mean."""
+        return {**dict.fromkeys(METRICS, mean), **super().aggregation()}
+
+    def higher_is_better(self) -> dict[str, bool]:
+        """As lm-eval's."""
+        return {**(BETTER if self._ends else {}), **super().higher_is_better()}
 
     def keep_requests(self) -> None:
         """Build requests once for each way of asking, where several models of one tokenizer are asked."""

@@ -5,6 +5,7 @@ from typing import Any, Protocol
 import torch
 from lm_eval.api.instance import Instance
 
+from pkt_eval.lm.answers import to_json
 from pkt_eval.models.source import ModelSource
 from pkt_eval.models.student import Student
 
@@ -76,7 +77,14 @@ class SuiteModel(Protocol):
 
 
 def answered(lm: SuiteModel, kind: str, block: list[Instance], rows: int) -> list[Any]:
-    """Answers to lm-eval's requests of one kind (the name of the model's method), so many items at a time."""
+    """Answers to lm-eval's requests as JSON holds them, of texts how they ended included.
+
+    Args:
+        lm: Who is asked.
+        kind: Of the requests: the name of the model's method.
+        block: The requests.
+        rows: Items that are computed at a time.
+    """
     lm.batch_size_per_gpu = rows
-    answers: list[Any] = getattr(lm, kind)(block, disable_tqdm=True)
-    return answers
+    said: list[Any] = getattr(lm, kind)(block, disable_tqdm=True)
+    return [to_json(answer) for answer in said] if kind == "generate_until" else said

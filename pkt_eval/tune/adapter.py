@@ -21,6 +21,7 @@ from pkt_eval.errors import ConfigError, DataError
 from pkt_eval.models.edits import LowRankEdit
 from pkt_eval.models.pair import ModelPair
 from pkt_eval.tune.config import FinetuneConfig, published_budget
+from pkt_eval.tune.loss import Objective
 from pkt_eval.tune.training import Training, train, validation_loss
 
 _ADAPTER = "default"  # peft's own name, under which the Trainer finds its checkpoints again
@@ -44,6 +45,7 @@ def finetune(
     seed: int,
     progress: Progress,
     work: Path | None = None,
+    objective: Objective | None = None,
 ) -> tuple[tuple[LowRankEdit, ...], dict[str, Any]]:
     """Train a low-rank product from a given start on the train split.
 
@@ -58,6 +60,7 @@ def finetune(
         seed: Order of the examples.
         progress: Bars and stage times.
         work: Folder for checkpoints; a training that finds one there goes on from it.
+        objective: What is minimised; default: the supervised loss, by which validation chooses in any case.
 
     Returns:
         The edits, ``BA − B₀A₀`` a module, and a record of the training: rates tried, steps, losses before and after.
@@ -100,7 +103,7 @@ def finetune(
     tried: list[dict[str, Any]] = []
     chosen, best, steps, lowest = rates[0], dict[str, Factors](), 0, float("inf")
     for rate in rates:
-        training = Training(config, rate, epochs, micro, seed, pair.device)
+        training = Training(config, rate, epochs, micro, seed, pair.device, objective)
         _reset(layers, start, scale, frozen)
         with progress.stage("validation"):
             before = validation_loss(peft_model, validation, micro)

@@ -1,10 +1,14 @@
 """The loss of a transfer: next-token likelihood of the supervised tokens, and no logits for the others."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 
 from pkt_eval.data.chat import IGNORE
+
+Objective = Callable[[Any, dict[str, torch.Tensor]], tuple[torch.Tensor, int]]
+"""From a model and a batch to a sum over the supervised tokens, which carries gradients, and their number."""
 
 
 def supervised_loss(model: Any, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, int]:
@@ -21,6 +25,17 @@ def supervised_loss(model: Any, batch: dict[str, torch.Tensor]) -> tuple[torch.T
     Returns:
         A float32 scalar that carries gradients, and the count; the sum over nothing is 0.
     """
+    logits, labels = supervised_logits(model, batch)
+    return torch.nn.functional.cross_entropy(logits, labels, reduction="sum"), len(labels)
+
+
+def supervised_logits(model: Any, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits ``(N, V)``, in float32, and labels ``(N,)`` of the supervised tokens, row by row of the batch.
+
+    Args:
+        model: As for ``supervised_loss``.
+        batch: As for ``supervised_loss``.
+    """
     labels = batch["labels"][:, 1:]
     keep = labels != IGNORE  # (B, T-1): position t predicts token t+1
     head = model.get_output_embeddings()
@@ -30,4 +45,4 @@ def supervised_loss(model: Any, batch: dict[str, torch.Tensor]) -> tuple[torch.T
         logits = model(**inputs, use_cache=False).logits  # (N, V)
     finally:
         handle.remove()
-    return torch.nn.functional.cross_entropy(logits.float(), labels[keep], reduction="sum"), int(keep.sum())
+    return logits.float(), labels[keep]

@@ -27,7 +27,7 @@ from pkt_eval.tune.checkpoints import (
     save_checkpoint,
 )
 from pkt_eval.tune.config import FinetuneConfig
-from pkt_eval.tune.loss import supervised_loss
+from pkt_eval.tune.loss import Objective, supervised_loss
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +43,7 @@ class Training:
         micro_batch: Examples a forward pass.
         seed: Of the order.
         device: Where the model is.
+        objective: What is minimised, per supervised token; None: ``supervised_loss``.
     """
 
     config: FinetuneConfig
@@ -51,6 +52,7 @@ class Training:
     micro_batch: int
     seed: int
     device: str
+    objective: Objective | None = None
 
 
 def train(
@@ -66,7 +68,7 @@ def train(
         work: Folder for checkpoints; None keeps none.
 
     Returns:
-        The train loss of each optimizer step, in nats a token, those before an interruption included.
+        The objective at each optimizer step, those before an interruption included; by default in nats a token.
     """
     from transformers import PrinterCallback, ProgressCallback, TrainingArguments
 
@@ -96,7 +98,7 @@ def train(
             remove_unused_columns=False,
             dataloader_pin_memory=False,
         )
-        trainer = _trainer_class()(
+        trainer = _trainer_class(training.objective)(
             model=model,
             args=arguments,
             train_dataset=list(examples),
@@ -128,16 +130,16 @@ def validation_loss(model: Any, examples: Sequence[Example], batch_size: int) ->
     return float(total / count) if count else float("nan")
 
 
-def _trainer_class() -> Any:
+def _trainer_class(objective: Objective | None) -> Any:
     from transformers import Trainer
 
     class SupervisedTrainer(Trainer):
-        """Trainer with our loss: the mean over the supervised tokens of a whole optimizer step."""
+        """Trainer with our objective: the mean over the supervised tokens of a whole optimizer step."""
 
         def compute_loss(
             self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
         ) -> torch.Tensor:
-            loss, count = supervised_loss(model, inputs)
+            loss, count = (objective or supervised_loss)(model, inputs)
             return loss / (count if num_items_in_batch is None else num_items_in_batch)
 
         def _save_checkpoint(self, model: Any, trial: Any) -> None:

@@ -123,3 +123,28 @@ def test_a_provenance_of_another_shape_is_named(made, tmp_path, field, value):
     results.write_text(json.dumps(content))
     with pytest.raises(ValueError, match=rf"{results.name}.*{field}"):
         read([tmp_path])
+
+
+def test_how_answers_ended_is_shown_and_where_a_record_does_not_say_it_is_a_dash(made, tmp_path):
+    for method, seed in (("vanilla", None), ("lora", 0), ("lora", 1)):
+        path = made(tmp_path / "in" / f"{method}-{seed}", [1, 0, 1, 0], method=method, seed=seed)
+        if method == "lora":
+            content = json.loads(path.read_text())
+            share = 0.75 if seed else 1.0
+            content["results"]["pkt_gsm8k_chat"] |= {
+                "ended,strict-match": share,
+                "looped,strict-match": 1 - share,
+                "answer_tokens,strict-match": 40,
+                "ended,flexible-extract": 0.0,  # of another filter than the score's
+            }
+            path.write_text(json.dumps(content))
+    output = report(tmp_path / "in", tmp_path / "out")
+    board = json.loads((tmp_path / "out" / "leaderboard.json").read_text())
+    cells = {row["label"]: row["cells"]["pkt_gsm8k_chat"] for row in board["groups"][0]["rows"]}
+    assert cells["lora"]["endings"] == {"ended": 0.875, "looped": 0.125, "answer_tokens": 40}
+    assert cells["vanilla"]["endings"] == {}
+    lines = (tmp_path / "out" / "leaderboard.md").read_text().splitlines()
+    (vanilla,) = [line for line in lines if line.startswith("| vanilla |") and "[run]" in line]
+    (lora,) = [line for line in lines if line.startswith("| lora |") and "[seed 0]" in line]
+    assert "| 87.5 % | 12.5 % | 40 |" in lora and "| – | – | – |" in vanilla
+    assert "87.5 %" in output and "87.5 %" in (tmp_path / "out" / "index.html").read_text()

@@ -11,7 +11,17 @@ from pkt_eval.data.benchmarks import place
 from pkt_eval.errors import ConfigError
 from pkt_eval.report.board import compare
 from pkt_eval.report.board.columns import measured
-from pkt_eval.report.board.model import ALPHA, BoardCell, Difference, Group, Leaderboard, Row, Source, hypotheses
+from pkt_eval.report.board.model import (
+    ALPHA,
+    ENDINGS,
+    BoardCell,
+    Difference,
+    Group,
+    Leaderboard,
+    Row,
+    Source,
+    hypotheses,
+)
 from pkt_eval.report.board.notes import Notes
 from pkt_eval.report.board.sections import Section, SectionEntry, belongs, sections
 from pkt_eval.report.records import NotComparableError, Record, join, not_comparable
@@ -133,7 +143,8 @@ class _Assembly:
         records = entry.records[benchmark]
         score, low, high, spread = compare.score_interval(records)
         count = max(record.count for record in records)
-        cell = BoardCell(score, low, high, spread, count, [self._source(r) for r in records], budget=_budget(records))
+        sources = [self._source(record) for record in records]
+        cell = BoardCell(score, low, high, spread, count, sources, endings=_endings(records), budget=_budget(records))
         for record in records:
             if record.reason:
                 self.notes.add(f"{record.student.label} on {record.task}: {record.reason}", record.task)
@@ -285,6 +296,17 @@ def _names(records: Sequence[Record]) -> Callable[[Record], str]:
 
 def _benchmark_place(benchmark: str) -> tuple[int, str]:
     return place(benchmark), benchmark
+
+
+def _endings(records: Sequence[Record]) -> dict[str, float]:
+    """What the records say of how answers ended, under the filter of their score."""
+    found: dict[str, float] = {}
+    for name in ENDINGS:
+        values = [record.others.get(f"{name},{record.filter}") for record in records]
+        known = [value for value in values if value is not None]
+        if len(known) == len(records):
+            found[name] = fmean(known)
+    return found
 
 
 def _budget(records: Sequence[Record]) -> dict[str, float]:

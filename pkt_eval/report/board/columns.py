@@ -70,6 +70,21 @@ def _budget(
     )
 
 
+def _ending(id: str, head: str, write: Callable[[float], str], tables: Table, help: str = "") -> Column:
+    def number(cell: BoardCell) -> float | None:
+        return cell.endings.get(id)
+
+    return Column(
+        id=id,
+        head=head,
+        write=lambda cell: write(cell.endings[id]) if id in cell.endings else wording.ABSENT,
+        sort=number,
+        tables=tables,
+        optional=True,
+        help=help,
+    )
+
+
 COLUMNS: tuple[Column, ...] = (
     Column(
         id="score",
@@ -134,6 +149,16 @@ COLUMNS: tuple[Column, ...] = (
         title="gap recovered",
         help="Gap: share of the teacher's lead over vanilla that arrived; blank where that lead is not significant.",
     ),
+    _ending(
+        "ended",
+        "ended",
+        wording.share,
+        _EVERYWHERE,
+        help="Ended: share of the answers that ended by themselves and not at their limit; loop: of all, those that "
+        "did not and go round in circles; length: mean tokens of an answer. A – where a record does not say.",
+    ),
+    _ending("looped", "loop", wording.share, Table.DETAILS | Table.PAGE),
+    _ending("answer_tokens", "length", wording.number, Table.DETAILS | Table.PAGE),
     _budget(
         "learnt_records",
         "records",

@@ -20,6 +20,8 @@ ALPHA = 0.05
 """A difference is significant where its p-value, adjusted over the whole table, is at or below this."""
 POWER = 0.8
 """Of the minimum detectable difference."""
+ENDINGS = ("ended", "looped", "answer_tokens")
+"""Metrics of how answers ended, as our models' evaluations name them (``pkt_eval.lm.answers``)."""
 
 
 @dataclass
@@ -119,6 +121,8 @@ class BoardCell:
         control: Against the control of its method that scores best.
         chosen: Against the row that the reader named.
         statistics: What the columns' measures found, by the column's id; None where one says nothing of this cell.
+        endings: Of generated answers, a mean over seeds: ``ended`` and ``looped``, shares, and ``answer_tokens``; {}
+            where a seed's record does not say.
         budget: What the transfer took, a mean over seeds: ``learnt_records``, ``steps``, ``seconds``, ``peak_bytes``.
         subjects: Of benchmarks that have some.
         sources: The records, one a seed.
@@ -135,6 +139,7 @@ class BoardCell:
     control: Difference | None = None
     chosen: Difference | None = None
     statistics: dict[str, Estimate | float | None] = field(default_factory=dict)
+    endings: dict[str, float] = field(default_factory=dict)
     budget: dict[str, float] = field(default_factory=dict)
     subjects: dict[str, Subject] = field(default_factory=dict)
 

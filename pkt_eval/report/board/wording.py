@@ -5,6 +5,7 @@ import re
 from pkt_eval.report.board.model import BoardCell, Difference
 
 BLANK = ""
+ABSENT = "–"
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 """Control characters, ESC among them; those that turn the direction of writing; halves of surrogate pairs."""
 
@@ -62,6 +63,11 @@ def seeds(cell: BoardCell) -> str:
     """``3 ± 1.2``: how many, and the standard deviation between them in points."""
     number = len(cell.sources)
     return str(number) if cell.spread is None else f"{number} ± {100 * cell.spread:.1f}"
+
+
+def share(value: float) -> str:
+    """``98.5 %``."""
+    return f"{100 * value:.1f} %"
 
 
 def detectable(of: Difference | None) -> str:

@@ -50,11 +50,11 @@ def _table(group: Group, board: Leaderboard) -> str:
         cells = [row.cells.get(name) for name in benchmarks]
         parts = [part for cell in cells for part in _parts(cell, here)]
         lines.append(" & ".join([escape_latex(row.label), *parts]) + r" \\")
-    *first, last = [f"{to} ({column.tex})" for column in here if (to := _COMPARED.get(column.id))]
+    *others, last = [f"{to} ({column.tex})" for column in here if (to := _COMPARED.get(column.id))]
     caption = (
         f"{escape_latex(group.title)}. "
         "Score in \\% with its 95\\,\\% interval, and paired differences in points to "
-        f"{', to '.join(first)} and to {last}. Bold: significant at 5\\,\\% after "
+        f"{', to '.join(others)} and to {last}. Bold: significant at 5\\,\\% after "
         f"{board.correction.author.replace('–', '--')} over {board.comparisons} comparisons of transfers."
     )
     return "\n".join(
