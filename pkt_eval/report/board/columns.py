@@ -151,12 +151,17 @@ def legend(board: Leaderboard, table: Table | None = None) -> list[str]:
         "seeds and items where there are several seeds; paired over the same items for a difference, and over seeds "
         "where there are several, MMLU's subjects being drawn whole."
     )
+    none = (
+        "Nothing is compared: no transfer stands beside a vanilla or a LoRA that answered the same documents, and so "
+        "nothing is bold."
+    )
     bold = (
         f"Bold: significant at {alpha} after {board.correction.author} over {number} "
         f"comparison{'s' * (number != 1)}: each transfer with vanilla and with LoRA, on each benchmark; those of "
         "identical answers count once, and the teachers' leads are corrected by themselves. By exact McNemar or sign "
         "flips, and with several seeds also by a test over seeds and items. What is not bold may be chance."
     )
+    bold = bold if number else none
     power = (
         f"Detectable: the smallest true difference to vanilla that so many items and seeds would show with "
         f"{100 * POWER:.0f} % power at p ≤ {board.level:.2g}, where one more comparison of this table would be "
