@@ -1,4 +1,4 @@
-"""What the hook costs at the start of every Python: the same interpreter with and without our `.pth` line."""
+"""What the hook costs at the start of every Python, and how long a command takes to say what it does."""
 
 import subprocess
 import sys
@@ -39,3 +39,15 @@ def test_the_hook_alone(capsys):
     with capsys.disabled():
         print(f"\nthe hook itself: median {1000 * median(took):.2f} ms, worst {1000 * max(took):.2f} ms of 15 starts")
     assert len(took) == 15
+
+
+COMMANDS = "methods transfer run status report gate diagnose data doctor".split()
+
+
+@pytest.mark.benchmark(group="asking for help")
+@pytest.mark.parametrize("words", ["", "--help", "--version", *(f"{name} --help" for name in COMMANDS)])
+def test_help(benchmark, words):
+    """Beside an interpreter that does nothing."""
+    code = "pass" if not words else "from pkt_eval.cli import main; main()"
+    command = [sys.executable, "-c", code, *words.split()]
+    benchmark.pedantic(subprocess.run, (command,), {"stdout": subprocess.DEVNULL}, rounds=5, warmup_rounds=1)

@@ -5,6 +5,7 @@ the same ``pretrained=``, whose answers must neither be served from a cache nor 
 """
 
 import inspect
+import logging
 import re
 from collections.abc import Mapping
 from contextlib import suppress
@@ -16,6 +17,8 @@ from lm_eval.models.huggingface import HFLM
 from pkt_eval._util.digests import combine_digests, file_digest
 from pkt_eval._util.secrets import is_secret
 from pkt_eval.errors import ConfigError
+
+log = logging.getLogger(__name__)
 
 NAMES = frozenset(inspect.signature(HFLM.__init__).parameters) - {"self", "kwargs"}
 
@@ -31,19 +34,32 @@ def check(arguments: Mapping[str, Any]) -> None:
     """Check what ``hf`` would find wrong only when the model is loaded, after a whole transfer.
 
     Raises:
-        ConfigError: A batch size, length or dtype that is none; names it.
+        ConfigError: A batch size, length, dtype or switch that is none; names it.
     """
     size = str(arguments.get("batch_size", 1))
     if not re.fullmatch(r"auto(:\d{1,6})?|0*[1-9]\d{0,6}", size):
         raise ConfigError(f"batch_size={size[:60]!r} is neither a number above zero nor auto")
-    length = arguments.get("max_length")
-    if length is not None and not (isinstance(length, int) and 1 <= length <= 2**24):
-        raise ConfigError(f"max_length={length!r} is no number of tokens")
-    dtype = str(arguments.get("dtype") or "auto").removeprefix("torch.")
-    if dtype not in _DTYPES:
-        raise ConfigError(f"dtype={dtype[:60]!r}: choose from {', '.join(_DTYPES)}")
+    for name, value in arguments.items():
+        if _KINDS[name] == {"bool"} and value not in (None, True, False):
+            raise ConfigError(f"{name}={str(value)[:60]!r} is neither true nor false")
+        if _KINDS[name] == {"int"} and value is not None and (isinstance(value, bool) or not isinstance(value, int)):
+            raise ConfigError(f"{name}={str(value)[:60]!r} is no whole number")
+    for name in ("max_length", "max_batch_size"):
+        if (most := arguments.get(name)) is not None and not 1 <= most <= 2**24:
+            raise ConfigError(f"{name}={most} is not between 1 and {2**24:,}")
+    for name in ("dtype", "softmax_dtype", "mixed_precision_dtype"):
+        dtype = str(arguments.get(name) or "auto").removeprefix("torch.")
+        if dtype not in _DTYPES:
+            raise ConfigError(f"{name}={dtype[:60]!r}: choose from {', '.join(_DTYPES)}")
 
 
+def _kinds(annotation: object) -> set[str]:
+    """``{"int", "str"}``, of ``int | str | None``; lm-eval's are texts."""
+    said = annotation.__name__ if isinstance(annotation, type) else str(annotation)
+    return {kind.strip() for kind in said.split("|")} - {"None"}
+
+
+_KINDS = {name: _kinds(p.annotation) for name, p in inspect.signature(HFLM.__init__).parameters.items()}
 _DTYPES = ("auto", "float32", "bfloat16", "float16", "float64")
 
 
@@ -70,3 +86,13 @@ def _content(name: str, value: Any) -> Any:
     if path and path.is_dir():
         return {f.relative_to(path).as_posix(): file_digest(f) for f in sorted(path.rglob("*")) if f.is_file()}
     return file_digest(path) if path and path.is_file() else value
+
+
+def warn_of_auto(size: object, device: str) -> None:
+    """Say what lm-eval's search for a batch size costs where there is no memory to be filled: on a CPU."""
+    if str(size).startswith("auto") and device.startswith("cpu"):
+        log.warning(
+            "batch_size=%s on a CPU: lm-eval first tries batches of the longest text, which takes minutes and gains "
+            "nothing there; name a number, such as --batch_size 8",
+            size,
+        )

@@ -21,6 +21,7 @@ from pkt_eval._util.devices import check_device, default_device, native_dtype
 from pkt_eval._util.hub import offline_if_unreachable
 from pkt_eval.data.benchmarks import is_chat_task
 from pkt_eval.errors import ConfigError, DataError, IncompatiblePairError, MissingDataError, PKTError
+from pkt_eval.lm.patches import silence_git
 from pkt_eval.lm.task_functions import JudgedAhead
 from pkt_eval.model_wrappers import hf_arguments, scoring
 from pkt_eval.model_wrappers.generate import (
@@ -37,8 +38,9 @@ from pkt_eval.models.source import CheckedLoading, ModelSource, check_finite
 from pkt_eval.models.student import LOST, Student, check_listed, load_student, set_chat_template
 from pkt_eval.transfer import processes
 from pkt_eval.transfer.arguments import split_arguments
-from pkt_eval.transfer.recipe import FIELDS, make_recipe
+from pkt_eval.transfer.recipe import make_recipe
 from pkt_eval.transfer.transfer import Transfer
+from pkt_eval.transfer.words import FIELDS
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +68,7 @@ class PKTStudent(HFLM):
     ) -> None:
         _share_log()
         self._stock = stock_loops
+        silence_git()
         self._chat_applied = False
         self._warned = False
         self._beside: Beside | None = None
@@ -75,6 +78,7 @@ class PKTStudent(HFLM):
         device = _device(hf.get("device"))
         if not hf.get("device"):  # as ``simple_evaluate`` calls it, which ``hf`` cannot be called with
             hf["device"] = device
+        hf_arguments.warn_of_auto(hf.get("batch_size"), device)
         if student is not None:
             extra = self._saved(str(student), method, arguments)
         else:
@@ -99,7 +103,7 @@ class PKTStudent(HFLM):
             named = [arguments.get(name) for name in ("tokenizer", "peft", "delta")]
             with offline_if_unreachable(self.source.path, *named):
                 super().__init__(pretrained=self.source.path, **self.source.arguments, **arguments)
-        except (OSError, ValueError, TypeError, AssertionError) as error:
+        except (OSError, ValueError, TypeError, AssertionError, ImportError) as error:
             if isinstance(error, PKTError):
                 raise
             said = next(iter(str(error).splitlines()), "") or type(error).__name__

@@ -11,6 +11,7 @@ import time
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from pkt_eval._util import boundary
 from pkt_eval.data.benchmarks import benchmarks
 from pkt_eval.report.records import primary_metric
 
@@ -111,4 +112,4 @@ def table(scores: dict[tuple[str, str], tuple[float, int]]) -> "Table":
 
 
 if __name__ == "__main__":
-    main()
+    boundary.within("pkt_eval.demo", main)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pkt_eval.errors import PrerequisiteError
+from pkt_eval.errors import ConfigError, PrerequisiteError
 
 
 def doctor(
@@ -18,12 +18,16 @@ def doctor(
     A canary program that tries to get out is run at each level of isolation; a level that it leaves is not used.
     Exit code 2: no level isolates here, or not the one asked for, and no code answer will be run.
     """
+    from pkt_eval._util.options import did_you_mean
+    from pkt_eval.code.isolation import LEVELS
+
+    if level and level not in LEVELS:
+        raise ConfigError(f"--level {level}: {did_you_mean(level, LEVELS)}the levels are {', '.join(LEVELS)}")
     from rich.table import Table
 
     from pkt_eval._util import sources
     from pkt_eval._util.console import console
     from pkt_eval._util.folders import store_root
-    from pkt_eval.code.isolation import LEVELS
     from pkt_eval.code.levels import choose, probe
     from pkt_eval.data.benchmarks import names
     from pkt_eval.data.sources import DATA_ENV

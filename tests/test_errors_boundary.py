@@ -2,10 +2,13 @@
 
 import errno
 import logging
+import os
+import subprocess
 import sys
 
 import pytest
 
+from pkt_eval import cli
 from pkt_eval._util import boundary
 from pkt_eval.errors import ConfigError, StoreError
 from pkt_eval.lm.excepthook import OneLine
@@ -94,3 +97,52 @@ def test_simple_evaluate_names_no_device_and_needs_none(caplog):
 
     caplog.set_level(logging.ERROR)
     assert PKTStudent(method="vanilla", device=None).device.type in ("cpu", "cuda")
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["transfer", "method=lora", "--out", "out"], "pkt-eval transfer: interrupted; the same command goes on"),
+        (["report", "run", "--out", "out"], "pkt-eval report: interrupted; nothing half-written is left"),
+        (["data", "check", "nano_gsm8k"], "pkt-eval data: interrupted; nothing half-written is left"),
+        (["diagnose", "--data", "nano_gsm8k", "--out", "out"], "pkt-eval diagnose: interrupted; nothing of it is kept"),
+    ],
+    ids=lambda words: words[0] if isinstance(words, list) else "",
+)
+def test_ctrl_c_ends_a_command_with_a_word_on_how_to_go_on(words, says, monkeypatch, capsys):
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    for place in ("transfer.cli", "report.cli", "diagnose.command"):
+        monkeypatch.setattr(f"pkt_eval.{place}.check_out", interrupt)
+    monkeypatch.setattr("pkt_eval.data.cli.build_splits", interrupt)
+    monkeypatch.setattr(sys, "argv", ["pkt-eval", *words])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    said = capsys.readouterr().err
+    assert ended.value.code == 130 and said.startswith(says) and said.count("\n") == 1
+
+
+def test_ctrl_c_of_lm_eval_is_a_line_where_a_model_of_ours_is_evaluated(monkeypatch, capsys):
+    seen = []
+    hook = OneLine(lambda *error: seen.append(error))
+    monkeypatch.setattr("pkt_eval.lm.excepthook._is_lm_eval", lambda: True)
+    for ours in (False, True):
+        monkeypatch.setattr("pkt_eval.lm.excepthook._ours", lambda ours=ours: ours)
+        if ours:
+            with pytest.raises(SystemExit) as ended:
+                hook(KeyboardInterrupt, KeyboardInterrupt(), None)
+            assert ended.value.code == 130
+        else:
+            hook(KeyboardInterrupt, KeyboardInterrupt(), None)
+    assert len(seen) == 1 and capsys.readouterr().err.startswith("lm_eval: interrupted; the same command goes on")
+
+
+def test_a_broken_pipe_is_silent():
+    """``pkt-eval … | head``: the reader has gone before we write."""
+    read, write = os.pipe()
+    os.close(read)
+    words = [sys.executable, "-m", "pkt_eval", "run", "--example"]
+    done = subprocess.run(words, stdout=write, stderr=subprocess.PIPE)
+    os.close(write)
+    assert done.stderr == b"" and done.returncode in (0, 1)

@@ -3,8 +3,8 @@
 import re
 from pathlib import Path
 
-from pkt_eval.cli import markdown_table
 from pkt_eval.data.benchmarks import names
+from pkt_eval.methods_cli import markdown_table
 
 ROOT = Path(__file__).resolve().parents[1]
 

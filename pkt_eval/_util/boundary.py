@@ -35,8 +35,7 @@ def within(name: str, work: Callable[[], object]) -> None:
     try:
         work()
     except KeyboardInterrupt:
-        print(f"{name}: interrupted; nothing half-written is left", file=sys.stderr)
-        sys.exit(130)
+        sys.exit(interrupted(name))
     except Exception as error:
         sys.exit(end(name, error))
 
@@ -47,6 +46,12 @@ def end(name: str, error: BaseException) -> int:
         traceback.print_exception(error)
     print(f"{name}: {one_line(error)}", file=sys.stderr)
     return exit_code(error)
+
+
+def interrupted(name: str, how: str = "nothing half-written is left: the same command begins anew") -> int:
+    """Say how work that Ctrl-C has ended goes on, in one line on stderr; returns the exit code."""
+    print(f"{name}: interrupted; {how}", file=sys.stderr)
+    return 130
 
 
 def debugging() -> bool:

@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,6 +15,16 @@ from pkt_eval.errors import PKTError, StoreError
 
 if TYPE_CHECKING:  # text is written where torch is not loaded
     import torch
+
+
+def check_regular(path: Path) -> None:
+    """Check that a file has an end, before it is opened: a pipe would be waited for, and a device need not have one.
+
+    Raises:
+        OSError: It has none, or is not there.
+    """
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(errno.EINVAL, "it is no file, but a folder, a pipe or a device", str(path))
 
 
 def save_text(path: Path, text: str) -> None:

@@ -31,6 +31,8 @@ def check_out(out: Path, *, new: bool = False) -> None:
         ConfigError: It cannot; says why, and what to do.
     """
     try:
+        if "\0" in str(out):
+            raise ValueError("its name has a null byte")
         if out.exists() and not out.is_dir():
             raise ConfigError(f"--out {out} is a file: name a folder")
         if new and out.exists() and any(out.iterdir()):

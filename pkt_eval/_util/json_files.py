@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+from pkt_eval._util.files import check_regular
 from pkt_eval.errors import DataError
 
 
@@ -17,6 +18,7 @@ def read_json(path: Path, most: int = 2**26) -> object:
         DataError: It is too large, too deep, not UTF-8 or no JSON, or cannot be read; names it.
     """
     try:
+        check_regular(path)
         if (size := path.stat().st_size) > most:
             raise DataError(f"{path} has {size:,} bytes: more than {most:,} are not read")
         return json.loads(path.read_text("utf-8"))

@@ -2,14 +2,39 @@
 
 import difflib
 from collections.abc import Iterable
+from typing import Any, get_args
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 
-class MethodConfig(BaseModel):
-    """Base of every ``Config``: frozen, and an unknown option is an error."""
+class Checked(BaseModel):
+    """Base of what is said in words: frozen; an unknown one is an error, and so is a number that is not finite.
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    Neither is true a number: ``--model_args seed=True`` is a slip, which pydantic takes for 1.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _true_is_no_number(cls, values: Any) -> Any:
+        for name, value in values.items() if isinstance(values, dict) else ():
+            field = cls.model_fields.get(name)
+            if isinstance(value, bool) and field and bool not in (field.annotation, *get_args(field.annotation)):
+                raise ValueError(f"{name}={value} is neither a number nor a text")
+        return values
+
+
+class MethodConfig(Checked):
+    """Base of every ``Config``."""
+
+
+def first_mistake(error: ValidationError) -> str:
+    """What is wrong with options, in a line: ``rank='x': Input should be a valid integer``."""
+    wrong = error.errors()[0]
+    said = wrong["msg"].removeprefix("Value error, ")
+    name = ".".join(str(part) for part in wrong["loc"])
+    return f"{name}={repr(wrong.get('input'))[:200]}: {said}" if name else said
 
 
 def plus_separated(value: object) -> object:
@@ -22,6 +47,18 @@ def plus_separated(value: object) -> object:
     if isinstance(value, str):
         return tuple(value.split("+"))
     return (value,) if isinstance(value, int | float) else value
+
+
+def check_rates(rates: tuple[float, ...]) -> tuple[float, ...]:
+    """Learning rates, as they are.
+
+    Raises:
+        ValueError: One is none.
+    """
+    for rate in rates:
+        if not 0 < rate <= 100:  # neither is NaN
+            raise ValueError(f"{rate} is none: a rate is above 0 and at most 100")
+    return rates
 
 
 def did_you_mean(name: str, known: Iterable[str], *, cutoff: float = 0.6) -> str:

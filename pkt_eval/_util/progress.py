@@ -7,9 +7,12 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pkt_eval._util.files import save_text
+
+if TYPE_CHECKING:
+    from tqdm.std import tqdm
 
 log = logging.getLogger(__name__)
 
@@ -19,10 +22,12 @@ class Progress:
 
     Args:
         enabled: False shows nothing.
+        owner: Whose bars they are, with which each begins: a method, a command.
     """
 
-    def __init__(self, enabled: bool = True) -> None:
+    def __init__(self, enabled: bool = True, owner: str = "") -> None:
         self.enabled = enabled
+        self.owner = owner
         self.seconds: dict[str, float] = {}
         self._running: dict[str, float] = {}  # stage → when it was last counted
         self._file: Path | None = None
@@ -83,7 +88,16 @@ class Progress:
         """Iterate under a progress bar."""
         from tqdm.auto import tqdm
 
-        return tqdm(items, desc=desc, total=total, disable=not self.enabled)
+        return tqdm(items, desc=self._named(desc), total=total, disable=not self.enabled)
+
+    def counter(self, desc: str, total: int, initial: int = 0) -> "tqdm[Any]":
+        """A progress bar that its caller moves, and closes."""
+        from tqdm.auto import tqdm
+
+        return tqdm(desc=self._named(desc), total=total, initial=initial, disable=not self.enabled)
+
+    def _named(self, desc: str) -> str:
+        return desc if not self.owner or desc.startswith(f"{self.owner}: ") else f"{self.owner}: {desc}"
 
 
 def _spent(text: str) -> tuple[dict[str, float], int]:

@@ -31,6 +31,7 @@ TRANSFER = (
     "methods/base.py",
     "transfer/recipe.py",
     "transfer/transfer.py",
+    "transfer/words.py",
     "_util/sources.py",
 )
 #: What decides where a teacher's neurons are found.

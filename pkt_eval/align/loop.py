@@ -152,7 +152,8 @@ def align(
         rate, beta1 = one_cycle(step, span, options.learning_rate)
         for group in optimizer.param_groups:
             group["lr"], group["betas"] = rate, (beta1, _BETAS[1])
-        losses, penalty = gradients(model, place, net, taken, progress.bar(batch, f"align: step {step + 1}"))
+        bar = progress.bar(batch, f"align: step {step + 1} of {options.steps}")
+        losses, penalty = gradients(model, place, net, taken, bar)
         if not torch.isfinite(losses).all() or not torch.isfinite(penalty):
             raise DivergedError(
                 f"alignment diverged in step {step + 1} of {options.steps}: losses {losses.tolist()}, penalty "

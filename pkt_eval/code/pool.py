@@ -151,7 +151,7 @@ def judge_many(
     workers: int | None = None,
     limits: Limits | None = None,
     level: str | None = None,
-    progress: bool = False,
+    progress: bool | str = False,
 ) -> list[Verdict]:
     """Judge many programs, several at a time; an interrupt leaves none of them running.
 
@@ -160,7 +160,7 @@ def judge_many(
         workers: Programs that run at the same time; by default the cores that this process may use.
         limits: What each program may use; by default what its job says.
         level: How they are isolated; by default as well as this machine can.
-        progress: Whether to show a bar on standard error.
+        progress: Whether to show a bar on standard error; a text says whose programs they are.
 
     Returns:
         One verdict a job, in the order of the jobs.
@@ -174,7 +174,8 @@ def judge_many(
     pool = shared_pool(level, workers)
     futures = {job: pool.submit(job) for job in dict.fromkeys(asked)}
     try:
-        for job in tqdm(futures, desc="judging code", disable=not progress):
+        whose = f"{progress}: " if isinstance(progress, str) else ""
+        for job in tqdm(futures, desc=f"{whose}judging code", disable=not progress):
             futures[job].result()
         return [futures[job].result() for job in asked]
     except BaseException:

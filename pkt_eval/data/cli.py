@@ -3,20 +3,25 @@
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from statistics import mean
-from typing import Annotated, ParamSpec, TypeVar
+from statistics import fmean
+from typing import TYPE_CHECKING, Annotated, ParamSpec, TypeVar
 
 import typer
-from rich.table import Table
 
 from pkt_eval._util.boundary import end
-from pkt_eval._util.console import console, printable
 from pkt_eval._util.folders import check_out
+from pkt_eval._util.text import printable
 from pkt_eval.data.benchmarks import names
 from pkt_eval.data.decontaminate import DEFAULT_N, TextOverlap, overlap_report
 from pkt_eval.data.rows import ChatRecord
 from pkt_eval.data.splits import SPLIT_NAMES, Splits, build_splits, write_splits
 from pkt_eval.errors import ConfigError, PKTError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+_LONGEST = 1000
+"""Words of an n-gram; no question is as long."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -24,9 +29,9 @@ T = TypeVar("T")
 app = typer.Typer(
     name="data",
     no_args_is_help=True,
-    rich_markup_mode="markdown",
+    rich_markup_mode=None,
     help="Build, show and check the data of a transfer: four disjoint, seeded splits of chat records.\n\n"
-    "*extract* locates what to transfer, *align* fits it to the student, *train* fine-tunes, *validation* is "
+    "extract locates what to transfer, align fits it to the student, train fine-tunes, validation is "
     "the only one that may choose a step or a rate. Rows come from `--data-dir`, else from the folder in "
     "`PKT_EVAL_DATA`, else from the Hugging Face hub; the `nano_` benchmarks are built in.",
 )
@@ -35,7 +40,7 @@ Task = Annotated[
     str,
     typer.Argument(help=f"{', '.join(names()[:-1])} or {names()[-1]}; task names work too."),
 ]
-Seed = Annotated[int, typer.Option(help="Decides which records are in which split.")]
+Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Decides which records are in which split.")]
 DataDir = Annotated[Path | None, typer.Option(help="Folder with {benchmark}/{split}.jsonl or .parquet.")]
 SplitsDir = Annotated[
     Path | None,
@@ -82,12 +87,16 @@ def show(
     measures: dict[str, Callable[[ChatRecord], int]] = {"characters": _characters}
     if tokenizer:
         measures["tokens"] = _token_counter(tokenizer)
-    table = Table(title=f"{splits.benchmark}: {splits.source}")
+    from rich.table import Table
+
+    from pkt_eval._util.console import console
+
+    table = Table(title=f"{splits.benchmark}: {splits.source}", box=None, title_justify="left")
     for heading in ("split", "records", *(f"{name}: mean / max" for name in measures), "sha256"):
         table.add_column(heading, justify="left" if heading in ("split", "sha256") else "right")
     for name in SPLIT_NAMES:
         lengths = [[measure(record) for record in splits[name]] for measure in measures.values()]
-        cells = [f"{mean(values):.0f} / {max(values)}" if values else "-" for values in lengths]
+        cells = [f"{fmean(values):.0f} / {max(values)}" if values else "-" for values in lengths]
         table.add_row(name, str(len(splits[name])), *cells, splits.digests[name][:12])
     to = console()
     to.print(table)
@@ -108,10 +117,13 @@ def check(
     splits_dir: SplitsDir = None,
     size: Size = None,
     n: Annotated[
-        list[int] | None, typer.Option("-n", min=1, help="Words of an n-gram; may be repeated. Default: 8 and 13.")
+        list[int] | None,
+        typer.Option("-n", min=1, max=_LONGEST, help="Words of an n-gram; may be repeated. Default: 8 and 13."),
     ] = None,
-    fail_on: Annotated[int, typer.Option(min=1, help="Fail on shared n-grams of this many words or more.")] = 13,
-    allow: Annotated[int, typer.Option(help="Test items that may share one before it is a failure.")] = 0,
+    fail_on: Annotated[
+        int, typer.Option(min=1, max=_LONGEST, help="Fail on shared n-grams of this many words or more.")
+    ] = 13,
+    allow: Annotated[int, typer.Option(min=0, help="Test items that may share one before it is a failure.")] = 0,
 ) -> None:
     """Compare the splits with each other and with every test set, by n-grams of words.
 
@@ -123,10 +135,16 @@ def check(
     test sets (MBPP's "write a function to …", the nano benchmarks' grammar). Look at the example before you
     allow it.
     """
+    from pkt_eval._util.console import console
+    from pkt_eval._util.progress import Progress
+
     splits = _splits(task, seed, data_dir, splits_dir, size)
     shared = splits.overlaps()
-    report = _or_exit(overlap_report, splits, ns=sorted({*(n or DEFAULT_N), fail_on}), data_dir=data_dir)
-    console().print(_overlap_table(splits, report))
+    ns = sorted({*(n or DEFAULT_N), fail_on})
+    report = _or_exit(overlap_report, splits, ns=ns, data_dir=data_dir, progress=Progress(owner="data check"))
+    to = console()
+    to.print(_overlap_table(splits, report))
+    typer.echo()
     for (a, b), count in shared.items():
         typer.echo(f"FAIL  {a} and {b} share {count} questions")
     if not shared:
@@ -138,13 +156,36 @@ def check(
         typer.echo(printable(said))
     if not failures:
         typer.echo(f"ok    no test set has more than {allow} items that share an n-gram of {fail_on} words or more")
+    to.print(f"\n{_meaning(bool(shared), bool(failures), fail_on)}")
     if shared or failures:
         raise typer.Exit(1)
 
 
-def _overlap_table(splits: Splits, report: list[TextOverlap]) -> Table:
+def _meaning(shared: bool, failed: bool, words: int) -> str:
+    """The verdict in words."""
+    if shared:
+        return (
+            "Not sound: what chooses a step or a rate has seen what it was trained on. Draw the splits anew, or take "
+            "the questions out of one of the two."
+        )
+    if failed:
+        return (
+            f"Look before you score: some test questions have {words} words in a row with the data. Where the example "
+            "is a question of the test set, scores on it are too good: take those records out. Where it is the "
+            "benchmark's own phrasing, allow it: --allow NUMBER."
+        )
+    return (
+        f"Sound: no record holds {words} words in a row of more test questions than are allowed. Shorter n-grams "
+        "in the table are common phrases; a question in other words is not found."
+    )
+
+
+def _overlap_table(splits: Splits, report: list[TextOverlap]) -> "Table":
+    from rich.table import Table
+
     benchmarks = {o.benchmark: o.total for o in report}
-    table = Table(title=f"{splits.benchmark} ({splits.source}): test items that share an n-gram")
+    title = f"{splits.benchmark} ({splits.source}): test items that share an n-gram"
+    table = Table(title=title, box=None, title_justify="left")
     table.add_column("n", justify="right")
     table.add_column("split")
     for name, total in benchmarks.items():
@@ -166,11 +207,13 @@ def _splits(task: str, seed: int, data_dir: Path | None, splits_dir: Path | None
 
 
 def _sizes(options: list[str]) -> dict[str, int]:
-    sizes = {}
+    sizes: dict[str, int] = {}
     for option in options:
         name, _, number = option.partition("=")
         if not (number.isascii() and number.isdigit() and len(number) <= 12):
             raise ConfigError(f"--size is SPLIT=NUMBER, e.g. train=500, not {option!r}")
+        if name in sizes:
+            raise ConfigError(f"--size {name}= is given twice: {sizes[name]} and {number}; leave one out")
         sizes[name] = int(number)
     return sizes
 

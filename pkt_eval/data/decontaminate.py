@@ -17,6 +17,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pkt_eval._util.progress import Progress
 from pkt_eval.data.benchmarks import benchmark, names
 from pkt_eval.data.rows import ChatRecord
 from pkt_eval.data.sources import load_rows
@@ -73,6 +74,7 @@ def overlap_report(
     *,
     ns: Sequence[int] = DEFAULT_N,
     data_dir: str | Path | None = None,
+    progress: Progress | None = None,
 ) -> list[TextOverlap]:
     """Every split, and the four together, against every test set, for every n; linear in the total number of
     words.
@@ -83,16 +85,19 @@ def overlap_report(
             default a test set that cannot be found is left out, unless none can.
         ns: lengths of n-grams, in words.
         data_dir: as for ``pkt_eval.data.sources.load_rows``.
+        progress: shows bars; default: none.
 
     Raises:
         MissingDataError: a test set that was asked for by name is not there, or none is.
     """
+    progress = progress or Progress(enabled=False)
     tests = _test_texts(splits, benchmarks, data_dir)
     report = []
     for n in ns:
-        test_grams = {name: _distinctive([ngrams(text, n) for text in texts]) for name, texts in tests.items()}
         split_grams = {split: record_ngrams(splits[split], n) for split in SPLIT_NAMES}
         split_grams["all"] = set().union(*split_grams.values())
+        bar = progress.bar(tests.items(), f"{splits.benchmark}: {n}-grams of test sets", total=len(tests))
+        test_grams = {name: _distinctive([ngrams(text, n) for text in texts]) for name, texts in bar}
         for split, grams in split_grams.items():
             for name, items in test_grams.items():
                 shared = [common for item in items if (common := item & grams)]

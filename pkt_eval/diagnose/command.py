@@ -3,24 +3,16 @@
 import logging
 import shutil
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pkt_eval._util.console import console
-from pkt_eval._util.devices import check_device, default_device
-from pkt_eval._util.files import new_folder
 from pkt_eval._util.folders import check_out
-from pkt_eval.data.chat import ChatFormat
-from pkt_eval.data.splits import build_splits, canonical_task
-from pkt_eval.diagnose import parametric, report
-from pkt_eval.diagnose.run import Examination
 from pkt_eval.errors import ConfigError, PrerequisiteError
-from pkt_eval.models import blocks
-from pkt_eval.models.pair import ModelPair
-from pkt_eval.models.student import Student, load_student
-from pkt_eval.transfer.recipe import make_recipe
-from pkt_eval.transfer.transfer import Transfer
+
+if TYPE_CHECKING:
+    from pkt_eval.models.pair import ModelPair
+    from pkt_eval.models.student import Student
 
 log = logging.getLogger(__name__)
 
@@ -34,8 +26,12 @@ def diagnose(
         list[Path] | None,
         typer.Option(help="A student made by `pkt-eval transfer … --out DIR`; may be repeated.", metavar="DIR"),
     ] = None,
-    tokens: Annotated[int, typer.Option(min=256, help="Tokens to compare on, of all tasks together.")] = 4096,
-    samples: Annotated[int, typer.Option(min=1, help="Records a task and seed that neurons are located with.")] = 3,
+    tokens: Annotated[
+        int, typer.Option(min=256, max=2**24, help="Tokens to compare on, of all tasks together.")
+    ] = 4096,
+    samples: Annotated[
+        int, typer.Option(min=1, max=2**20, help="Records a task and seed that neurons are located with.")
+    ] = 3,
     seed: Annotated[
         int, typer.Option(min=0, max=2**32 - 2, help="Of the splits and the tokens; that of the transfers.")
     ] = 0,
@@ -57,6 +53,17 @@ def diagnose(
     check_out(out, new=True)
     if bool(teacher) != bool(student):
         raise ConfigError("--teacher and --student go together; with neither, the nano family is looked at")
+    from pkt_eval._util.console import console
+    from pkt_eval._util.devices import check_device, default_device
+    from pkt_eval._util.files import new_folder
+    from pkt_eval.data.chat import ChatFormat
+    from pkt_eval.data.splits import build_splits, canonical_task
+    from pkt_eval.diagnose import figures, parametric, report
+    from pkt_eval.diagnose.run import Examination
+    from pkt_eval.models.student import load_student
+    from pkt_eval.transfer.recipe import make_recipe
+    from pkt_eval.transfer.transfer import Transfer
+
     named = {"teacher": teacher or None, "pretrained": student or None, "chat_format": chat_format}
     recipe = make_recipe(named)
     pair = Transfer(recipe, check_device(device or default_device())).pair
@@ -75,8 +82,6 @@ def diagnose(
         diagnosis = Examination(pair, splits, ChatFormat(recipe.chat_format), tokens, samples, seed, scratch).all(
             dict(zip(names, students, strict=True))
         )
-        from pkt_eval.diagnose import figures
-
         captions = figures.draw(diagnosis, folder / "figures")
         report.write(diagnosis, captions, folder)
         shutil.rmtree(scratch)
@@ -85,7 +90,7 @@ def diagnose(
     )
 
 
-def _check_transferred(name: str, student: Student, pair: ModelPair, chat_format: str) -> None:
+def _check_transferred(name: str, student: "Student", pair: "ModelPair", chat_format: str) -> None:
     """A student must have edits of this pair's student; another text format is said."""
     made = student.provenance
     if made is None or made.student_digest != pair.student.transfer_digest:
@@ -95,6 +100,8 @@ def _check_transferred(name: str, student: Student, pair: ModelPair, chat_format
         )
     if not student.edits:
         raise ConfigError(f"--transferred {name} has no edits, it is its base {student.base}: leave it out")
+    from pkt_eval.models import blocks
+
     if all(edit.name == blocks.HEAD for edit in student.edits):
         raise ConfigError(f"--transferred {name} edits the output embedding alone, no block of a layer: leave it out")
     theirs = made.chat_format or chat_format

@@ -45,7 +45,7 @@ class Examination:
         scratch: Path,
     ) -> None:
         self.pair, self.teacher, self.scratch, self.seed, self.count = pair, pair.the_teacher, scratch, seed, samples
-        self.progress = Progress()
+        self.progress = Progress(owner="diagnose")
         tokenizer = pair.student.tokenizer
         # Validation records: nobody's fine-tuning has seen them, so a transferred student is not at home there.
         texts = {

@@ -15,7 +15,8 @@ _Hook: TypeAlias = Callable[[type[BaseException], BaseException, TracebackType |
 class OneLine:
     """An excepthook that ends an error of ours as ``pkt-eval`` does: see ``pkt_eval._util.boundary``.
 
-    Other errors keep their traceback, and so does everything where lm-eval is used as a library.
+    An interrupt does so while a model of ours is evaluated. Other errors keep their traceback, and so does everything
+    where lm-eval is used as a library.
 
     Args:
         before: The hook that was there.
@@ -25,16 +26,24 @@ class OneLine:
         self.before = before
 
     def __call__(self, kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-        if not isinstance(error, PKTError) or not _is_lm_eval():
-            self.before(kind, error, trace)
-            return
-        raise SystemExit(boundary.end("lm_eval", error))
+        if _is_lm_eval() and isinstance(error, PKTError):
+            raise SystemExit(boundary.end("lm_eval", error))
+        if _is_lm_eval() and isinstance(error, KeyboardInterrupt) and _ours() and not boundary.debugging():
+            raise SystemExit(boundary.interrupted("lm_eval", _GO_ON))
+        self.before(kind, error, trace)
 
 
 def end_lm_eval_in_one_line() -> None:
     """Have an error of ours end the ``lm_eval`` command in one line; once is enough, twice does no harm."""
     if not isinstance(sys.excepthook, OneLine):
         sys.excepthook = OneLine(sys.excepthook)
+
+
+_GO_ON = "the same command goes on with a transfer where it was, and with answers where --use_cache keeps them"
+
+
+def _ours() -> bool:
+    return "pkt_eval.model_wrappers.student" in sys.modules
 
 
 def _is_lm_eval() -> bool:

@@ -4,6 +4,7 @@ Its main branch has entry points for models (not for tasks); ours are declared i
 registered twice, by lm-eval and here, in either order.
 """
 
+import subprocess
 from functools import wraps
 from importlib.metadata import EntryPoint
 from inspect import signature
@@ -60,6 +61,27 @@ def add_tasks(module: Any) -> None:
 
     vars(init)["_pkt_eval"] = True
     manager.__init__ = init
+
+
+class _SilentSubprocess:
+    """The module ``subprocess``, whose ``check_output`` says nothing on stderr."""
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(subprocess, name)
+
+    def check_output(self, command: Any, **how: Any) -> Any:
+        """As ``subprocess.check_output``."""
+        return subprocess.check_output(command, **{"stderr": subprocess.DEVNULL, **how})
+
+
+def silence_git() -> None:
+    """Let lm-eval ask ``git describe`` for a commit without its saying "fatal: not a git repository" where it is none.
+
+    lm-eval takes that for an answer, and asks nothing else of a process there.
+    """
+    from lm_eval.loggers import utils
+
+    utils.subprocess = _SilentSubprocess()
 
 
 def _task_folder() -> str:

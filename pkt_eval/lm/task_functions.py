@@ -113,7 +113,7 @@ class CodeFilter(OfBenchmark):
 
         jobs = [[self.job(doc, answer) for answer in row] for row, doc in zip(answers, docs, strict=True)]
         flat = [job for row in jobs for job in row]
-        verdicts = judge_many(flat, progress=True)
+        verdicts = judge_many(flat, progress=self.benchmark)
         for status, said in _UNJUDGED.items():
             if unjudged := sum(verdict.status == status for verdict in verdicts):
                 log.warning("%d of %d programs %s and count as not passed", unjudged, len(flat), said)

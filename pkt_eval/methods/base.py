@@ -2,7 +2,7 @@
 
 A method is one file in this folder (or a module named by another package's entry point in the group
 ``pkt_eval.methods``): a class with a ``Config`` and a ``transfer``, under one ``@register`` row for each name it
-answers to. Nothing else has to change: it is then in ``--model_args method=…``, ``pkt-eval transfer --help`` and the
+answers to. Nothing else has to change: it is then in ``--model_args method=…``, ``pkt-eval methods`` and the
 README's table. ``pkt_eval.methods.testing`` checks one, and ``examples/`` has a whole package.
 """
 
@@ -20,7 +20,7 @@ from typing import Any, Generic, Literal, TypeVar, get_args
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
-from pkt_eval._util.options import MethodConfig, did_you_mean
+from pkt_eval._util.options import MethodConfig, did_you_mean, first_mistake
 from pkt_eval._util.progress import Progress
 from pkt_eval.data.transfer_data import TransferData
 from pkt_eval.errors import ConfigError
@@ -131,9 +131,7 @@ class Method:
         try:
             config = self.cls.Config(**options)
         except ValidationError as error:
-            wrong = error.errors()[0]
-            where = ".".join(str(p) for p in wrong["loc"]) or "options"
-            raise ConfigError(f"method={self.name}, {where}={wrong.get('input')!r}: {wrong['msg']}") from None
+            raise ConfigError(f"method={self.name}, {first_mistake(error)}") from None
         return self.cls(self, config, seed)
 
 

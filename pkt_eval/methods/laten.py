@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from pkt_eval._util.options import MethodConfig, plus_separated
+from pkt_eval._util.options import MethodConfig, check_rates, plus_separated
 from pkt_eval._util.progress import Progress
 from pkt_eval.align import AlignmentExamples, AlignmentOptions, injected, located_edits
 from pkt_eval.align.choice import as_json, choose, rates_to_try, told
@@ -59,7 +59,7 @@ class LaTenConfig(MethodConfig):
     """Optimizer steps of the alignment; default 2, 4, 3, 8 for MMLU, GSM8K, HumanEval, MBPP, and 4 for others."""
     samples_per_step: int = Field(16, ge=2, le=2**20)
     """Samples of a step: one of extract, the others of align."""
-    learning_rate: Annotated[tuple[float, ...], BeforeValidator(plus_separated)] = ()
+    learning_rate: Annotated[tuple[float, ...], BeforeValidator(plus_separated), AfterValidator(check_rates)] = ()
     """Peak rate; of several, joined by +, validation chooses. Default: 3e-5, 3e-4, both also times 5120/d_teacher."""
     select_by: By | None = None
     """What chooses step and rate on validation; default score where the answer is a number, else loss."""
@@ -71,8 +71,6 @@ class LaTenConfig(MethodConfig):
         blocks.check_blocks(self.modules)
         if wrong := set(self.modules) - set(AXIS):
             raise ValueError(f"LaTen edits {', '.join(AXIS)}, not {', '.join(sorted(wrong))}")
-        if any(rate <= 0 for rate in self.learning_rate):
-            raise ValueError("a learning rate is positive")
         return self
 
 

@@ -26,6 +26,7 @@ from tqdm import tqdm
 from transformers import LlamaForCausalLM
 
 from pkt_eval._util.devices import native_dtype
+from pkt_eval._util.folders import check_out
 from pkt_eval.errors import ConfigError
 from pkt_eval.nano import ROLES
 from pkt_eval.nano_training import corpus, models, tokenizer
@@ -145,10 +146,13 @@ def train_one(
         What the card tells of it, also written to ``out/role/training.json``.
 
     Raises:
-        ConfigError: ``scale`` or ``threads`` is not above 0.
+        ConfigError: ``scale``, ``seed`` or ``threads`` is out of range, or the folder cannot be written.
     """
-    if scale <= 0 or threads <= 0:
-        raise ConfigError(f"scale and threads must be above 0, got {scale} and {threads}")
+    check_out(out)
+    bounds = {"scale": (scale, 1e-9, 1000), "threads": (threads, 1, 1024), "seed": (seed, 0, 2**32 - 1)}
+    for name, (value, least, most) in bounds.items():
+        if not least <= value <= most:  # NaN is not
+            raise ConfigError(f"{name}={value} is not between {least:g} and {most:,}")
     torch.set_num_threads(threads)
     bf16 = native_dtype(torch.bfloat16, "cpu") == torch.bfloat16 if bf16 is None else bf16
     recipe = dataclasses.replace(RECIPES[role], steps=max(2, round(RECIPES[role].steps * scale)))
@@ -238,7 +242,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print(f"interrupted: {options.out / role} is as it was", file=sys.stderr)
+        print(f"interrupted: {options.out / role} is as it was; the same command begins it anew", file=sys.stderr)
         return 130
     if all((options.out / role / RECORD).exists() for role in ROLES):
         text = write_card(options.out)

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pkt_eval._util.console import console
 from pkt_eval._util.folders import check_out
 from pkt_eval.errors import ConfigError
 
@@ -51,6 +50,7 @@ def run(
         from pkt_eval._util.devices import check_device
 
         check_device(checked.device)
+    from pkt_eval._util.console import console
     from pkt_eval._util.quiet import quiet
     from pkt_eval.suite.engine import engine_of
     from pkt_eval.suite.run import Run
@@ -86,6 +86,7 @@ def status(
     folder: Annotated[Path, typer.Argument(help="Folder of the results of `pkt-eval run`.", metavar="DIR")],
 ) -> None:
     """Show how far a suite is, while it runs or after that."""
+    from pkt_eval._util.console import console
     from pkt_eval.suite.folder import is_at_work, read_progress
     from pkt_eval.suite.show import done_of_all, progress_table
     from pkt_eval.suite.state import ENDED

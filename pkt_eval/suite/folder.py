@@ -9,7 +9,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from pkt_eval._util.files import save_text
+from pkt_eval._util.files import check_regular, save_text
 from pkt_eval.errors import ConfigError, StoreError
 from pkt_eval.suite.plan import Cell, cells
 from pkt_eval.suite.record import is_whole, read_record
@@ -95,6 +95,7 @@ def read_progress(out: Path) -> tuple[list[Cell], Statuses]:
         ConfigError: No suite has been run there.
     """
     try:
+        check_regular(out / SUITE)
         suite = Suite.model_validate_json((out / SUITE).read_text("utf-8"))
     except OSError:
         raise ConfigError(f"{out} holds no {SUITE}: no suite has been run there; name the --out of a run") from None

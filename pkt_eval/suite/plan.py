@@ -9,7 +9,8 @@ from pkt_eval.errors import ConfigError
 from pkt_eval.methods.base import get_method
 from pkt_eval.models.source import ModelSource
 from pkt_eval.suite.schema import Entry, Suite
-from pkt_eval.transfer.recipe import ASKED, FIELDS, Recipe, make_recipe
+from pkt_eval.transfer.recipe import Recipe, make_recipe
+from pkt_eval.transfer.words import ASKED, FIELDS
 
 
 @dataclass(frozen=True)

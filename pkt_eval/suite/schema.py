@@ -19,12 +19,13 @@ from pydantic import (
     model_validator,
 )
 
+from pkt_eval._util.files import check_regular
 from pkt_eval.data import benchmarks
 from pkt_eval.data.splits import canonical_task
 from pkt_eval.errors import ConfigError, MissingDataError
 from pkt_eval.methods.base import get_method
 from pkt_eval.suite.engines import ENGINES, EngineOptions, options_class
-from pkt_eval.transfer.recipe import FIELDS
+from pkt_eval.transfer.words import FIELDS
 
 EXAMPLE = """\
 # pkt-eval run suite.yaml: every method × benchmark × seed, scored by lm-eval, journalled and resumable.
@@ -235,13 +236,14 @@ def load_suite(path: Path) -> Suite:
         MissingDataError: There is no such file.
     """
     try:
+        check_regular(path)
         text = path.read_text("utf-8")
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path} is no text in UTF-8: {error}") from None
-    except OSError as error:
+    except (OSError, ValueError) as error:  # a path with a null is a ValueError
+        said = getattr(error, "strerror", None) or error
         raise MissingDataError(
-            f"there is no suite {path} ({error.strerror}); `pkt-eval run --example > suite.yaml` writes one to start "
-            "from"
+            f"there is no suite {path} ({said}); `pkt-eval run --example > suite.yaml` writes one to start from"
         ) from None
     if len(text) > _LARGEST:
         raise ConfigError(f"{path} has {len(text):,} characters: no suite, of which {_LARGEST:,} are read at most")

@@ -6,7 +6,7 @@ from typing import Any
 
 from pkt_eval.errors import ConfigError
 from pkt_eval.methods.base import get_method, methods
-from pkt_eval.transfer.recipe import FIELDS
+from pkt_eval.transfer.words import FIELDS
 
 
 def split_arguments(

@@ -1,12 +1,11 @@
 """Recipe: everything that decides a student, as the user says it, checked."""
 
-import json
-import logging
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import Field, ValidationError
 
+from pkt_eval._util.options import first_mistake
 from pkt_eval.data.benchmarks import names
 from pkt_eval.data.chat import ChatFormat
 from pkt_eval.data.splits import Splits, build_splits, canonical_task
@@ -14,76 +13,14 @@ from pkt_eval.errors import ConfigError
 from pkt_eval.methods.base import Method, get_method
 from pkt_eval.models.provenance import template_arguments
 from pkt_eval.models.source import ModelSource
+from pkt_eval.transfer.words import FIELDS, Words
 
-log = logging.getLogger(__name__)
 
+class Recipe(Words):
+    """What decides a student: the words that were said of it, and what follows from them."""
 
-class Recipe(BaseModel):
-    """What decides a student. Every field is an option of ``--model_args`` and of ``pkt-eval transfer``."""
-
-    model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
-        use_attribute_docstrings=True,
-        coerce_numbers_to_str=True,  # lm-eval makes numbers of words of digits, also of a revision or a folder
-    )
-
-    pretrained: str
-    """Base of the student: a folder, or a name on the hub."""
-    teacher: str | None = None
-    """The model that knowledge is taken from."""
-    method: str = "vanilla"
-    """How; `pkt-eval methods` lists them."""
-    transfer_task: str | None = None
-    """What is transferred: a benchmark, as `pkt-eval data show --help` lists them, or one of its tasks."""
-    seed: int = Field(0, ge=0, lt=2**32)
-    """Decides the splits, the order of training and every random start."""
-    chat_format: Literal["paper", "model"] = "paper"
-    """Text format of the transfer's data, which the student then carries as its chat template."""
-    enable_thinking: bool | None = None
-    """Told to the model's chat template, in training and in evaluation."""
-    chat_template_args: dict[str, Any] = Field(default_factory=dict)
-    """What else it is told, as JSON, e.g. `{"date_string": "1 May 2025"}`."""
-    loss_on: Literal["answer", "all"] = "answer"
-    """Tokens that the loss is on; `all` is an option for MMLU, whose answer is one letter."""
-    splits: str | None = None
-    """Folder of chat JSONL that replaces the default splits."""
-    data_dir: str | None = None
-    """Local folder of the benchmarks; default PKT_EVAL_DATA, else the hub."""
-    extract_samples: int | None = Field(None, ge=1)
-    """Records that locate (default 32)."""
-    align_samples: int | None = Field(None, ge=1)
-    """Records that align (PrePKT)."""
-    train_samples: int | None = Field(None, ge=1)
-    """Records that fine-tune (default 1000; MBPP 300)."""
-    validation_samples: int | None = Field(None, ge=1)
-    """Records that choose a rate or a step (default 64)."""
-    transfer_max_length: int = Field(1024, ge=8, le=2**24)
-    """Longest example of the transfer, in tokens."""
-    transfer_dtype: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Dtype of the transfer: auto is the checkpoint's where the hardware has it, else float32."""
-    revision: str = "main"
-    """Revision of the student's base on the hub: a branch, a tag or a commit."""
-    teacher_revision: str = "main"
-    """Revision of the teacher on the hub."""
-    trust_remote_code: bool = False
-    """Run code that comes with a model; off unless asked for."""
     options: dict[str, Any] = Field(default_factory=dict)
     """The method's own options."""
-
-    @field_validator("chat_template_args", mode="before")
-    @classmethod
-    def _is_an_object(cls, value: Any) -> Any:
-        try:
-            value = json.loads(value) if isinstance(value, str) else value
-            if not isinstance(value, dict):
-                raise TypeError
-            json.dumps(value)  # it is kept with the student
-        except (TypeError, ValueError):
-            raise ValueError('it is a JSON object, e.g. {"date_string": "1 May 2025"}') from None
-        if own := sorted(_OURS & {*value}):
-            raise ValueError(f"{', '.join(own)} is not for a template to choose")
-        return value
 
     @property
     def entry(self) -> Method:
@@ -121,16 +58,6 @@ class Recipe(BaseModel):
         return build_splits(task, seed=self.seed, data_dir=self.data_dir, splits_dir=self.splits, sizes=self.sizes)
 
 
-#: What lm-eval and training tell ``apply_chat_template`` themselves.
-_OURS = frozenset("conversation chat_template tokenize add_generation_prompt continue_final_message".split())
-
-#: Fields that decide how a student is asked, also one that has learnt nothing.
-ASKED = ("chat_format", "enable_thinking", "chat_template_args")
-
-#: Option names that a recipe takes itself; all others belong to the method or, in lm-eval, to ``hf``.
-FIELDS = tuple(name for name in Recipe.model_fields if name != "options")
-
-
 def make_recipe(arguments: Mapping[str, Any]) -> Recipe:
     """Check flat options (the recipe's and the method's) and fill in what follows from them.
 
@@ -150,8 +77,7 @@ def make_recipe(arguments: Mapping[str, Any]) -> Recipe:
     try:
         recipe = Recipe(**own, options=arguments)
     except ValidationError as error:
-        wrong = error.errors()[0]
-        raise ConfigError(f"{'.'.join(str(p) for p in wrong['loc'])}={wrong.get('input')!r}: {wrong['msg']}") from None
+        raise ConfigError(first_mistake(error)) from None
     entry = recipe.entry
     entry.configure(recipe.options, recipe.seed)
     if "teacher" in entry.uses and not recipe.teacher:

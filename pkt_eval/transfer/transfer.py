@@ -22,8 +22,9 @@ from pkt_eval.methods.base import Method, TransferMethod
 from pkt_eval.models.pair import ModelPair
 from pkt_eval.models.provenance import Provenance
 from pkt_eval.models.student import MANIFEST, Student
-from pkt_eval.transfer.recipe import ASKED, Recipe
+from pkt_eval.transfer.recipe import Recipe
 from pkt_eval.transfer.store import Store
+from pkt_eval.transfer.words import ASKED
 from pkt_eval.tune.config import FinetuneConfig
 
 log = logging.getLogger(__name__)
@@ -128,6 +129,7 @@ class Transfer:
             The student, its provenance complete.
         """
         progress = progress or Progress()
+        progress.owner = progress.owner or self.entry.name
         self.check()
         if not self.learns:  # nothing is edited, so there is nothing to keep: the base is on disk already
             return self._build(progress)

@@ -2,9 +2,9 @@
 
 from typing import Annotated, NamedTuple
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from pkt_eval._util.options import MethodConfig, plus_separated
+from pkt_eval._util.options import MethodConfig, check_rates, plus_separated
 from pkt_eval.errors import ConfigError
 from pkt_eval.models import blocks
 
@@ -43,7 +43,7 @@ class FinetuneConfig(MethodConfig):
     """Rank r of the product."""
     alpha: float = Field(16.0, gt=0, le=2**20)
     """The product is scaled by alpha/r."""
-    learning_rate: Annotated[tuple[float, ...], BeforeValidator(plus_separated)] = ()
+    learning_rate: Annotated[tuple[float, ...], BeforeValidator(plus_separated), AfterValidator(check_rates)] = ()
     """Peak rate; default 3e-4 (HumanEval 3e-5). Of several, joined by +, the validation split chooses."""
     epochs: float | None = Field(None, ge=0, le=10_000)
     """Passes over the train split; default 5 (HumanEval 3)."""
@@ -59,9 +59,6 @@ class FinetuneConfig(MethodConfig):
     @model_validator(mode="after")
     def _names(self) -> "FinetuneConfig":
         blocks.check_blocks(self.modules)
-        for rate in self.learning_rate:
-            if not 0 < rate <= 100:  # neither is NaN
-                raise ValueError(f"learning_rate={rate} is none: a rate is above 0 and at most 100")
         return self
 
     def check_fits(self, dims: blocks.Dims) -> None:

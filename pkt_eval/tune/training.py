@@ -109,7 +109,7 @@ def train(
         trainer.remove_callback(PrinterCallback)
         if progress.enabled:
             trainer.remove_callback(ProgressCallback)
-            trainer.add_callback(_bar_callback())
+            trainer.add_callback(_bar_callback(progress, f"fine-tuning at {training.learning_rate:g}"))
         if last:
             log.info("the fine-tuning goes on from %s", last)
         trainer.train(resume_from_checkpoint=last)
@@ -191,21 +191,32 @@ class StepSampler(torch.utils.data.Sampler[int]):
             yield from sorted(order[start : start + self.step], key=lambda i: self.lengths[i], reverse=True)
 
 
-def _bar_callback() -> Any:
-    """A bar on stderr with the loss in it, in place of Trainer's, which prints every log line."""
-    from tqdm.auto import tqdm
+def _bar_callback(progress: Progress, desc: str) -> Any:
+    """A bar on stderr with the loss in it, in place of Trainer's, which prints every log line.
+
+    It counts micro-batches: a step can take minutes. The last step of a pass may have fewer than the others.
+    """
     from transformers import TrainerCallback
 
     class Bar(TrainerCallback):
         def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            self.bar = tqdm(total=state.max_steps, initial=state.global_step, desc="fine-tuning")
+            micros = args.gradient_accumulation_steps
+            self.bar = progress.counter(desc, state.max_steps * micros, state.global_step * micros)
+            self.said = {"step": f"{state.global_step}/{state.max_steps}"}
+            self.bar.set_postfix(self.said)
+
+        def on_substep_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            self.bar.update(1)
 
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            self.bar.update(1)
+            self.said["step"] = f"{state.global_step}/{state.max_steps}"
+            self.bar.set_postfix(self.said, refresh=False)
+            self.bar.update(state.global_step * args.gradient_accumulation_steps - self.bar.n)
 
         def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
             if logs and "loss" in logs:
-                self.bar.set_postfix(loss=f"{logs['loss']:.3f}")
+                self.said["loss"] = f"{logs['loss']:.3f}"
+                self.bar.set_postfix(self.said)
 
         def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             self.bar.close()

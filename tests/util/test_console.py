@@ -9,7 +9,8 @@ import pytest
 from rich.progress import Progress
 from rich.table import Table
 
-from pkt_eval._util.console import WIDTH, console, lenient, printable
+from pkt_eval._util.console import WIDTH, console
+from pkt_eval._util.text import lenient, printable
 
 HOSTILE = "[bold]x[/b] [old] :smile: \x1b[31mred\x07\r\x9b2J\x7f \u202eevil"
 
@@ -68,7 +69,8 @@ def test_a_pipe_gets_the_width_that_tables_need_and_columns_has_its_way(monkeypa
 
 @pytest.mark.parametrize("how", ["console().print({})", "lenient(sys.stdout); print({})"])
 def test_a_process_whose_output_is_not_utf_8_ends_well(how):
-    code = "import sys; from pkt_eval._util.console import *; " + how.format("'− → 日 \\ud800'")
+    rooms = "import sys; from pkt_eval._util.console import *; from pkt_eval._util.text import *; "
+    code = rooms + how.format("'− → 日 \\ud800'")
     done = subprocess.run([sys.executable, "-c", code], env={"PYTHONIOENCODING": "cp1252"}, stdout=subprocess.PIPE)
     assert (done.returncode, done.stdout.strip()) == (0, b"- -> ? ?")
 

@@ -229,6 +229,10 @@ def legend(board: Leaderboard, table: Table | None = None) -> list[str]:
         "where there are several, MMLU's subjects being drawn whole."
     )
     *first, last = [to for _, to in compared(board)]
+    none = (
+        "Nothing is compared: no transfer stands beside a vanilla or a LoRA that answered the same documents, and so "
+        "nothing is bold."
+    )
     bold = (
         f"Bold: significant at {alpha} after {board.correction.author} over {number} "
         f"comparison{'s' * (number != 1)}: each transfer with {', with '.join(first)} and with {last}, on each "
@@ -236,6 +240,7 @@ def legend(board: Leaderboard, table: Table | None = None) -> list[str]:
         "exact McNemar or sign flips, and with several seeds also by a test over seeds and items. What is not bold may "
         "be chance."
     )
+    bold = bold if number else none
     power = (
         f"Detectable: the smallest true difference to vanilla that so many items and seeds would show with "
         f"{100 * POWER:.0f} % power at p ≤ {board.level:.2g}, where one more comparison of this table would be "

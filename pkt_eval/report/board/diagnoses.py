@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,7 +53,8 @@ def find(paths: Sequence[Path]) -> tuple[list[LinkedDiagnosis], list[Path]]:
     diagnoses: dict[Path, LinkedDiagnosis] = {}
     others = []
     for path in paths:
-        folders = [file.parent for file in sorted(path.rglob("summary.json")) if _is_one(file)] if path.is_dir() else []
+        summaries = sorted(path.rglob("summary.json")) if os.path.isdir(path) else []
+        folders = [file.parent for file in summaries if _is_one(file)]
         diagnoses |= {folder.resolve(): _read(folder) for folder in folders}
         if path not in folders:
             others.append(path)

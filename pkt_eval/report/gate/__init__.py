@@ -2,7 +2,7 @@
 
 from pkt_eval.report.gate.check import ALPHA, TOLERANCE, gate
 from pkt_eval.report.gate.console import sentence, show, text
-from pkt_eval.report.gate.machine import to_json, to_junit
+from pkt_eval.report.gate.machine import refused_json, refused_junit, to_json, to_junit
 from pkt_eval.report.gate.outcome import HOLDS, REFUSED, UNDECIDED, WORSE, Check, Compared, Gate
 from pkt_eval.report.gate.students import load
 
@@ -18,6 +18,8 @@ __all__ = [
     "Gate",
     "gate",
     "load",
+    "refused_json",
+    "refused_junit",
     "sentence",
     "show",
     "text",

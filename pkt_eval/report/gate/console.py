@@ -31,62 +31,83 @@ def text(gate: Gate, width: int = 150) -> str:
 
 
 def _show_table(gate: Gate, to: Console) -> None:
-    to.print(table(gate))
+    wide = to.width >= _WIDE
+    to.print(table(gate, wide))
     to.print()
     if any(isinstance(check, Compared) for check in gate.checks):
-        for said in _legend(gate):
-            to.print(Text(said), style="dim", soft_wrap=True)
+        for said in _legend(gate, wide):
+            to.print(Text(said), style="dim")
     for note in gate.notes:
-        to.print(line(note), style="dim", soft_wrap=True)
+        to.print(line(note), style="dim")
     if gate.not_asked:
         to.print(line(f"Not in the baseline, so not asked: {', '.join(gate.not_asked)}"), style="dim")
 
 
-def table(gate: Gate) -> Table:
-    """A row for each benchmark."""
-    level = f"{100 * (1 - 2 * gate.alpha):g} %"
+def table(gate: Gate, wide: bool = True) -> Table:
+    """A row for each benchmark.
+
+    Args:
+        gate: Whose.
+        wide: With the p-values and the power, for which 80 columns have no room.
+    """
     title = line(f"{gate.candidate} against {gate.baseline}", "bold")
     rows = Table(box=None, title=title, title_justify="left")
-    rows.add_column("benchmark", overflow="fold")
-    for name in ("items", "baseline", "candidate", "lost / won", f"difference, {level}", "tolerated"):
-        rows.add_column(name, justify="right")
-    for name in ("p holds", "p worse", "power", "detects"):
-        rows.add_column(name, justify="right")
+    rows.add_column("benchmark", overflow="fold", min_width=12)
+    shown = {**_HEADS, "difference": f"difference, {100 * (1 - 2 * gate.alpha):g} %"}
+    if not any(isinstance(check, Compared) and max(check.seeds) > 1 for check in gate.checks):
+        del shown["seeds"]
+    if not wide:
+        shown = {"scores": "score", **{name: shown[name] for name in ("difference", "tolerated")}}
+    for head in shown.values():
+        rows.add_column(head, justify="right", no_wrap=True)
     rows.add_column("verdict", no_wrap=True)
     for check in gate.checks:
-        verdict = Text(check.verdict, style=_STYLE[check.verdict])
-        rows.add_row(line(check.benchmark), *_cells(check), verdict)
+        cells, verdict = _cells(check), Text(check.verdict, style=_STYLE[check.verdict])
+        rows.add_row(line(check.benchmark), *(cells.get(name, "") for name in shown), verdict)
     return rows
 
 
-def _cells(check: Check) -> list[str]:
+_WIDE = 145
+_HEADS = {
+    **{"items": "items", "seeds": "seeds", "baseline": "baseline", "candidate": "candidate", "flips": "lost / won"},
+    **{"difference": "difference", "tolerated": "tolerated", "holds": "p holds", "worse": "p worse"},
+    **{"power": "power", "detects": "detects"},
+}
+
+
+def _cells(check: Check) -> dict[str, str]:
     tolerated = f"{100 * check.tolerance:g}"
     if not isinstance(check, Compared):
-        return ["", "", "", "", "", tolerated, "", "", "", ""]
-    return [
-        f"{check.items:,}",
-        f"{100 * check.baseline:.1f}",
-        f"{100 * check.candidate:.1f}",
-        f"{len(check.lost)} / {len(check.won)}",
-        f"{points(check.difference)} [{points(check.low)}, {points(check.high)}]",
-        tolerated,
-        _p(check.p_holds),
-        _p(check.p_worse),
-        f"{100 * check.promise.power:.0f} %",
-        "" if check.promise.detectable is None else f"{100 * check.promise.detectable:.1f}",
-    ]
+        return {"tolerated": tolerated}
+    before, after = check.seeds
+    return {
+        "items": f"{check.items:,}",
+        "seeds": f"{before}" if before == after else f"{before} / {after}",
+        "baseline": f"{100 * check.baseline:.1f}",
+        "candidate": f"{100 * check.candidate:.1f}",
+        "scores": f"{100 * check.baseline:.1f} → {100 * check.candidate:.1f}",
+        "flips": f"{len(check.lost)} / {len(check.won)}",
+        "difference": f"{points(check.difference)} [{points(check.low)}, {points(check.high)}]",
+        "tolerated": tolerated,
+        "holds": _p(check.p_holds),
+        "worse": _p(check.p_worse),
+        "power": f"{100 * check.promise.power:.0f} %",
+        "detects": "" if check.promise.detectable is None else f"{100 * check.promise.detectable:.1f}",
+    }
 
 
 def _p(value: float) -> str:
     return "<0.001" if value < 0.001 else f"{value:.3f}"
 
 
-def _legend(gate: Gate) -> list[str]:
+def _legend(gate: Gate, wide: bool) -> list[str]:
     alpha, power = f"{gate.alpha:g}", f"{100 * POWER:.0f} %"
     return [
         f"Scores in %, differences in points. Holds: a loss of what is tolerated is excluded (p holds ≤ {alpha}). "
         f"Worse: a loss beyond it is shown (p worse ≤ {alpha}, Holm's over the benchmarks).",
-        f"Power: chance that an equal candidate holds. Detects: a true loss so large is called worse with {power}.",
+        f"Power: chance that an equal candidate holds. Detects: a true loss so large is called worse with {power}."
+        if wide
+        else f"p-values, power and items are in a terminal of {_WIDE} columns, and in --json FILE.",
     ]
 
 
@@ -127,10 +148,13 @@ def details(gate: Gate, check: Check) -> str:
     """A benchmark in a few lines."""
     lines = [f"{gate.candidate} against {gate.baseline} on {check.benchmark}: {check.verdict}"]
     if isinstance(check, Compared):
-        items, baseline, candidate, flipped, difference, tolerated, holds, worse, power, detects = _cells(check)
+        said = _cells(check)
+        seeds = f", {said['seeds']} seeds" if max(check.seeds) > 1 else ""
         lines += [
-            f"{items} items: {baseline} % → {candidate} %, {difference} points; tolerated {tolerated}",
-            f"p holds {holds}, p worse {worse}; power {power}, detects {detects or 'nothing'}; lost / won {flipped}",
+            f"{said['items']} items{seeds}: {said['baseline']} % → {said['candidate']} %, {said['difference']} points; "
+            f"tolerated {said['tolerated']}",
+            f"p holds {said['holds']}, p worse {said['worse']}; power {said['power']}, "
+            f"detects {said['detects'] or 'nothing'}; lost / won {said['flips']}",
             *(f"{word}: {_some(ids)}" for word, ids in (("lost", check.lost), ("won", check.won)) if ids),
         ]
     return "\n".join(lines)

@@ -6,11 +6,11 @@ from dataclasses import asdict
 from xml.etree import ElementTree as ET
 
 from pkt_eval.report.gate.console import details
-from pkt_eval.report.gate.outcome import HOLDS, WORSE, Check, Compared, Gate
+from pkt_eval.report.gate.outcome import HOLDS, REFUSED, WORSE, Check, Compared, Gate
 
 _BLANK: dict[str, object] = {
-    **{"items": 0, "baseline": None, "candidate": None, "difference": None, "low": None, "high": None},
-    **{"p_holds": None, "p_worse": None, "won": [], "lost": [], "promise": None},
+    **{"items": 0, "seeds": None, "baseline": None, "candidate": None, "difference": None, "low": None, "high": None},
+    **{"p_holds": None, "p_worse": None, "by_seeds": None, "won": [], "lost": [], "promise": None},
 }
 """Of a benchmark that was not compared."""
 
@@ -52,6 +52,16 @@ def to_junit(gate: Gate) -> str:
         ET.SubElement(suite, "system-out").text = _xml("\n".join(gate.notes))
     ET.indent(suites)
     return ET.tostring(suites, encoding="unicode", xml_declaration=True) + "\n"
+
+
+def refused_json(reason: str) -> str:
+    """Of a gate that could not begin: a folder that cannot be read, an unknown student, a tolerance that is none."""
+    return json.dumps({"verdict": REFUSED, "exit_code": 2, "reason": reason, "checks": []}, indent=1) + "\n"
+
+
+def refused_junit(reason: str) -> str:
+    """The same: one case, an error."""
+    return to_junit(Gate("", "", 0.0, (Check("pkt-eval gate", 0.0, reason=reason),), (), ()))
 
 
 def _xml(text: str) -> str:

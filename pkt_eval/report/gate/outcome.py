@@ -30,19 +30,22 @@ class Compared(Check):
 
     Attributes:
         items: Documents that both have.
-        baseline: Score on them.
-        candidate: Score on them.
+        seeds: Of the baseline and of the candidate: how many times each was made.
+        baseline: Score on them, a mean over its seeds.
+        candidate: Score on them, likewise.
         difference: ``candidate - baseline``.
         low: The difference is above this, with confidence ``1 - alpha``: above ``-tolerance`` where it holds.
         high: The difference is below this, with confidence ``1 - alpha``.
         p_holds: Against "the loss is the tolerance or more".
         p_worse: Against "the loss is within the tolerance", after Holm.
-        won: Documents that the candidate scores higher on, by their place in the task.
+        by_seeds: Share of the variance that is by seeds, which more items do not lessen; 0 with one seed a side.
+        won: Documents that the candidate scores higher on, a mean over seeds, by their place in the task.
         lost: Documents that it scores lower on.
         promise: What could have been told.
     """
 
     items: int
+    seeds: tuple[int, int]
     baseline: float
     candidate: float
     difference: float
@@ -50,6 +53,7 @@ class Compared(Check):
     high: float
     p_holds: float
     p_worse: float
+    by_seeds: float
     won: tuple[str, ...]
     lost: tuple[str, ...]
     promise: Promise

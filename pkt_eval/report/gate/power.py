@@ -14,12 +14,26 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.stats import norm
 
-from pkt_eval.report.stats import non_inferiority_power
+from pkt_eval.report.stats import Crossed, non_inferiority_power
 from pkt_eval.report.stats.units import Units
 
 POWER = 0.8
 MOST = 20_000
 """Items; beyond that no number is told: the largest benchmark in use, MMLU, has 14,042."""
+
+
+def needed_if_alike(tolerance: float, alpha: float) -> int:
+    """Items for two sides with the same answers to hold: with fewer, the test cannot exclude the tolerance.
+
+    >>> needed_if_alike(0.02, 0.05), needed_if_alike(0.03, 0.05)
+    (133, 88)
+    """
+    return ceil(float(norm.isf(alpha)) ** 2 * (1 - tolerance) / tolerance)
+
+
+def _variance(changes: np.ndarray, clusters: np.ndarray | None) -> float:
+    """Of the mean of ``changes (N,)``."""
+    return float(Units.of(changes[None], clusters).covariance()[0, 0])
 
 
 @dataclass(frozen=True)
@@ -28,7 +42,7 @@ class Promise:
 
     Attributes:
         items: Documents.
-        effect: Design effect: how many items of clusters tell as much as one that stands alone.
+        effect: Design effect: how many items, of clusters and of these seeds, tell as much as one that stands alone.
         discordance: Share of the items that flip, as seen.
         tolerance: Loss that is tolerated.
         alpha: Level of "holds", and of "worse" over all benchmarks.
@@ -44,12 +58,18 @@ class Promise:
 
     @classmethod
     def of(
-        cls, changes: np.ndarray, clusters: np.ndarray | None, tolerance: float, alpha: float, tests: int
+        cls,
+        changes: np.ndarray,
+        clusters: np.ndarray | None,
+        tolerance: float,
+        alpha: float,
+        tests: int,
+        crossed: Crossed | None = None,
     ) -> "Promise":
-        """The promise for items that change as ``changes (N,)`` do."""
+        """The promise for items that change as ``changes (N,)`` do, a mean over seeds where ``crossed`` says how."""
         effect = 1.0
-        if clusters is not None and (alone := float(Units.of(changes[None], None).covariance()[0, 0])) > 0:
-            effect = max(1.0, float(Units.of(changes[None], clusters).covariance()[0, 0]) / alone)
+        if (clusters is not None or crossed) and (alone := _variance(changes, None)) > 0:
+            effect = max(1.0, (float(crossed.variance) if crossed else _variance(changes, clusters)) / alone)
         return cls(len(changes), effect, float((changes**2).mean()), tolerance, alpha, tests)
 
     @cached_property
@@ -96,7 +116,7 @@ class Promise:
         if away == 0 or (rough := (z + norm.isf(1 - POWER)) ** 2 * variance / away**2) > MOST:
             return None
         # Where no item flips, the test itself asks for as many.
-        least = z**2 * (1 - self.tolerance) / self.tolerance if -self.tolerance < difference <= 0 else 1.0
+        least = needed_if_alike(self.tolerance, alpha) if -self.tolerance < difference <= 0 else 1
         n = ceil(max(0.6 * rough, least))
         while power(n, difference) < POWER:
             if n > MOST:

@@ -38,8 +38,10 @@ def read(paths: Sequence[Path]) -> tuple[list[Record], list[str]]:
 def _results_files(paths: Sequence[Path]) -> list[Path]:
     files: dict[str, Path] = {}
     for path in paths:
-        if not path.exists():
-            raise MissingDataError(f"{path} is not there; name the folder of a suite or of lm_eval's --output_path")
+        if not os.path.exists(path):  # also where the name is too long to be anything's
+            raise MissingDataError(
+                f"{str(path)[:200]} is not there; name the folder of a suite or of lm_eval's --output_path"
+            )
         here = [path] if path.is_file() else sorted(path.rglob("results_*.json"))
         if not here:
             raise MissingDataError(f"{path} holds no results_*.json: run lm_eval with --output_path {path}, or a suite")

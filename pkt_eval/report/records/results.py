@@ -6,6 +6,7 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any, TypedDict, TypeGuard, cast
 
+from pkt_eval._util.files import check_regular
 from pkt_eval.errors import DataError
 from pkt_eval.report.records.digests import check_digests
 from pkt_eval.report.records.primary_metric import is_mean, primary_metric
@@ -119,6 +120,7 @@ def load_results(path: Path) -> Results:
         DataError: It cannot be read, or is not lm-eval's; names it.
     """
     try:
+        check_regular(path)
         content = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"cannot read {path}: {error}. Remove it, or run that evaluation again.") from None
@@ -192,7 +194,7 @@ def _with_items(record: Record, texts: dict[str, str]) -> Record:
     if not items or (record.count and len(items) != record.count):
         raise DataError(f"{path} holds {len(items)} items, {record.results.name} counts {record.count}: truncated?")
     mean = sum(item.score for item in items.values()) / len(items)
-    if abs(mean - record.score) > 1e-6:
+    if not abs(mean - record.score) <= 1e-6:  # nor is NaN the mean
         if is_mean(f"{record.metric},{record.filter}"):
             raise DataError(
                 f"{record.results}: {record.metric} of {record.task} is {record.score:.4f}, but its items in "

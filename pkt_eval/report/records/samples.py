@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, NotRequired, TypedDict, cast
 
+from pkt_eval._util.files import check_regular
 from pkt_eval.code import Verdict
 from pkt_eval.errors import DataError
 
@@ -138,6 +139,7 @@ def samples_of(path: Path, task: str, filter_name: str) -> Iterator[tuple[int, S
 
 
 def _opened(path: Path) -> IO[str]:
+    check_regular(path)
     if path.suffix == ".gz":
         return gzip.open(path, "rt", encoding="utf-8")
     return path.open(encoding="utf-8")

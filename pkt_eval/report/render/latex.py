@@ -38,6 +38,13 @@ def escape_latex(text: str) -> str:
     return "".join(_ESCAPES.get(character, character) for character in harmless(" ".join(text.split())))
 
 
+def _bold(board: Leaderboard) -> str:
+    if not (number := board.comparisons):
+        return "No transfer stands beside a student to be compared with."
+    author = board.correction.author.replace("–", "--")
+    return f"Bold: significant at 5\\,\\% after {author} over {number} comparison{'s' * (number > 1)} of transfers."
+
+
 def _table(group: Group, board: Leaderboard) -> str:
     benchmarks, here = group.benchmarks, columns(Table.PAPER, board)
     width = len(here)
@@ -54,8 +61,7 @@ def _table(group: Group, board: Leaderboard) -> str:
     caption = (
         f"{escape_latex(group.title)}. "
         "Score in \\% with its 95\\,\\% interval, and paired differences in points to "
-        f"{', to '.join(others)} and to {last}. Bold: significant at 5\\,\\% after "
-        f"{board.correction.author.replace('–', '--')} over {board.comparisons} comparisons of transfers."
+        f"{', to '.join(others)} and to {last}. {_bold(board)}"
     )
     return "\n".join(
         [

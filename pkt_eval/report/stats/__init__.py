@@ -13,7 +13,8 @@ come here: the i-th entries of two arrays belong to the same document. Which fun
 - Could it have been seen? ``minimum_detectable_difference``, ``mcnemar_power``; over seeds and at the level that a
   table asks ``detectable_difference``.
 - How much of the teacher's lead arrived? ``gap_recovered``.
-- Is a candidate good enough? ``non_inferiority``, ``non_inferiority_power``, ``holm``.
+- Is a candidate good enough? ``non_inferiority``, over seeds ``non_inferiority_of_seeds``; ``non_inferiority_power``,
+  ``holm``.
 """
 
 from pkt_eval.code.passk import pass_at_k
@@ -22,6 +23,7 @@ from pkt_eval.report.stats.detectable import detectable_difference, detectable_i
 from pkt_eval.report.stats.estimate import Estimate
 from pkt_eval.report.stats.gap import gap_recovered
 from pkt_eval.report.stats.inferiority import NonInferiority, non_inferiority, non_inferiority_power
+from pkt_eval.report.stats.inferiority_of_seeds import non_inferiority_of_seeds
 from pkt_eval.report.stats.multiplicity import Correction, benjamini_hochberg, benjamini_yekutieli, holm
 from pkt_eval.report.stats.paired import mcnemar_exact, paired_bootstrap, paired_test
 from pkt_eval.report.stats.power import (
@@ -53,6 +55,7 @@ __all__ = [
     "minimum_detectable_difference",
     "minimum_detectable_difference_unpaired",
     "non_inferiority",
+    "non_inferiority_of_seeds",
     "non_inferiority_power",
     "paired_bootstrap",
     "paired_score_interval",
