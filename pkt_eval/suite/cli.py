@@ -43,6 +43,8 @@ def run(
     if suite is None:
         raise ConfigError("name a suite's YAML file; `pkt-eval run --example` prints one to start from")
     checked = load_suite(suite)
+    if (lacking := checked.lacks_consent) and not dry_run:
+        raise ConfigError(f"{suite}: {lacking}")
     out = out or suite.with_suffix("")
     if out == suite:
         raise ConfigError(f"{suite} has no ending to take off: name the folder of the results with --out")

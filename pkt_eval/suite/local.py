@@ -110,6 +110,7 @@ class Local(Engine):
                     self.identities[cell],
                     self.identities.asked(cell),
                     advance=lambda done, of: self.state.advance(cell, done / of),
+                    label=cell.learner.label,
                 )
             self.state.end(cell, "done", record)
         except Exception as error:

@@ -31,6 +31,11 @@ class Learner:
     recipe: Recipe
 
     @property
+    def label(self) -> str | None:
+        """What the suite calls its row, where that is a name of its own."""
+        return None if self.entry == self.recipe.method else self.entry
+
+    @property
     def base(self) -> ModelSource:
         """The model that its edits are for."""
         return self.recipe.base_source
@@ -109,8 +114,8 @@ def cells(suite: Suite) -> list[Cell]:
                 for scored in suite.benchmarks if suite.cross else (benchmark,):
                     cell = Cell(student, scored, suite.task(scored))
                     unique.setdefault((student.name, cell.task), cell)
-    order = list(dict.fromkeys(cell.learner.name for cell in unique.values()))
-    return sorted(unique.values(), key=lambda c: (c.learner.benchmark is not None, order.index(c.learner.name)))
+    order = {name: place for place, name in enumerate(dict.fromkeys(c.learner.name for c in unique.values()))}
+    return sorted(unique.values(), key=lambda c: (c.learner.benchmark is not None, order[c.learner.name]))
 
 
 def select(of: Sequence[Cell], only: Sequence[str]) -> list[Cell]:

@@ -55,7 +55,8 @@ class ScoredStudent:
     """The student behind a record.
 
     Attributes:
-        label: What a table calls it: its method, and the options in which it differs from others of that method.
+        label: What a table calls it: the name that its suite gave it, or its method; and the options in which it
+            differs from others of that label.
         method: As registered; None for a model that was not made by us.
         paradigm: PrePKT, PostPKT, baseline or control; "" for a foreign model.
         base: The student's base; a foreign model is its own.
@@ -65,6 +66,7 @@ class ScoredStudent:
         options: Everything else that decides it.
         loaded: Arguments of ``hf`` that make another model of it, such as ``peft``; {} for the student as it was made.
         budget: What the transfer took.
+        named: The label that its suite gave it, if it gave one.
         title: Of the method, in a line.
         reference: Of the method.
         tuned_on: Digest of the records that it was fine-tuned on; None where it was not.
@@ -82,6 +84,7 @@ class ScoredStudent:
     options: dict[str, object] = field(default_factory=dict)
     loaded: Mapping[str, object] = field(default_factory=dict)
     budget: Budget = field(default_factory=Budget)
+    named: str | None = None
     title: str = ""
     reference: str = ""
     tuned_on: str | None = None
@@ -91,7 +94,8 @@ class ScoredStudent:
     @property
     def variant(self) -> str:
         """The same for students that differ in transfer task and seed alone."""
-        return json.dumps([self.method, *sources(self), self.options, dict(self.loaded)], sort_keys=True)
+        named = [self.named] if self.named else []
+        return json.dumps([self.method, *sources(self), self.options, dict(self.loaded), *named], sort_keys=True)
 
     @property
     def identity(self) -> str:
@@ -140,6 +144,8 @@ def student_of(config: Mapping[str, object]) -> ScoredStudent:
         return _foreign(config)
     made = _made(content)
     loaded = _loaded(config)
+    named = _named(config)
+    name = named or made.method
     said = ", ".join(f"{key}={_short(value)}" for key, value in loaded.items() if key != CONTENT)
     options = dict(made.config or {}) | _evaluation(config)
     settings = ("chat_format", "loss_on", "transfer_max_length", "dtype")
@@ -150,7 +156,8 @@ def student_of(config: Mapping[str, object]) -> ScoredStudent:
     # A student that was not fine-tuned has the split and saw none of it.
     tuned = bool(made.record.get("training"))
     return ScoredStudent(
-        label=f"{made.method} ({said})" if said else made.method,
+        label=f"{name} ({said})" if said else name,
+        named=named,
         method=made.method,
         paradigm=made.paradigm,
         base=_model(made.student, made.student_digest),
@@ -166,6 +173,18 @@ def student_of(config: Mapping[str, object]) -> ScoredStudent:
         data=made.split_digests,
         provenance=content,
     )
+
+
+def _named(config: Mapping[str, object]) -> str | None:
+    """The name that a suite gave its student.
+
+    Raises:
+        DataError: It is no text.
+    """
+    name = config.get("pkt_label")
+    if name is not None and not (isinstance(name, str) and name.strip()):
+        raise DataError(f"its pkt_label, what a suite calls the student, is {name!r}, not text")
+    return name
 
 
 def _foreign(config: Mapping[str, object]) -> ScoredStudent:
