@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from pkt_eval.data.benchmarks import names
 from pkt_eval.data.chat import ChatFormat
-from pkt_eval.data.splits import Splits, build_splits, canonical_task
+from pkt_eval.data.splits import SPLIT_NAMES, Splits, build_splits, canonical_task
 from pkt_eval.errors import ConfigError
 from pkt_eval.methods.base import Method, get_method
 from pkt_eval.models.provenance import template_arguments
@@ -50,6 +50,8 @@ class Recipe(BaseModel):
     """Folder of chat JSONL that replaces the default splits."""
     data_dir: str | None = None
     """Local folder of the benchmarks; default PKT_EVAL_DATA, else the hub."""
+    decontaminate: bool = False
+    """Leave out records that share 13 words in a row or a whole question with the test set of their benchmark."""
     extract_samples: int | None = Field(None, ge=1)
     """Records that locate (default 32)."""
     align_samples: int | None = Field(None, ge=1)
@@ -113,12 +115,20 @@ class Recipe(BaseModel):
     @property
     def sizes(self) -> dict[str, int]:
         """Split → the number of records that was asked for."""
-        asked = {name: getattr(self, f"{name}_samples") for name in ("extract", "align", "train", "validation")}
+        asked = {name: getattr(self, f"{name}_samples") for name in SPLIT_NAMES}
         return {name: size for name, size in asked.items() if size is not None}
 
     def task_splits(self, task: str) -> Splits:
         """The splits of a task under this recipe's seed, folder and sizes."""
-        return build_splits(task, seed=self.seed, data_dir=self.data_dir, splits_dir=self.splits, sizes=self.sizes)
+        return build_splits(
+            task,
+            seed=self.seed,
+            data_dir=self.data_dir,
+            splits_dir=self.splits,
+            sizes=self.sizes,
+            names=self.entry.cls.splits,
+            decontaminate=self.decontaminate,
+        )
 
 
 #: What lm-eval and training tell ``apply_chat_template`` themselves.

@@ -181,6 +181,7 @@ class Transfer:
                     weights_digest=student.weights_digest(),
                     splits_source=self.splits.source if self.splits else None,
                     split_sizes=self.splits.sizes if self.splits else None,
+                    dropped_records=self.splits.dropped if self.splits and self.recipe.decontaminate else None,
                     seconds=progress.seconds,
                     peak_memory_bytes=progress.peak_memory_bytes,
                     record=student.record,

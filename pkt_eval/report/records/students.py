@@ -151,6 +151,8 @@ def student_of(config: Mapping[str, object]) -> ScoredStudent:
     settings = ("chat_format", "loss_on", "transfer_max_length", "dtype")
     options |= {key: value for key in settings if (value := getattr(made, key)) is not None}
     options |= {f"{split}_samples": n for split, n in (made.split_sizes or {}).items()}
+    if made.decontaminate:  # a record of before there was a choice is of the other one
+        options["decontaminate"] = True
     if made.splits_source and made.splits_source.startswith("files of"):  # not the benchmark's own
         options["splits"] = made.splits_source
     # A student that was not fine-tuned has the split and saw none of it.
