@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import ClassVar
 
 from pkt_eval._util.devices import release_memory
-from pkt_eval._util.progress import Progress
+from pkt_eval._util.progress import Pace, Progress
 from pkt_eval.models.source import ModelSource
 from pkt_eval.models.student import MANIFEST
 from pkt_eval.suite.engine import Engine
@@ -63,7 +63,8 @@ class Local(Engine):
         with self._timed(of):
             self.state.set(of, "transfer")
             try:
-                make_once(Transfer(student.recipe, self.identities.device), Progress(enabled=False))
+                progress = Progress(enabled=False, listener=lambda step: self.state.tell(of, step))
+                make_once(Transfer(student.recipe, self.identities.device), progress)
                 self.state.set(of, "waiting")
             except Exception as error:
                 self.state.fail(of, error)
@@ -101,6 +102,13 @@ class Local(Engine):
 
     def _cell(self, cell: Cell) -> None:
         self.state.set([cell], "running")
+        paces: list[Pace] = []
+
+        def advance(done: int, of: int) -> None:
+            if not paces:  # what an earlier run has answered took this one no time
+                paces.append(Pace("batch", done))
+            self.state.advance(cell, done / of, paces[0].said(done, of))
+
         try:
             with self._timed([cell]):
                 record = evaluate_cell(
@@ -109,7 +117,7 @@ class Local(Engine):
                     self.out / cell.name,
                     self.identities[cell],
                     self.identities.asked(cell),
-                    advance=lambda done, of: self.state.advance(cell, done / of),
+                    advance=advance,
                     label=cell.learner.label,
                 )
             self.state.end(cell, "done", record)
