@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pkt_eval.data.benchmarks import benchmark, names
-from pkt_eval.data.contamination import distinctive, ngrams, record_ngrams
+from pkt_eval.data.contamination import NGram, distinctive, ngrams, record_ngrams
 from pkt_eval.data.sources import load_rows
 from pkt_eval.data.splits import SPLIT_NAMES, Splits
 from pkt_eval.errors import MissingDataError
@@ -65,7 +65,7 @@ def overlap_report(
     report = []
     for n in ns:
         test_grams = {name: distinctive([ngrams(text, n) for text in texts]) for name, texts in tests.items()}
-        split_grams = {split: record_ngrams(splits[split], n) for split in SPLIT_NAMES}
+        split_grams: dict[str, set[NGram]] = {split: record_ngrams(splits[split], n) for split in SPLIT_NAMES}
         split_grams["all"] = set().union(*split_grams.values())
         for split, grams in split_grams.items():
             for name, items in test_grams.items():

@@ -15,10 +15,8 @@ from pkt_eval.models.source import ModelSource
 from pkt_eval.models.student import MANIFEST
 from pkt_eval.suite.engine import Engine
 from pkt_eval.suite.engines import EngineOptions
-from pkt_eval.suite.evaluate import evaluate_cell
 from pkt_eval.suite.plan import Cell, Learner, learners
 from pkt_eval.suite.work import Work
-from pkt_eval.suite.workers import Workers
 from pkt_eval.transfer.processes import make_once
 from pkt_eval.transfer.store import Store
 from pkt_eval.transfer.transfer import Transfer
@@ -36,6 +34,8 @@ class Local(Engine):
 
     def __init__(self, work: Work) -> None:
         self.suite, self.out, self.identities, self.state = work.suite, work.out, work.identities, work.state
+        from pkt_eval.suite.workers import Workers  # and with it lm-eval: seconds, which a dry run does not need
+
         self.workers = Workers()
 
     def run(self, left: Sequence[Cell]) -> None:
@@ -101,6 +101,8 @@ class Local(Engine):
         self.workers.unload()
 
     def _cell(self, cell: Cell) -> None:
+        from pkt_eval.suite.evaluate import evaluate_cell
+
         self.state.set([cell], "running")
         paces: list[Pace] = []
 

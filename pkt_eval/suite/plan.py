@@ -8,7 +8,8 @@ from typing import Any
 from pkt_eval.errors import ConfigError
 from pkt_eval.methods.base import get_method
 from pkt_eval.models.source import ModelSource
-from pkt_eval.suite.schema import Entry, Suite
+from pkt_eval.suite.rows import Entry
+from pkt_eval.suite.schema import Suite
 from pkt_eval.transfer.recipe import ASKED, FIELDS, Recipe, make_recipe
 
 

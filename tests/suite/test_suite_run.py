@@ -15,6 +15,7 @@ from filelock import FileLock
 
 from pkt_eval.errors import ConfigError
 from pkt_eval.model_wrappers.student import PKTStudent
+from pkt_eval.suite import evaluate as cell_evaluation
 from pkt_eval.suite import local
 from pkt_eval.suite.engine import engine_of
 from pkt_eval.suite.engines import ENGINES, EngineOptions
@@ -293,14 +294,14 @@ def test_a_run_that_ends_while_files_are_moved_leaves_none_behind(undisturbed, t
 
 
 def test_one_failing_cell_leaves_the_others_be(tmp_path, monkeypatch, go_here):
-    evaluate = local.evaluate_cell
+    evaluate = cell_evaluation.evaluate_cell
 
     def fails(lm, task, folder, *args, **how):
         if folder.name == "nano_mmlu" and "teacher" in str(folder):
             raise OSError(28, "No space left on device")
         return evaluate(lm, task, folder, *args, **how)
 
-    monkeypatch.setattr(local, "evaluate_cell", fails)
+    monkeypatch.setattr(cell_evaluation, "evaluate_cell", fails)
     monkeypatch.setattr(adapter, "validation_loss", lambda *_: float("nan"))
     methods = ["vanilla", "teacher", {"method": "lora", "options": {"learning_rate": 1e-3}, "name": "diverges"}]
     statuses = go_here(
