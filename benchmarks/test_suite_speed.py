@@ -1,4 +1,7 @@
-"""Six nano students on four tasks: one suite against six `lm_eval` processes; wall and CPU time, and peak memory."""
+"""Six nano students on four tasks: one suite against six `lm_eval` processes; wall and CPU time, and peak memory.
+
+And what a dry run takes, as a multiple of what any process takes that imports the methods.
+"""
 
 import json
 import os
@@ -59,3 +62,27 @@ def test_one_suite_against_a_process_a_student(tmp_path, capsys):
         print(f"CPU: one suite {our_cpu:.0f} s, six lm_eval {their_cpu:.0f} s: {their_cpu / our_cpu:.1f} x less")
         print(f"with all transfers, the suite took {made:.0f} s")
         print(f"peak memory: suite {memory / 1e6:.2f} GB, all {more / 1e6:.2f} GB")
+
+
+def test_a_dry_run(tmp_path, capsys):
+    """24 cells, 3,000 cells, and 24 cells beside a store of 2,000 students."""
+    small = {"benchmarks": list(TASKS), "methods": list(METHODS), "options": OPTIONS, "limit": LIMIT, "device": "cpu"}
+    grid = {"method": "lora", "grid": {"rank": list(range(1, 16)), "alpha": list(range(1, 6))}}
+    large = {"benchmarks": list(TASKS), "methods": [grid], "seeds": list(range(10)), "limit": LIMIT, "device": "cpu"}
+    for number in range(2000):
+        folder = tmp_path / "full" / "students" / f"{number:064x}"
+        folder.mkdir(parents=True)
+        made = {"method": "lora", "config": {"rank": number}, "seconds": {"finetune": 3.0}, "record": [0.1] * 300}
+        (folder / "pkt_student.json").write_text(json.dumps({"provenance": made}))
+    environment = {**os.environ, "PKT_EVAL_STORE": str(tmp_path / "store")}
+    imports = "import transformers.models.llama.tokenization_llama, pkt_eval.methods.base as base; base.methods()"
+    floor = measured([sys.executable, "-c", imports], environment)
+    said = []
+    for what, suite, store in (("24 cells", small, "store"), ("3,000 cells", large, "store"), ("full", small, "full")):
+        path = tmp_path / "dry.yaml"
+        path.write_text(json.dumps(suite))
+        command = [sys.executable, "-m", "pkt_eval", "run", str(path), "--dry-run", "--out", str(tmp_path / "none")]
+        wall, cpu = measured(command, {**environment, "PKT_EVAL_STORE": str(tmp_path / store)})
+        said.append(f"{what}: {wall:.1f} s, {cpu:.1f} s of CPU, {cpu / floor[1]:.1f} x the imports")
+    with capsys.disabled():
+        print(f"\nimports alone: {floor[0]:.1f} s, {floor[1]:.1f} s of CPU", *said, sep="\n")

@@ -1,10 +1,12 @@
-"""Progress of a transfer: bars while it runs; seconds a stage and peak memory for the record afterwards."""
+"""Progress of a transfer: bars while it runs, and how far it is for whoever asks; seconds a stage and peak memory for
+the record afterwards.
+"""
 
 import json
 import logging
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,17 +19,53 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-class Progress:
-    """Shows bars on stderr and keeps account of time and memory.
+_EVERY = 0.5
+"""Seconds between two tellings."""
+
+
+class Pace:
+    """How far a piece of work is, in words.
 
     Args:
-        enabled: False shows nothing.
-        owner: Whose bars they are, with which each begins: a method, a command.
+        what: Is done.
+        done: Parts of it that were done before.
     """
 
-    def __init__(self, enabled: bool = True, owner: str = "") -> None:
-        self.enabled = enabled
-        self.owner = owner
+    def __init__(self, what: str, done: int = 0) -> None:
+        self.what, self._first, self._start = what, done, time.monotonic()
+
+    def said(self, done: int, of: int | None, loss: float | None = None) -> str:
+        """E.g. ``fine-tuning 12/79, loss 0.532, 3 min left``."""
+        parts = [f"{self.what} {done}/{of}" if of else self.what]
+        if loss is not None:
+            parts.append(f"loss {loss:.3f}")
+        if of and self._first < done < of:
+            seconds = (time.monotonic() - self._start) / (done - self._first) * (of - done)
+            parts.append(f"{minutes(seconds)} left")
+        return ", ".join(parts)
+
+
+def minutes(seconds: float) -> str:
+    """A time as it is said in a table: ``40 s``, ``12 min``."""
+    return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"
+
+
+class Progress:
+    """Shows bars on stderr, keeps account of time and memory, and tells how far a transfer is.
+
+    Args:
+        enabled: False shows no bars.
+        owner: Whose bars they are, with which each begins: a method, a command.
+        listener: Is told in words how far the stage at work is, twice a second at most.
+    """
+
+    def __init__(
+        self, enabled: bool = True, owner: str = "", listener: Callable[[str], None] | None = None
+    ) -> None:
+        self.enabled, self.owner, self._listener = enabled, owner, listener
+        self._pace: Pace | None = None
+        self._loss: float | None = None
+        self._told = -_EVERY
         self.seconds: dict[str, float] = {}
         self._running: dict[str, float] = {}  # stage → when it was last counted
         self._file: Path | None = None
@@ -67,6 +105,8 @@ class Progress:
     def stage(self, name: str) -> Iterator[None]:
         """Time the body under ``name``; stages of one name add up."""
         start = self._running[name] = time.perf_counter()
+        self._loss = None
+        self.tell(name, 0)
         try:
             yield
         finally:
@@ -88,7 +128,11 @@ class Progress:
         """Iterate under a progress bar."""
         from tqdm.auto import tqdm
 
-        return tqdm(items, desc=self._named(desc), total=total, disable=not self.enabled)
+        if total is None and isinstance(items, Sized):
+            total = len(items)
+        return tqdm(
+            self._counted(items, desc, total), desc=self._named(desc), total=total, disable=not self.enabled
+        )
 
     def counter(self, desc: str, total: int, initial: int = 0) -> "tqdm[Any]":
         """A progress bar that its caller moves, and closes."""
@@ -98,6 +142,36 @@ class Progress:
 
     def _named(self, desc: str) -> str:
         return desc if not self.owner or desc.startswith(f"{self.owner}: ") else f"{self.owner}: {desc}"
+
+    def _counted(self, items: Iterable[Any], desc: str, total: int | None) -> Iterator[Any]:
+        for done, item in enumerate(items):
+            self.tell(desc, done, total)
+            yield item
+
+    def pass_on(self, said: str) -> None:
+        """Say what another process, which makes the transfer for this one, has said."""
+        if self._listener:
+            self._listener(said)
+
+    def tell(self, what: str, done: int, of: int | None = None, loss: float | None = None) -> None:
+        """Say how far something is to whoever listens.
+
+        Args:
+            what: Is done.
+            done: Parts that are done, such as optimizer steps.
+            of: All parts; None where nobody knows.
+            loss: Of the last step; it is said until the stage ends.
+        """
+        if self._listener is None:
+            return
+        self._loss = self._loss if loss is None else loss
+        new = self._pace is None or self._pace.what != what
+        if self._pace is None or new:
+            self._pace = Pace(what, done)
+        now = time.monotonic()
+        if new or now - self._told >= _EVERY:
+            self._told = now
+            self._listener(self._pace.said(done, of, self._loss))
 
 
 def _spent(text: str) -> tuple[dict[str, float], int]:

@@ -160,6 +160,7 @@ def align(
                 f"{float(penalty):g}; choose a smaller learning_rate, or transfer_dtype=float32"
             )
         optimizer.step()
+        progress.tell("align", step + 1, options.steps, float(losses.mean()))
         with torch.no_grad():
             deltas = net(taken)
         with injected(model, place, deltas):

@@ -100,6 +100,7 @@ class Benchmark:
         scoring: A letter is compared by likelihood, a number is read from the answer, or a program is judged.
         tasks: lm-eval's; the first of a protocol is the one that a suite runs.
         contrast: The benchmark of the same family that stands for another task, in controls.
+        discordance: Share of the items that a student and its base answer differently, assumed for a plan.
         aliases: Other names of it, such as upstream's.
         file_stem: First part of the published splits' file names, where that is not the name.
     """
@@ -118,6 +119,7 @@ class Benchmark:
     scoring: Literal["choice", "number"] | Code
     tasks: tuple[Task, ...]
     contrast: str
+    discordance: float = 0.20
     aliases: tuple[str, ...] = ()
     file_stem: str = ""
 
@@ -130,6 +132,11 @@ class Benchmark:
     def code(self) -> Code | None:
         """How its programs are judged; None where the answer is none."""
         return self.scoring if isinstance(self.scoring, Code) else None
+
+    def compared(self, row: Row) -> tuple[str, str]:
+        """A test row's question alone, without choices, and all of ``test_text``."""
+        text = self.test_text(row)
+        return (str(row["question"]) if self.scoring == "choice" else text), text
 
     def task(self, protocol: Protocol) -> str:
         """The lm-eval task that asks it in a protocol, or in the only one that it has."""
@@ -223,6 +230,7 @@ _HUMANEVAL = Benchmark(
         Task("pkt_humaneval_chat", "chat"),
     ),
     contrast="mbpp",
+    discordance=0.12,
 )
 
 _MBPP = Benchmark(
@@ -246,6 +254,7 @@ _MBPP = Benchmark(
     ),
     tasks=(Task("pkt_mbpp", "upstream"), Task("pkt_mbpp_instruct", "upstream"), Task("pkt_mbpp_chat", "chat")),
     contrast="mmlu",
+    discordance=0.12,
 )
 
 _ARC = Benchmark(

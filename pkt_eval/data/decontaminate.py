@@ -1,34 +1,24 @@
 """What training records and test questions have in common, by word n-grams.
 
-A word is a run of ASCII letters or digits, in lower case. A test item counts as shared when any n-gram of its
-question (without the wording that all questions have) occurs within one turn of a record. On the published
-HumanEval records this finds 8-grams of 24 of the 164 test prompts, and 13-grams of none.
+A test item counts as shared when any n-gram of its question (without the wording that all questions have) occurs within
+one turn of a record; ``contamination`` says what an n-gram is. On the published HumanEval records this finds 8-grams of
+24 of the 164 test prompts, and 13-grams of none.
 
-An n-gram that more than ten items of a test set have in common is the set's own phrasing and counts for
-nothing, as in GPT-3's analysis (arXiv 2005.14165, appendix C): all 895 moral_scenarios of MMLU open with the
-same 30 words.
-
-It reports and removes nothing: what to do about a number is the user's decision.
+It reports and removes nothing: what to do about a number is the user's decision; ``decontaminate=true`` is one.
 """
 
-import re
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pkt_eval._util.progress import Progress
 from pkt_eval.data.benchmarks import benchmark, names
-from pkt_eval.data.rows import ChatRecord
+from pkt_eval.data.contamination import NGram, distinctive, ngrams, record_ngrams
 from pkt_eval.data.sources import load_rows
 from pkt_eval.data.splits import SPLIT_NAMES, Splits
 from pkt_eval.errors import MissingDataError
 
 DEFAULT_N = (8, 13)
-PHRASING = 10
-"""An n-gram of more test items than this is the test set's phrasing."""
-
-NGram = tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -50,22 +40,6 @@ class TextOverlap:
     shared: int
     total: int
     example: str
-
-
-def words(text: str) -> list[str]:
-    """The words of a text, as the head of this file defines them."""
-    return re.findall(r"[a-z0-9]+", text.lower())
-
-
-def ngrams(text: str, n: int) -> set[NGram]:
-    """The n-grams of a text; none where it has fewer than ``n`` words."""
-    tokens = words(text)
-    return {tuple(tokens[i : i + n]) for i in range(len(tokens) - n + 1)}
-
-
-def record_ngrams(records: Iterable[ChatRecord], n: int) -> set[NGram]:
-    """All n-grams of the turns of ``records``; none spans two turns."""
-    return {gram for record in records for message in record["messages"] for gram in ngrams(message["content"], n)}
 
 
 def overlap_report(
@@ -94,23 +68,16 @@ def overlap_report(
     tests = _test_texts(splits, benchmarks, data_dir)
     report = []
     for n in ns:
-        split_grams = {split: record_ngrams(splits[split], n) for split in SPLIT_NAMES}
+        split_grams: dict[str, set[NGram]] = {split: record_ngrams(splits[split], n) for split in SPLIT_NAMES}
         split_grams["all"] = set().union(*split_grams.values())
         bar = progress.bar(tests.items(), f"{splits.benchmark}: {n}-grams of test sets", total=len(tests))
-        test_grams = {name: _distinctive([ngrams(text, n) for text in texts]) for name, texts in bar}
+        test_grams = {name: distinctive([ngrams(text, n) for text in texts]) for name, texts in bar}
         for split, grams in split_grams.items():
             for name, items in test_grams.items():
                 shared = [common for item in items if (common := item & grams)]
                 example = " ".join(min(shared[0])) if shared else ""
                 report.append(TextOverlap(split, name, n, len(shared), len(items), example))
     return report
-
-
-def _distinctive(items: list[set[NGram]]) -> list[set[NGram]]:
-    """The n-grams of each test item without those that are the test set's phrasing."""
-    counts = Counter(gram for item in items for gram in item)
-    phrasing = {gram for gram, count in counts.items() if count > PHRASING}
-    return [item - phrasing for item in items]
 
 
 def _test_texts(splits: Splits, benchmarks: Sequence[str] | None, data_dir: str | Path | None) -> dict[str, list[str]]:

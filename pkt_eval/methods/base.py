@@ -15,13 +15,14 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, is_dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Generic, Literal, TypeVar, get_args
+from typing import Any, ClassVar, Generic, Literal, TypeVar, get_args
 
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from pkt_eval._util.options import MethodConfig, did_you_mean, first_mistake
 from pkt_eval._util.progress import Progress
+from pkt_eval.data.splits import SPLIT_NAMES, SplitName
 from pkt_eval.data.transfer_data import TransferData
 from pkt_eval.errors import ConfigError
 from pkt_eval.models.pair import ModelPair
@@ -55,10 +56,13 @@ class TransferMethod(ABC, Generic[C]):
         Config: The class of the options; every field has a docstring, which is its help.
         config: The options, checked.
         variant: What tells the name that was asked for from the others of its family.
+        splits: Those of a transfer's four splits that the class looks at, in their order; only these take records of a
+            small pool. All names of a family, its controls among them, so have the same ones.
         work: Folder in which an interrupted transfer finds what it had done; the caller removes it afterwards. None:
             nothing is kept.
     """
 
+    splits: ClassVar[tuple[SplitName, ...]] = SPLIT_NAMES
     Config: type[C] = MethodConfig  # type: ignore[assignment]  # right for a method without options
     config: C
     variant: object
@@ -175,6 +179,7 @@ def register(
         raise ConfigError(f"register({name!r}): variant={variant!r} is no instance of a frozen dataclass")
 
     def add(cls: type[M]) -> type[M]:
+        _check(f"register({name!r}): splits", cls.splits, SPLIT_NAMES)
         taken = _registry.get(name)
         if taken and (taken.cls.__module__, taken.cls.__qualname__) != (cls.__module__, cls.__qualname__):
             raise ConfigError(f"method {name!r} is registered by {taken.cls.__module__} and by {cls.__module__}")

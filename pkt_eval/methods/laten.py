@@ -146,6 +146,7 @@ class LaTen(TransferMethod[LaTenConfig]):
     """Locate, extract, align, inject."""
 
     Config = LaTenConfig
+    splits = ("extract", "align", "validation")
     variant: Variant
 
     def transfer(self, pair: ModelPair, data: TransferData, progress: Progress) -> Student:

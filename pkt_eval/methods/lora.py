@@ -54,6 +54,8 @@ class LoRA(TransferMethod[FinetuneConfig]):
     """Fine-tune a low-rank product on the train split."""
 
     Config = FinetuneConfig
+    #: Extract is Seeking's, which is to be fine-tuned on the same records, however small the pool.
+    splits = ("extract", "train", "validation")
     variant: Start
 
     def transfer(self, pair: ModelPair, data: TransferData, progress: Progress) -> Student:

@@ -93,6 +93,7 @@ class Seeking(TransferMethod[SeekingConfig]):
     """Extract by sensitivity, start a LoRA by SVD, fine-tune."""
 
     Config = SeekingConfig
+    splits = ("extract", "train", "validation")
     variant: Place
 
     def transfer(self, pair: ModelPair, data: TransferData, progress: Progress) -> Student:

@@ -82,7 +82,7 @@ def check(
         teacher or nano.model_path("teacher"),
         student or nano.model_path("student"),
         task,
-        cache(lambda name: build_splits(name, seed=seed, sizes=sizes)),
+        cache(lambda name: build_splits(name, seed=seed, sizes=sizes, names=entry.cls.splits)),
     )
     with tempfile.TemporaryDirectory(prefix="pkt_method_") as temporary:
         folder = Path(temporary)

@@ -50,6 +50,8 @@ class Provenance:
         other_split_digests: Task → sha256 of its splits, for controls that look at another task.
         splits_source: Where the records came from, in words.
         split_sizes: Split → number of records.
+        decontaminate: Whether records were left out that share something with the test set.
+        dropped_records: How many were.
         device: Kind of device of the transfer.
         dtype: Of the transfer.
         versions: Of what computed it.
@@ -88,6 +90,8 @@ class Provenance:
     other_split_digests: Mapping[str, str] | None = None
     splits_source: str | None = None
     split_sizes: Mapping[str, int] | None = None
+    decontaminate: bool | None = None
+    dropped_records: int | None = None
     device: str | None = None
     dtype: str | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
@@ -149,12 +153,12 @@ _OBJECTS = (
     "other_split_digests",
     "chat_template_args",
 )
-_NUMBERS = ("seed", "transfer_max_length", "peak_memory_bytes", "version")
+_NUMBERS = ("seed", "dropped_records", "transfer_max_length", "peak_memory_bytes", "version")
 _KINDS: dict[str, tuple[Any, str]] = {
     **{f.name: (str, "text") for f in fields(Provenance)},
     **dict.fromkeys(_OBJECTS, (Mapping, "a JSON object")),
     **dict.fromkeys(_NUMBERS, ((int, float), "a number")),
-    **dict.fromkeys(("trust_remote_code", "enable_thinking"), (bool, "true or false")),
+    **dict.fromkeys(("trust_remote_code", "enable_thinking", "decontaminate"), (bool, "true or false")),
     "control_of": ((list, tuple), "a JSON list"),
 }
 

@@ -35,13 +35,15 @@ class Maker:
         sizes: split -> number of rows.
         task_id: column value of the i-th row of a split, where the dataset has that column.
         pretraining: The stream of rows that the models learn from, where it is another.
+        asks: Whether ``source`` takes which keys are wanted, since a row costs more than its key.
     """
 
-    source: Callable[[Dice], Iterator[Row]]
+    source: Callable[..., Iterator[Row]]
     key: Callable[[Row], str]
     sizes: dict[str, int]
     task_id: dict[str, Callable[[int], str | int]] = field(default_factory=dict)
     pretraining: Callable[[Dice], Iterator[Row]] | None = None
+    asks: bool = False
 
 
 MAKERS = {
@@ -57,6 +59,7 @@ MAKERS = {
         coding.humaneval_key,
         {"test": 200, "train": 800},
         {"test": lambda i: f"HumanEval/{i}", "train": lambda i: f"HumanEval/train/{i}"},
+        asks=True,
     ),
     "mbpp": Maker(
         coding.mbpp,
@@ -69,6 +72,7 @@ MAKERS = {
             "validation": lambda i: 211 + i,
             "train": lambda i: 301 + i,
         },
+        asks=True,
     ),
 }
 
@@ -81,7 +85,8 @@ def _belongs(benchmark: Maker, row: Row, split: str) -> bool:
 def _rows(name: str, split: str) -> tuple[Row, ...]:
     benchmark, made = MAKERS[name], dict[str, Row]()
     number = benchmark.task_id.get(split)
-    source = benchmark.source(Dice(f"{name}/{split}"))
+    wanted = {"wanted": lambda key: fold(key) in FOLDS_OF[split] and key not in made} if benchmark.asks else {}
+    source = benchmark.source(Dice(f"{name}/{split}"), **wanted)
     # mmlu's subjects take equal parts of a split, as its source offers them in turn and this quota holds.
     quota = benchmark.sizes[split] // len(world.SUBJECTS)
     taken = dict.fromkeys((s.name for s in world.SUBJECTS), 0)

@@ -1,6 +1,6 @@
 """nano_humaneval and nano_mbpp: the grammar's programs in the columns of the two code benchmarks."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from pkt_eval.nano.dice import Dice
 from pkt_eval.nano.programs import EXPRESSIONS, STATEMENTS
@@ -11,8 +11,16 @@ NAMES = (
 ).split()
 
 
-def humaneval(dice: Dice) -> Iterator[Row]:
+def _any(key: str) -> bool:
+    return True
+
+
+def humaneval(dice: Dice, wanted: Callable[[str], bool] = _any) -> Iterator[Row]:
     """An endless stream of one-line functions to complete.
+
+    Args:
+        dice: What decides them.
+        wanted: Of their keys; the others are passed over before they are run, which is what takes the time.
 
     Yields:
         ``{prompt, entry_point, canonical_solution, test}``: the columns of ``openai/openai_humaneval``
@@ -20,6 +28,8 @@ def humaneval(dice: Dice) -> Iterator[Row]:
     """
     while True:
         program, name = dice.pick(EXPRESSIONS)(dice), dice.pick(NAMES)
+        if not wanted(program.wording):
+            continue
         results = program.results()
         asserts = [
             f"    assert candidate({call}) == {result}\n" for call, result in zip(program.inputs, results, strict=True)
@@ -38,8 +48,12 @@ def humaneval_key(row: Row) -> str:
     return row["prompt"].split('"""')[1].split("\n")[0]
 
 
-def mbpp(dice: Dice) -> Iterator[Row]:
+def mbpp(dice: Dice, wanted: Callable[[str], bool] = _any) -> Iterator[Row]:
     """An endless stream of functions to write.
+
+    Args:
+        dice: What decides them.
+        wanted: As of ``humaneval``.
 
     Yields:
         ``{text, code, test_list (3 asserts), test_setup_code, challenge_test_list}``: the columns of
@@ -47,10 +61,13 @@ def mbpp(dice: Dice) -> Iterator[Row]:
     """
     while True:
         program, name = dice.pick(STATEMENTS)(dice), dice.pick(NAMES)
+        text = f"Write a function to {program.wording}"
+        if not wanted(text):
+            continue
         cases = [f"{name}({call}) == {result}" for call, result in zip(program.inputs, program.results(), strict=True)]
         # Three asserts, as in MBPP; a program with more inputs shares them out among the three.
         yield {
-            "text": f"Write a function to {program.wording}",
+            "text": text,
             "code": program.source(name).rstrip("\n"),
             "test_list": ["assert " + " and ".join(cases[i::3]) for i in range(3)],
             "test_setup_code": "",

@@ -32,7 +32,7 @@ def run(
 
     However it ended, the same command goes on where it was: finished cells are kept, those that were begun go on after
     their last batch, an interrupted fine-tune resumes. Changed code, data or options make a cell anew. Exit code 1: a
-    cell failed; the table says which and why, and the others are done.
+    cell failed, or, with --dry-run, cannot be done; the table says which and why, and the others are done.
     """
     from pkt_eval.suite.schema import EXAMPLE, load_suite
 
@@ -42,6 +42,8 @@ def run(
     if suite is None:
         raise ConfigError("name a suite's YAML file; `pkt-eval run --example` prints one to start from")
     checked = load_suite(suite)
+    if (lacking := checked.lacks_consent) and not dry_run:
+        raise ConfigError(f"{suite}: {lacking}")
     out = out or suite.with_suffix("")
     if out == suite:
         raise ConfigError(f"{suite} has no ending to take off: name the folder of the results with --out")
@@ -69,7 +71,10 @@ def run(
     to = console()
     planned = Run(checked, out, only=only or ())
     if dry_run:
-        _show_plan(planned, to)
+        from pkt_eval.suite.dry_run import show_plan
+
+        if not show_plan(planned, to):
+            raise typer.Exit(1)
         return
     with quiet():
         statuses = _run(planned, to)
@@ -115,36 +120,3 @@ def _run(planned: "Run", to: "Console") -> "Statuses":
         text = f"interrupted: {done_of_all(planned.state.statuses)}; the same command goes on"
         to.print(text, soft_wrap=True)
         raise typer.Exit(130) from None
-
-
-def _show_plan(planned: "Run", to: "Console") -> None:
-    from rich.table import Table
-
-    from pkt_eval.models.student import MANIFEST
-    from pkt_eval.suite.estimate import estimate
-    from pkt_eval.suite.plan import learners
-    from pkt_eval.transfer.store import Store
-
-    shown = Table(box=None)
-    for column in ("cell", "", "student", "base"):
-        shown.add_column(column, overflow="fold")
-    planned.mark_finished(planned.cells)
-    left = planned.state.waiting(planned.cells)
-    students, there = learners(planned.cells), {}
-    for cell in left:
-        path = Store().path(planned.identities.student(cell)) / MANIFEST
-        learns = cell.learner.benchmark is not None
-        there[cell.learner.name] = "nothing to learn" if not learns else "stored" if path.exists() else "to make"
-    for cell in planned.cells:
-        now = planned.state[cell]
-        state = {"kept": "finished", "failed": now.reason}.get(now.state, "to do")
-        shown.add_row(cell.name, state, there.get(cell.learner.name, ""), str(cell.learner.base))
-    to.print(shown)
-    to_make = [student for student in learners(left) if there[student.name] == "to make"]
-    bases = len({s.base for s in students})
-    to.print(
-        f"\n{len(planned.cells)} cells, {len(left)} of them to do, of {len(students)} students, {len(to_make)} of them "
-        f"to be made, on {bases} loaded model{'s' * (bases > 1)}; results in {planned.out}/",
-        soft_wrap=True,
-    )
-    to.print(estimate(planned.suite, left, to_make, planned.identities.device), soft_wrap=True)

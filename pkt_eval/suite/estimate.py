@@ -6,7 +6,8 @@ transfers are in the stored students themselves.
 
 import json
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -14,9 +15,8 @@ from typing import Any
 from pkt_eval._util.folders import store_root
 from pkt_eval.models.source import ModelSource
 from pkt_eval.models.student import MANIFEST
+from pkt_eval.suite.identity import Identities
 from pkt_eval.suite.plan import Cell, Learner
-from pkt_eval.suite.schema import Suite
-from pkt_eval.transfer.recipe import Recipe
 from pkt_eval.transfer.store import Store
 from pkt_eval.transfer.transfer import Transfer
 
@@ -40,45 +40,58 @@ def remember(task: str, base: ModelSource, device: str, counts: dict[str, dict[s
         pass
 
 
-def evaluation(cell: Cell, device: str, limit: int | None) -> float | None:
-    """Seconds of a cell, None if the like of it was never done here."""
-    key, rates, items = _key(cell.task, cell.learner.base, device), [], 0
-    for line in _lines(_times()):
-        if all(line.get(name) == value for name, value in key.items()):
+class History:
+    """What the like has taken on this machine, read once."""
+
+    @cached_property
+    def _cells(self) -> dict[str, list[dict[str, Any]]]:
+        kept: dict[str, list[dict[str, Any]]] = {}
+        for line in _lines(_times()):
+            kept.setdefault(_written({name: line.get(name) for name in _DECIDE}), []).append(line)
+        return kept
+
+    @cached_property
+    def _transfers(self) -> dict[str, float]:
+        """Seconds of the slowest stored transfer of each kind."""
+        slowest: dict[str, float] = {}
+        for path in (Store().root / "students").glob(f"*/{MANIFEST}"):
+            try:
+                made = json.loads(path.read_text("utf-8"))["provenance"]
+                key, seconds = _written({name: made.get(name) for name in _ALIKE}), sum(made["seconds"].values())
+            except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+                continue
+            slowest[key] = max(seconds, slowest.get(key, 0.0))
+        return slowest
+
+    def evaluation(self, task: str, base: ModelSource, device: str, limit: int | None) -> float | None:
+        """Seconds of a cell, None if the like of it was never done here."""
+        rates, items = [], 0
+        for line in self._cells.get(_written(_key(task, base, device)), ()):
             counts = line["counts"].values()
             rates.append(line["seconds"] / max(1, sum(count["effective"] for count in counts)))
             items = sum(min(limit or count["original"], count["original"]) for count in counts)
-    return median(rates) * items if rates else None
+        return median(rates) * items if rates else None
+
+    def transfer(self, wanted: Transfer) -> float | None:
+        """Seconds of the slowest stored transfer that differs in seed and versions alone; None if there is none."""
+        sizes = {"split_sizes": wanted.splits.sizes if wanted.splits else None}
+        return self._transfers.get(_written({name: (wanted.identity | sizes).get(name) for name in _ALIKE}))
 
 
-def transfer_seconds(recipe: Recipe, device: str) -> float | None:
-    """Seconds of the slowest stored transfer that differs in nothing but seed and versions; None if there is none."""
-    wanted = Transfer(recipe, device)
-    alike = ("method", "transfer_task", "student_digest", "teacher_digest", "config", "device")
-    like = {name: wanted.identity[name] for name in alike if name in wanted.identity}
-    like["split_sizes"] = wanted.splits.sizes if wanted.splits else None
-    seconds = []
-    for path in (Store().root / "students").glob(f"*/{MANIFEST}"):
-        try:
-            made = json.loads(path.read_text("utf-8"))["provenance"]
-            if all(made.get(name) == value for name, value in like.items()):
-                seconds.append(sum(made["seconds"].values()))
-        except (OSError, ValueError, KeyError):
-            continue
-    return max(seconds, default=None)
-
-
-def estimate(suite: Suite, cells: Sequence[Cell], to_make: Sequence[Learner], device: str) -> str:
-    """One line on the work that is left.
+def estimate(left: Sequence[Cell], to_make: Sequence[Learner], identities: Identities) -> str:
+    """What the work that is left will take, in a line or two.
 
     Args:
-        suite: What is compared.
-        cells: Those that are not finished.
-        to_make: The students that are not stored.
-        device: Where.
+        left: Cells that are not finished.
+        to_make: Students that are not stored.
+        identities: Of the cells.
     """
-    transfers = [transfer_seconds(student.recipe, device) for student in to_make]
-    evaluations = [evaluation(cell, device, suite.items(cell.benchmark)) for cell in cells]
+    history, device = History(), identities.device
+    transfers = [history.transfer(identities.transfer(student)) for student in to_make]
+    evaluations = [
+        history.evaluation(cell.task, identities.base(cell.learner), device, identities.suite.items(cell.benchmark))
+        for cell in left
+    ]
     parts = []
     for what, estimates in (("transfers", transfers), ("evaluation", evaluations)):
         if known := [seconds for seconds in estimates if seconds is not None]:
@@ -89,9 +102,30 @@ def estimate(suite: Suite, cells: Sequence[Cell], to_make: Sequence[Learner], de
     said = f"Work: {' and '.join(parts)}, by what the like took here before" if parts else ""
     if unknown:
         said += (
-            f"{'; ' if said else 'Work: '}unknown for {' and '.join(unknown)}, the like of which was never done here"
+            f"{'; ' if said else 'Work: '}unknown for {' and '.join(unknown)}, the like of which was never done here. "
+            f"One cell of a kind makes its kind known: {_first_unknown(left, to_make, transfers, evaluations)}"
         )
     return said or "Nothing is left to do"
+
+
+def _first_unknown(
+    left: Sequence[Cell],
+    to_make: Sequence[Learner],
+    transfers: Sequence[float | None],
+    evaluations: Sequence[float | None],
+) -> str:
+    """The choice of a run that does one cell of which least is known."""
+    student = next((s for s, known in zip(to_make, transfers, strict=True) if known is None), None)
+    cell = next((c for c, known in zip(left, evaluations, strict=True) if known is None), None)
+    return f"--only {student.name if student else cell.name if cell else ''}"
+
+
+_DECIDE = ("task", "base", "device", "machine")
+_ALIKE = ("method", "transfer_task", "student_digest", "teacher_digest", "config", "device", "split_sizes")
+
+
+def _written(parts: Mapping[str, object]) -> str:
+    return json.dumps(parts, sort_keys=True)
 
 
 def _key(task: str, base: ModelSource, device: str) -> dict[str, str]:

@@ -61,6 +61,7 @@ def evaluate_cell(
     identity: Identity,
     asked: Asked,
     advance: Callable[[int, int], None],
+    label: str | None = None,
 ) -> CellRecord:
     """Evaluate and write the cell's record, ``results_….json`` and ``samples_….jsonl``.
 
@@ -71,6 +72,7 @@ def evaluate_cell(
         identity: Everything that decides a sample.
         asked: How the task is asked.
         advance: Called with the numbers of batches done and of all batches.
+        label: What tables are to call the student, where that is not its method.
 
     Returns:
         The record: scores, seconds, identity and digests of the files.
@@ -113,6 +115,7 @@ def evaluate_cell(
         "model": "pkt_student",
         "model_args": model_args,
         **lm.get_model_info(),
+        **({"pkt_label": label} if label else {}),
         "batch_size": asked.batch_size,
         "batch_order": ORDER,
         "batch_sizes": [],

@@ -44,6 +44,7 @@ class ProgressFile:
         self._last = time.monotonic()
         content = {
             name: {"state": s.state, "progress": round(s.progress, 4), "seconds": round(s.seconds, 1)}
+            | ({"step": s.step} if s.step else {})
             | ({"reason": s.reason} if s.reason else {})
             for name, s in statuses.items()
         }

@@ -7,10 +7,11 @@ from pkt_eval._util.devices import native_dtype
 from pkt_eval._util.digests import combine_digests
 from pkt_eval.data import benchmarks
 from pkt_eval.data.sources import has_split, load_rows
-from pkt_eval.suite.plan import Asked, Cell
+from pkt_eval.models.source import ModelSource
+from pkt_eval.suite.plan import Asked, Cell, Learner
 from pkt_eval.suite.record import Identity
 from pkt_eval.suite.schema import Suite
-from pkt_eval.transfer.transfer import Transfer, versions
+from pkt_eval.transfer.transfer import Known, Transfer, versions
 
 
 class Identities:
@@ -26,16 +27,19 @@ class Identities:
     def __init__(self, suite: Suite) -> None:
         self.suite = suite
         self.device = suite.engine_options.device(suite.device)
+        self._shared = Known()
         self._rows: dict[str, str] = {}
-        self._students: dict[str, str] = {}
+        self._transfers: dict[str, Transfer] = {}
         self._known: dict[str, Identity] = {}
+        self._broken: dict[ModelSource, Exception] = {}
 
     def __getitem__(self, cell: Cell) -> Identity:
         """The identity, as JSON."""
         if cell.name not in self._known:
+            self._check(cell)
             self._known[cell.name] = {
                 "student": self.student(cell),
-                "base": cell.learner.base.digest,  # how answers are generated decides no student, but a cell
+                "base": self.base(cell.learner).digest,  # how answers are generated decides no student, but a cell
                 "task": cell.task,
                 "rows": self._rows_of(cell.benchmark),
                 "dtype": self.dtype(cell),
@@ -50,7 +54,7 @@ class Identities:
         """The dtype that the cell is evaluated in: the suite's, else its base's where this device is fast in it."""
         if self.suite.dtype != "auto":
             return self.suite.dtype
-        return str(native_dtype(cell.learner.base.stored_dtype, self.device)).removeprefix("torch.")
+        return str(native_dtype(self.base(cell.learner).stored_dtype, self.device)).removeprefix("torch.")
 
     def asked(self, cell: Cell) -> Asked:
         """How the cell is asked, which is part of its identity."""
@@ -58,14 +62,34 @@ class Identities:
 
     def student(self, cell: Cell) -> str:
         """Fingerprint of the cell's student."""
-        learner = cell.learner
-        if learner.name not in self._students:
-            self._students[learner.name] = Transfer(learner.recipe, self.device).fingerprint
-        return self._students[learner.name]
+        return self.transfer(cell.learner).fingerprint
+
+    def transfer(self, learner: Learner) -> Transfer:
+        """How a student is made, resolved."""
+        if learner.name not in self._transfers:
+            self._transfers[learner.name] = Transfer(learner.recipe, self.device, known=self._shared)
+        return self._transfers[learner.name]
+
+    def base(self, learner: Learner) -> ModelSource:
+        """The model that a student's edits are for, with what has been read of it."""
+        return self._shared.source(learner.base)
+
+    def _check(self, cell: Cell) -> None:
+        """Look at a base once, however many cells it has: the hub takes its time to say that it has no such model."""
+        base = self.base(cell.learner)
+        if base in self._broken:
+            raise self._broken[base]
+        try:
+            base.check()
+            _ = base.digest
+        except Exception as error:
+            self._broken[base] = error
+            raise
 
     def _rows_of(self, benchmark: str) -> str:
         """Digest of a benchmark's rows."""
         if benchmark not in self._rows:
+            load_rows(benchmark, "test")  # without them nothing can be asked
             splits = [s for s in benchmarks.benchmark(benchmark).splits if has_split(benchmark, s)]
             self._rows[benchmark] = combine_digests({s: load_rows(benchmark, s) for s in splits})
         return self._rows[benchmark]

@@ -10,15 +10,13 @@ from contextlib import contextmanager
 from typing import ClassVar
 
 from pkt_eval._util.devices import release_memory
-from pkt_eval._util.progress import Progress
+from pkt_eval._util.progress import Pace, Progress
 from pkt_eval.models.source import ModelSource
 from pkt_eval.models.student import MANIFEST
 from pkt_eval.suite.engine import Engine
 from pkt_eval.suite.engines import EngineOptions
-from pkt_eval.suite.evaluate import evaluate_cell
 from pkt_eval.suite.plan import Cell, Learner, learners
 from pkt_eval.suite.work import Work
-from pkt_eval.suite.workers import Workers
 from pkt_eval.transfer.processes import make_once
 from pkt_eval.transfer.store import Store
 from pkt_eval.transfer.transfer import Transfer
@@ -36,6 +34,8 @@ class Local(Engine):
 
     def __init__(self, work: Work) -> None:
         self.suite, self.out, self.identities, self.state = work.suite, work.out, work.identities, work.state
+        from pkt_eval.suite.workers import Workers  # and with it lm-eval: seconds, which a dry run does not need
+
         self.workers = Workers()
 
     def run(self, left: Sequence[Cell]) -> None:
@@ -63,7 +63,8 @@ class Local(Engine):
         with self._timed(of):
             self.state.set(of, "transfer")
             try:
-                make_once(Transfer(student.recipe, self.identities.device), Progress(enabled=False))
+                progress = Progress(enabled=False, listener=lambda step: self.state.tell(of, step))
+                make_once(Transfer(student.recipe, self.identities.device), progress)
                 self.state.set(of, "waiting")
             except Exception as error:
                 self.state.fail(of, error)
@@ -100,7 +101,16 @@ class Local(Engine):
         self.workers.unload()
 
     def _cell(self, cell: Cell) -> None:
+        from pkt_eval.suite.evaluate import evaluate_cell
+
         self.state.set([cell], "running")
+        paces: list[Pace] = []
+
+        def advance(done: int, of: int) -> None:
+            if not paces:  # what an earlier run has answered took this one no time
+                paces.append(Pace("batch", done))
+            self.state.advance(cell, done / of, paces[0].said(done, of))
+
         try:
             with self._timed([cell]):
                 record = evaluate_cell(
@@ -109,7 +119,8 @@ class Local(Engine):
                     self.out / cell.name,
                     self.identities[cell],
                     self.identities.asked(cell),
-                    advance=lambda done, of: self.state.advance(cell, done / of),
+                    advance=advance,
+                    label=cell.learner.label,
                 )
             self.state.end(cell, "done", record)
         except Exception as error:

@@ -8,7 +8,8 @@ from typing import Any
 from pkt_eval.errors import ConfigError
 from pkt_eval.methods.base import get_method
 from pkt_eval.models.source import ModelSource
-from pkt_eval.suite.schema import Entry, Suite
+from pkt_eval.suite.rows import Entry
+from pkt_eval.suite.schema import Suite
 from pkt_eval.transfer.recipe import Recipe, make_recipe
 from pkt_eval.transfer.words import ASKED, FIELDS
 
@@ -30,6 +31,11 @@ class Learner:
     benchmark: str | None
     seed: int | None
     recipe: Recipe
+
+    @property
+    def label(self) -> str | None:
+        """What the suite calls its row, where that is a name of its own."""
+        return None if self.entry == self.recipe.method else self.entry
 
     @property
     def base(self) -> ModelSource:
@@ -110,8 +116,8 @@ def cells(suite: Suite) -> list[Cell]:
                 for scored in suite.benchmarks if suite.cross else (benchmark,):
                     cell = Cell(student, scored, suite.task(scored))
                     unique.setdefault((student.name, cell.task), cell)
-    order = list(dict.fromkeys(cell.learner.name for cell in unique.values()))
-    return sorted(unique.values(), key=lambda c: (c.learner.benchmark is not None, order.index(c.learner.name)))
+    order = {name: place for place, name in enumerate(dict.fromkeys(c.learner.name for c in unique.values()))}
+    return sorted(unique.values(), key=lambda c: (c.learner.benchmark is not None, order[c.learner.name]))
 
 
 def select(of: Sequence[Cell], only: Sequence[str]) -> list[Cell]:

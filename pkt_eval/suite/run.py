@@ -1,5 +1,6 @@
 """A run of a suite in a folder: what is finished is kept, the rest is given to an engine."""
 
+from pkt_eval.errors import ConfigError
 from pkt_eval.suite.engine import engine_of
 from pkt_eval.suite.folder import SUITE, ProgressFile, alone
 from pkt_eval.suite.state import Statuses
@@ -13,10 +14,12 @@ class Run(Work):
         """Do all that is left to do; one failing cell does not keep the others from being done.
 
         Raises:
-            ConfigError: Another run works in the same folder.
+            ConfigError: Another run works in the same folder, or nobody has agreed to run a model's code.
             StoreError: It cannot be written.
             PrerequisiteError: What the engine needs is not installed.
         """
+        if lacking := self.suite.lacks_consent:
+            raise ConfigError(lacking)
         with alone(self.out):
             (self.out / SUITE).write_text(self.suite.model_dump_json(indent=1) + "\n", "utf-8")
             progress = ProgressFile(self.out)

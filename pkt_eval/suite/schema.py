@@ -25,6 +25,7 @@ from pkt_eval.data.splits import canonical_task
 from pkt_eval.errors import ConfigError, MissingDataError
 from pkt_eval.methods.base import get_method
 from pkt_eval.suite.engines import ENGINES, EngineOptions, options_class
+from pkt_eval.suite.rows import Entry, check_own, expanded
 from pkt_eval.transfer.words import FIELDS
 
 EXAMPLE = """\
@@ -45,8 +46,10 @@ methods:
   - lora
   - pissa
   - seeking
-  - {method: seeking, name: seeking-r64, options: {rank: 64, alpha: 64}}
+  - {method: seeking, name: seeking-r64, rank: 64, alpha: 64}
   - laten
+# - {method: lora, grid: {rank: [4, 16], learning_rate: [1e-4, 3e-4]}}   # a student for each combination; a name of
+#                                                                      # your own for them: name: "lora-r{rank}"
 seeds: [0, 1, 2]
 
 # Options of every method that takes them (here: a budget for a small machine).
@@ -59,7 +62,7 @@ batch_size: 8                # recorded: it moves scores; or by benchmark: {mmlu
                              # the logits of whole prompts; generation's are the last token's alone
 # dtype: float32             # of the evaluation; auto: as the checkpoint, float32 if a student needs it
 # device: cuda:0
-# confirm_run_unsafe_code: true    # lm-eval's consent; needed for humaneval and mbpp
+# confirm_run_unsafe_code: true    # lm-eval's consent; a run needs it for humaneval and mbpp, a dry run does not
 # engine: ray                # students as Ray tasks; default: local, one after the other in this process
 # ray: {address: auto, num_cpus: 4, num_gpus: 1}   # a running cluster (default: one of our own), and what a task gets
 """
@@ -68,44 +71,6 @@ batch_size: 8                # recorded: it moves scores; or by benchmark: {mmlu
 BATCH_SIZE = 8
 _LARGEST = 1_000_000
 """Characters of a file."""
-_LONGEST_NAME = 100
-"""It is a folder's, beside which others stand in one path."""
-
-
-class Entry(BaseModel):
-    """One method of a suite."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    method: str
-    name: str
-    options: dict[str, Any] = Field(default_factory=dict)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _short(cls, value: Any) -> Any:
-        if isinstance(value, str):
-            return {"method": value, "name": value}
-        if isinstance(value, dict) and "method" in value:
-            return {"name": value["method"], **value}
-        return value
-
-    @field_validator("method")
-    @classmethod
-    def _known(cls, value: str) -> str:
-        get_method(value)
-        return value
-
-    @field_validator("name")
-    @classmethod
-    def _is_a_folder(cls, value: str) -> str:
-        if not value or set(value) - set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"):
-            raise ValueError("a name consists of letters, digits, dots, dashes and underscores")
-        if not value.strip("."):
-            raise ValueError(f"{value!r} is a folder's name for another one: choose a word")
-        if len(value) > _LONGEST_NAME:
-            raise ValueError(f"{value[:20]}… has {len(value)} characters: a name has at most {_LONGEST_NAME}")
-        return value
 
 
 class Suite(BaseModel):
@@ -169,6 +134,21 @@ class Suite(BaseModel):
     def _benchmarks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(dict.fromkeys(canonical_task(name) for name in value))
 
+    @field_validator("methods", mode="before")
+    @classmethod
+    def _grids(cls, value: Any) -> Any:
+        """A row with a grid is the rows of its combinations."""
+        return expanded(value)
+
+    @field_validator("seeds", "limit", "batch_size", mode="before")
+    @classmethod
+    def _no_truths(cls, value: Any) -> Any:
+        """To Python ``true`` is the number 1."""
+        for each in (*value.values(),) if isinstance(value, dict) else value if isinstance(value, list) else (value,):
+            if isinstance(each, bool):
+                raise ValueError(f"{str(each).lower()} is no number")
+        return value
+
     @field_validator("limit", "batch_size", mode="before")
     @classmethod
     def _one_for_all(cls, value: Any, info: ValidationInfo) -> Any:
@@ -186,6 +166,7 @@ class Suite(BaseModel):
             raise ValueError("teacher is given but student is not")
         known = set(FIELDS).union(*(get_method(entry.method).options() for entry in self.methods))
         for name in self.options:
+            check_own(name)
             if name not in known:
                 near = difflib.get_close_matches(name, known, n=1)
                 raise ValueError(
@@ -197,18 +178,18 @@ class Suite(BaseModel):
                 raise ValueError(
                     f"{key}: {', '.join(sorted(others))} is none of the benchmarks {', '.join(self.benchmarks)}"
                 )
-        if self.needs_consent and not self.confirm_run_unsafe_code:
-            code = " and ".join(row.name for row in benchmarks.benchmarks("real") if row.code)
-            raise ValueError(
-                f"{code} run code that a model wrote: say confirm_run_unsafe_code: true (in a jail; see "
-                "`pkt-eval doctor`)"
-            )
         return self
 
     @property
-    def needs_consent(self) -> bool:
-        """Whether code is run."""
-        return any(benchmarks.benchmark(name).code for name in self.benchmarks)
+    def lacks_consent(self) -> str:
+        """What has to be said before this suite is run, since code is run in it; "" where nothing is lacking."""
+        code = [name for name in self.benchmarks if benchmarks.benchmark(name).code]
+        if not code or self.confirm_run_unsafe_code:
+            return ""
+        return (
+            f"{' and '.join(code)} run{'s' * (len(code) == 1)} code that a model wrote: say "
+            "confirm_run_unsafe_code: true (in a jail; see `pkt-eval doctor`)"
+        )
 
     def items(self, benchmark: str) -> int | None:
         """Items that are asked of each task of a benchmark; None for all."""
@@ -226,6 +207,21 @@ class Suite(BaseModel):
     def chat(self) -> bool:
         """Whether prompts are asked in the chat format."""
         return self.protocol == "chat"
+
+
+class _OneOfEachKey(yaml.SafeLoader):
+    """YAML whose mappings have each key once: else the last would win, and the others go without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[object] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
+                if (key.tag, key.value) in seen:
+                    raise yaml.constructor.ConstructorError(
+                        None, None, f"the key {key.value} is there twice", key.start_mark
+                    )
+                seen.add((key.tag, key.value))
+        return super().construct_mapping(node, deep)
 
 
 def load_suite(path: Path) -> Suite:
@@ -248,7 +244,7 @@ def load_suite(path: Path) -> Suite:
     if len(text) > _LARGEST:
         raise ConfigError(f"{path} has {len(text):,} characters: no suite, of which {_LARGEST:,} are read at most")
     try:
-        content = yaml.safe_load(text)
+        content = yaml.load(text, _OneOfEachKey)  # a safe loader
     except yaml.YAMLError as error:
         raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
     except RecursionError:
@@ -271,7 +267,7 @@ def _said(wrong: Any, engine: str) -> str:
     if wrong["type"] == "extra_forbidden":
         model: type[BaseModel] = Suite
         if len(place) > 1:
-            model = Entry if place[0] == "methods" else options_class(place[0] if place[0] in ENGINES else "local")
+            model = options_class(place[0] if place[0] in ENGINES else "local")
         known = [name for name in model.model_fields if name != "engine_options"]
         near = difflib.get_close_matches(place[-1], known, n=1)
         there = f": there are {', '.join(known)}" if known else f": {'.'.join(place[:-1])} takes none"

@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from pkt_eval._util.progress import minutes
 from pkt_eval.report.records import primary_metric
 from pkt_eval.suite.plan import Cell
 from pkt_eval.suite.record import CellRecord
@@ -51,8 +52,8 @@ class Display:
         todo = [s for s in (statuses[c.name] for c in self.cells) if s.state != "kept"]
         share = sum(1.0 if s.state in ENDED else s.progress for s in todo) / len(todo) if todo else 1.0
         took = time.monotonic() - self.start
-        left = f", about {_minutes(took * (1 - share) / share)} left" if 0 < share < 1 else ""
-        return f"{_minutes(took)}{left}"
+        left = f", about {minutes(took * (1 - share) / share)} left" if 0 < share < 1 else ""
+        return f"{minutes(took)}{left}"
 
 
 def progress_table(cells: Sequence[Cell], statuses: Statuses, caption: str | None = None) -> Table:
@@ -77,16 +78,14 @@ def done_of_all(statuses: Statuses) -> str:
     return f"{done} of {len(states)} cells done" + (f", {failed} failed" if failed else "")
 
 
-def _minutes(seconds: float) -> str:
-    return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"
-
-
 def _words(status: Status) -> str:
     match status.state:
         case "running":
-            return f"{100 * status.progress:.0f} %"
+            return f"{100 * status.progress:.0f} %" + (f": {status.step}" if status.step else "")
+        case "transfer" if status.step:
+            return f"transfer: {status.step}"
         case "done":
-            return f"done in {_minutes(status.seconds)}, score {score_text(status.record)}"
+            return f"done in {minutes(status.seconds)}, score {score_text(status.record)}"
         case "kept":
             return f"kept from an earlier run, score {score_text(status.record)}"
         case "failed":

@@ -21,6 +21,7 @@ class Status:
     Attributes:
         state: ``kept`` is done by an earlier run.
         progress: Share of its batches that are done.
+        step: What is done of its student's transfer or of its batches, in words, and how long the rest takes.
         seconds: Spent on it in this run.
         reason: Of a failure.
         record: Of a finished cell.
@@ -28,6 +29,7 @@ class Status:
 
     state: State = "waiting"
     progress: float = 0.0
+    step: str = ""
     seconds: float = 0.0
     reason: str = ""
     record: CellRecord | None = None
@@ -67,7 +69,7 @@ class RunState:
     def set(self, of: Sequence[Cell], state: State) -> None:
         """Put cells into a state."""
         for cell in of:
-            self[cell].state = state
+            self[cell].state, self[cell].step = state, ""
         self.changed()
 
     def update(self, statuses: Statuses) -> None:
@@ -87,7 +89,13 @@ class RunState:
             self[cell].reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
         self.set(of, "failed")
 
-    def advance(self, cell: Cell, share: float) -> None:
+    def advance(self, cell: Cell, share: float, step: str = "") -> None:
         """A share of a cell's batches is done."""
-        self[cell].progress = share
+        self[cell].progress, self[cell].step = share, step
+        self.changed()
+
+    def tell(self, of: Sequence[Cell], step: str) -> None:
+        """How far the transfer is that cells wait for."""
+        for cell in of:
+            self[cell].step = step
         self.changed()

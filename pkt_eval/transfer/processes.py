@@ -6,8 +6,10 @@ train with it. So it is made in a child process that knows of no ranks, and the 
 
 import logging
 import os
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from datetime import timedelta
+from queue import Empty
+from typing import Any
 
 from pkt_eval._util.progress import Progress
 from pkt_eval._util.quiet import quiet
@@ -16,6 +18,8 @@ from pkt_eval.transfer.recipe import Recipe
 from pkt_eval.transfer.transfer import Transfer
 
 _LAUNCHERS = ("ACCELERATE_", "TORCHELASTIC_", "MASTER_", "GROUP_", "ROLE_")
+_EVERY = 0.5
+"""Seconds between two looks at what a child has said."""
 _RANK = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE")
 
 
@@ -50,13 +54,28 @@ def make_once(transfer: Transfer, progress: Progress | None = None) -> Student:
         from multiprocessing import get_context
 
         shown = progress is None or progress.enabled
-        with ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=_forget_ranks) as child:
+        context = get_context("spawn")
+        told = context.Queue()
+        with ProcessPoolExecutor(1, mp_context=context, initializer=_begin, initargs=(told,)) as child:
             level = logging.getLogger("pkt_eval").getEffectiveLevel()
-            child.submit(_make, transfer.recipe, transfer.device, shown and rank() == 0, level).result()
+            made = child.submit(_make, transfer.recipe, transfer.device, shown and rank() == 0, level)
+            while not made.done():
+                with suppress(Empty):
+                    step = told.get(timeout=_EVERY)
+                    if progress:
+                        progress.pass_on(step)
+            made.result()
     return transfer.make(progress)
 
 
-def _forget_ranks() -> None:
+_told: Any = None
+"""In the child: where it says how far it is."""
+
+
+def _begin(told: Any) -> None:
+    """A child knows of no ranks, and says how far it is."""
+    global _told
+    _told = told
     for name in [n for n in os.environ if n in _RANK or n.startswith(_LAUNCHERS)]:
         del os.environ[name]
 
@@ -66,4 +85,4 @@ def _make(recipe: Recipe, device: str, shown: bool, level: int) -> None:
         log = logging.getLogger("pkt_eval")  # whichever process makes the student says so
         log.addHandler(logging.StreamHandler())
         log.setLevel(level)
-        Transfer(recipe, device).make(Progress(enabled=shown))
+        Transfer(recipe, device).make(Progress(enabled=shown, listener=_told.put))

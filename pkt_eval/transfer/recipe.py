@@ -8,7 +8,7 @@ from pydantic import Field, ValidationError
 from pkt_eval._util.options import first_mistake
 from pkt_eval.data.benchmarks import names
 from pkt_eval.data.chat import ChatFormat
-from pkt_eval.data.splits import Splits, build_splits, canonical_task
+from pkt_eval.data.splits import SPLIT_NAMES, Splits, build_splits, canonical_task
 from pkt_eval.errors import ConfigError
 from pkt_eval.methods.base import Method, get_method
 from pkt_eval.models.provenance import template_arguments
@@ -50,12 +50,20 @@ class Recipe(Words):
     @property
     def sizes(self) -> dict[str, int]:
         """Split → the number of records that was asked for."""
-        asked = {name: getattr(self, f"{name}_samples") for name in ("extract", "align", "train", "validation")}
+        asked = {name: getattr(self, f"{name}_samples") for name in SPLIT_NAMES}
         return {name: size for name, size in asked.items() if size is not None}
 
     def task_splits(self, task: str) -> Splits:
         """The splits of a task under this recipe's seed, folder and sizes."""
-        return build_splits(task, seed=self.seed, data_dir=self.data_dir, splits_dir=self.splits, sizes=self.sizes)
+        return build_splits(
+            task,
+            seed=self.seed,
+            data_dir=self.data_dir,
+            splits_dir=self.splits,
+            sizes=self.sizes,
+            names=self.entry.cls.splits,
+            decontaminate=self.decontaminate,
+        )
 
 
 def make_recipe(arguments: Mapping[str, Any]) -> Recipe:

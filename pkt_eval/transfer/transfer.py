@@ -21,6 +21,7 @@ from pkt_eval.data.transfer_data import TransferData, Undeclared
 from pkt_eval.methods.base import Method, TransferMethod
 from pkt_eval.models.pair import ModelPair
 from pkt_eval.models.provenance import Provenance
+from pkt_eval.models.source import ModelSource
 from pkt_eval.models.student import MANIFEST, Student
 from pkt_eval.transfer.recipe import Recipe
 from pkt_eval.transfer.store import Store
@@ -37,6 +38,34 @@ _RESOLVED = frozenset(
 )
 
 
+class Known:
+    """What many recipes have in common, read once: models, and splits.
+
+    A model is kept by where it lies, so what a plan has read of it is not read again where it changes meanwhile.
+    """
+
+    _MOST = 64
+    """Splits that are kept: a plan asks for those of one task and seed one after the other."""
+
+    def __init__(self) -> None:
+        self._sources: dict[ModelSource, ModelSource] = {}
+        self._splits: dict[tuple[object, ...], Splits] = {}
+
+    def source(self, source: ModelSource) -> ModelSource:
+        """The same model, with what has been read of it."""
+        return self._sources.setdefault(source, source)
+
+    def splits(self, recipe: Recipe, task: str) -> Splits:
+        """``recipe.task_splits``."""
+        decided_by = (recipe.seed, recipe.data_dir, recipe.splits, recipe.decontaminate, recipe.entry.cls.splits)
+        key = (task, *decided_by, *sorted(recipe.sizes.items()))
+        if key not in self._splits:
+            if len(self._splits) >= self._MOST:
+                del self._splits[next(iter(self._splits))]
+            self._splits[key] = recipe.task_splits(task)
+        return self._splits[key]
+
+
 class Transfer:
     """A recipe with everything that follows from it on this machine.
 
@@ -44,6 +73,7 @@ class Transfer:
         recipe: As from ``make_recipe``.
         device: Where the transfer computes.
         store: Default: the user's.
+        known: What recipes of one plan share; default: nothing.
 
     Attributes:
         recipe: As given.
@@ -53,11 +83,17 @@ class Transfer:
         splits: What is learnt from; None where nothing is learnt.
     """
 
-    def __init__(self, recipe: Recipe, device: str = "cpu", store: Store | None = None) -> None:
+    def __init__(
+        self, recipe: Recipe, device: str = "cpu", store: Store | None = None, known: Known | None = None
+    ) -> None:
         self.recipe, self.device = recipe, device
         self.entry: Method = recipe.entry
         self.method: TransferMethod[MethodConfig] = self.entry.configure(recipe.options, recipe.seed)
-        self.pair = ModelPair(recipe.teacher_source, recipe.student_source, device=device, dtype=recipe.transfer_dtype)
+        self._known = known or Known()
+        teacher, student = recipe.teacher_source, self._known.source(recipe.student_source)
+        self.pair = ModelPair(
+            self._known.source(teacher) if teacher else None, student, device=device, dtype=recipe.transfer_dtype
+        )
         self._store = store
 
     @property
@@ -73,7 +109,7 @@ class Transfer:
     @cached_property
     def splits(self) -> Splits | None:
         """The splits of the task that is transferred; None where nothing is learnt."""
-        return self.recipe.task_splits(str(self.recipe.transfer_task)) if self.learns else None
+        return self._known.splits(self.recipe, str(self.recipe.transfer_task)) if self.learns else None
 
     @cached_property
     def template(self) -> str:
@@ -101,7 +137,7 @@ class Transfer:
                 "config": self.method.config.model_dump(mode="json"),
                 "transfer_task": self.splits.benchmark,
                 "split_digests": self.splits.digests,
-                "other_split_digests": {task: self.recipe.task_splits(task).digest for task in others},
+                "other_split_digests": {task: self._known.splits(self.recipe, task).digest for task in others},
                 "device": self.device.split(":")[0],
                 "dtype": str(self.pair.dtype(self.pair.student)).removeprefix("torch."),
                 "code": sources.digest(sources.TRANSFER),
@@ -184,6 +220,7 @@ class Transfer:
                     weights_digest=student.weights_digest(),
                     splits_source=self.splits.source if self.splits else None,
                     split_sizes=self.splits.sizes if self.splits else None,
+                    dropped_records=self.splits.dropped if self.splits and self.recipe.decontaminate else None,
                     seconds=progress.seconds,
                     peak_memory_bytes=progress.peak_memory_bytes,
                     record=student.record,

@@ -39,6 +39,8 @@ class Words(Checked):
     """Folder of chat JSONL that replaces the default splits."""
     data_dir: str | None = None
     """Local folder of the benchmarks; default PKT_EVAL_DATA, else the hub."""
+    decontaminate: bool = False
+    """Leave out records that share 13 words in a row or a whole question with the test set of their benchmark."""
     extract_samples: int | None = Field(None, ge=1)
     """Records that locate (default 32)."""
     align_samples: int | None = Field(None, ge=1)

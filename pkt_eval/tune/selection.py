@@ -80,7 +80,7 @@ def judge(name: str, asked: By | None) -> tuple[By, str]:
 def validation_items(data: TransferData, tokenizer: Any, count: int = ITEMS) -> list[Item]:
     """The first validation records as questions; those that leave no room for an answer are left out."""
     # The letters that there are: no record has a row's choices, and all of a benchmark's are worded alike.
-    records = [r for split in ("extract", "align", "train", "validation") for r in data.splits[split]]
+    records = [r for split in data.splits.names for r in data.splits[split]]
     worded = {r["messages"][-1]["content"] for r in records}
     scoring = benchmark(data.splits.benchmark).scoring
     items: list[Item] = []

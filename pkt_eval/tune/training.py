@@ -110,6 +110,7 @@ def train(
         if progress.enabled:
             trainer.remove_callback(ProgressCallback)
             trainer.add_callback(_bar_callback(progress, f"fine-tuning at {training.learning_rate:g}"))
+        trainer.add_callback(_telling(progress))
         if last:
             log.info("the fine-tuning goes on from %s", last)
         trainer.train(resume_from_checkpoint=last)
@@ -222,6 +223,21 @@ def _bar_callback(progress: Progress, desc: str) -> Any:
             self.bar.close()
 
     return Bar()
+
+
+def _telling(progress: Progress) -> Any:
+    """Tells whoever listens the step and its loss."""
+    from transformers import TrainerCallback
+
+    class Telling(TrainerCallback):
+        def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            progress.tell("fine-tuning", state.global_step, state.max_steps)
+
+        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+            if logs and "loss" in logs:
+                progress.tell("fine-tuning", state.global_step, state.max_steps, logs["loss"])
+
+    return Telling()
 
 
 @contextmanager

@@ -5,7 +5,8 @@ import random
 import pytest
 
 from pkt_eval.data import decontaminate
-from pkt_eval.data.decontaminate import PHRASING, ngrams, overlap_report, record_ngrams, words
+from pkt_eval.data.contamination import PHRASING, ngrams, record_ngrams, words
+from pkt_eval.data.decontaminate import overlap_report
 from pkt_eval.data.sources import load_rows
 from pkt_eval.data.splits import Splits, build_splits
 

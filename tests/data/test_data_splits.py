@@ -191,3 +191,53 @@ def test_what_cannot_be_completed_is_left_out():
     assert as_completion(row | {"code": "def f(x): return x"}) is None
     assert as_completion(row | {"code": "def f(x):\n    print 1"}) is None
     assert as_completion(row | {"code": "def g(x):\n    return x"}) is None
+
+
+LATEN, TUNED = ("extract", "align", "validation"), ("extract", "train", "validation")
+
+
+def test_a_split_that_is_not_used_keeps_its_place_in_a_large_pool(tmp_path):
+    """So methods with different splits have the same records in those that they share."""
+    folder = _gsm8k_folder(tmp_path, [f"q{i}" for i in range(40)])
+    sizes = {"extract": 3, "align": 3, "train": 10, "validation": 4}
+    whole = build_splits("gsm8k", data_dir=folder, sizes=sizes)
+    for names in (LATEN, TUNED):
+        part = build_splits("gsm8k", data_dir=folder, sizes=sizes, names=names)
+        assert part.digests == {name: whole.digests[name] for name in names}
+        assert part.sizes == {name: sizes[name] for name in names}
+        (missing,) = {*SPLIT_NAMES} - {*names}
+        with pytest.raises(ConfigError, match=f"the {missing} split is not there"):
+            part[missing]
+
+
+def test_in_a_small_pool_only_splits_that_are_used_take_records(tmp_path, caplog):
+    folder = _gsm8k_folder(tmp_path, [f"q{i}" for i in range(200)])
+    laten = build_splits("gsm8k", data_dir=folder, names=LATEN)
+    assert laten.sizes == {"extract": 32, "align": 64, "validation": 64} and not caplog.records
+    assert laten.overlaps() == {}
+    tuned = build_splits("gsm8k", data_dir=folder, names=TUNED)
+    assert sum(tuned.sizes.values()) <= 200 and set(tuned.sizes) == {*TUNED} and tuned.overlaps() == {}
+    assert laten.extract[: len(tuned.extract)] == tuned.extract  # of one shuffled pool
+
+
+@pytest.mark.parametrize("name", ["mmlu", "humaneval"])
+def test_laten_has_its_published_numbers_of_records_in_the_real_pools(benchmarks_dir, name):
+    splits = build_splits(name, data_dir=benchmarks_dir, names=LATEN)
+    assert splits.sizes == {split: default_sizes(name)[split] for split in LATEN}
+
+
+def test_controls_have_the_splits_of_their_method():
+    from pkt_eval.methods.base import methods
+
+    found = {name: method.cls.splits for name, method in methods().items() if "data" in method.uses}
+    assert {found[name] for name in found if name.startswith("laten") or name == "unaligned"} == {LATEN}
+    assert {found[name] for name in found if name.startswith("seeking") or name in ("lora", "pissa")} == {TUNED}
+
+
+def test_files_that_are_not_used_need_not_be_there(tmp_path):
+    splits = Splits("mbpp", [_record("e")], [_record("l")], [_record("t")], [_record("v")], "test")
+    write_splits(splits, tmp_path)
+    (tmp_path / "mbpp_train_split.jsonl").unlink()
+    assert build_splits("mbpp", splits_dir=tmp_path, names=LATEN).digests == {
+        name: splits.digests[name] for name in LATEN
+    }

@@ -34,7 +34,6 @@ def test_the_example_is_a_suite(tmp_path):
         ("benchmarks: [nano_gsm8k]\nmethods: [loraa]", "did you mean 'lora'"),
         ("benchmarks: [nano_gsm8k]\nmethods: [lora, lora]", "two methods are called lora"),
         ("benchmarks: [nano_gsm8k]\nmethods: [lora]\noptions: {epoch: 1}", "did you mean 'epochs'"),
-        ("benchmarks: [nano_mbpp]\nmethods: [lora]", "confirm_run_unsafe_code"),
         ("benchmarks: [nano_gsm8k]\nmethods: [lora]\nteacher: T", "teacher is given but student is not"),
         ("benchmarks: [nano_gsm8k]\nmethods: [lora]\nlimit: 0", "limit.nano_gsm8k: Input should be greater than 0"),
         ("benchmarks: [nano_gsm8k]\nmethods: [lora]\nlimit: {nano_mmlu: 2}", "limit: nano_mmlu is none of the"),
@@ -65,7 +64,7 @@ def test_no_file_says_how_to_get_one(tmp_path):
 
 
 def test_an_option_of_a_method_is_checked_before_anything_runs():
-    with pytest.raises(ConfigError, match="did you mean 'rank'"):
+    with pytest.raises(ValueError, match="did you mean 'rank'"):
         cells(Suite(**{**NANO, "methods": [{"method": "lora", "options": {"rnak": 3}}]}))
 
 
@@ -135,3 +134,84 @@ def test_common_options_go_to_the_methods_that_take_them():
     assert recipes["lora"].options == {"rank": 4} and recipes["lora"].train_samples == 9
     assert recipes["laten"].options == {"rate": 0.2}
     assert recipes["vanilla"].options == {} and recipes["vanilla"].train_samples is None
+
+
+def test_a_grid_is_a_student_for_each_combination(tmp_path):
+    text = """
+benchmarks: [nano_gsm8k]
+methods:
+  - {method: seeking, grid: {rank: [4, 16], learning_rate: [1e-4, 3e-4]}, alpha: 8}
+  - {method: lora, name: "lora-r{rank}", grid: {rank: [2, 3]}}
+  - {method: lora, name: mine, rank: 9, options: {alpha: 7}}
+"""
+    suite = load_suite(written(tmp_path, text))
+    assert [(entry.method, entry.name) for entry in suite.methods] == [
+        ("seeking", "seeking(rank=4,learning_rate=1e-4)"),
+        ("seeking", "seeking(rank=4,learning_rate=3e-4)"),
+        ("seeking", "seeking(rank=16,learning_rate=1e-4)"),
+        ("seeking", "seeking(rank=16,learning_rate=3e-4)"),
+        ("lora", "lora-r2"),
+        ("lora", "lora-r3"),
+        ("lora", "mine"),
+    ]
+    made = {c.learner.entry: c.learner for c in cells(suite)}
+    assert made["lora-r3"].recipe.options == {"rank": 3} and made["lora-r3"].label == "lora-r3"
+    assert made["mine"].recipe.options == {"rank": 9, "alpha": 7}
+    assert made["seeking(rank=4,learning_rate=3e-4)"].recipe.options == {
+        "alpha": 8, "rank": 4, "learning_rate": "3e-4",
+    }  # fmt: skip
+    assert Suite.model_validate_json(suite.model_dump_json()) == suite  # as `pkt-eval status` reads it
+    assert [c.learner.label for c in cells(Suite(**NANO))[:1]] == [None]
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ("{method: lora, grid: {rank: 4}}", "each with a list of values"),
+        ("{method: lora, grid: {rank: []}}", "each with a list of values"),
+        ("{method: lora, grid: [rank]}", "each with a list of values"),
+        ("{method: lora, rank: 2, grid: {rank: [4]}}", "has rank, which is also given beside it"),
+        ("{method: lora, options: {rank: 2}, grid: {rank: [4]}}", "has rank, which is also given beside it"),
+        ("{method: lora, options: {rank: 2}, rank: 3}", "rank is given twice"),
+        ("{method: lora, name: one, grid: {rank: [4, 8]}}", "one name for several students"),
+        ('{method: lora, name: "r{rnak}", grid: {rank: [4, 8]}}', "has {rnak}, and the grid has rank"),
+        ('{method: lora, name: "{rank.__class__}", grid: {rank: [4, 8]}}', "has {rank.__class__}, and the grid"),
+        (f"{{method: lora, grid: {{rank: {list(range(50))}, alpha: {list(range(50))}}}}}", "2,500 combinations"),
+        ("{method: lora, grid: {rank: [4, 4]}}", "one name for several students"),
+        ("{method: lora, grid: {splits: [a/b]}}", "a name consists of"),
+        ("{method: lora, seed: 3}", "the suite's seeds: says it"),
+        ("{method: lora, rnak: 3}", "did you mean 'rank'"),
+    ],
+)
+def test_a_grid_or_name_that_cannot_be_is_refused(tmp_path, row, said):
+    with pytest.raises(ConfigError) as error:
+        load_suite(written(tmp_path, f"benchmarks: [nano_gsm8k]\nmethods: [{row}]"))
+    assert said in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("benchmarks: [nano_gsm8k]\nmethods: [lora]\nbenchmarks: [nano_mmlu]", "the key benchmarks is there twice"),
+        ("benchmarks: [nano_gsm8k]\nmethods: [{method: lora, rank: 1, rank: 2}]", "the key rank is there twice"),
+        ("benchmarks: [nano_gsm8k]\nmethods: [lora]\nlimit: true", "true is no number"),
+        ("benchmarks: [nano_gsm8k]\nmethods: [lora]\nlimit: {nano_gsm8k: true}", "true is no number"),
+        ("benchmarks: [nano_gsm8k]\nmethods: [lora]\nbatch_size: yes", "true is no number"),
+        ("benchmarks: [nano_gsm8k]\nmethods: [lora]\nseeds: [1, false]", "false is no number"),
+    ],
+)
+def test_what_yaml_would_take_for_something_else_is_refused(tmp_path, text, said):
+    with pytest.raises(ConfigError) as error:
+        load_suite(written(tmp_path, text))
+    assert said in str(error.value)
+
+
+def test_consent_is_asked_for_when_code_is_run(tmp_path):
+    from pkt_eval.suite.run import Run
+
+    suite = load_suite(written(tmp_path, "benchmarks: [nano_mbpp]\nmethods: [vanilla]"))
+    assert "nano_mbpp runs code that a model wrote" in suite.lacks_consent
+    with pytest.raises(ConfigError, match="confirm_run_unsafe_code: true"):
+        Run(suite, tmp_path / "out").run()
+    assert not (tmp_path / "out").exists()
+    assert not Suite(benchmarks=["nano_mbpp"], methods=["vanilla"], confirm_run_unsafe_code=True).lacks_consent

@@ -15,15 +15,17 @@ from filelock import FileLock
 
 from pkt_eval.errors import ConfigError
 from pkt_eval.model_wrappers.student import PKTStudent
+from pkt_eval.suite import evaluate as cell_evaluation
 from pkt_eval.suite import local
 from pkt_eval.suite.engine import engine_of
 from pkt_eval.suite.engines import ENGINES, EngineOptions
-from pkt_eval.suite.estimate import estimate, evaluation, transfer_seconds
+from pkt_eval.suite.estimate import History, estimate
 from pkt_eval.suite.folder import read_progress
 from pkt_eval.suite.plan import learners
 from pkt_eval.suite.run import Run
 from pkt_eval.suite.schema import Suite, load_suite
 from pkt_eval.suite.switchable_model import SwitchableModel
+from pkt_eval.transfer.transfer import Transfer
 from pkt_eval.tune import adapter, checkpoints
 
 SUITE = {
@@ -147,21 +149,21 @@ def test_what_the_like_has_taken_is_the_estimate(undisturbed, tmp_path, monkeypa
     suite = Suite(**{**SUITE, "seeds": [0, 1], "limit": 12})
     planned = Run(suite, tmp_path / "out")
     students = [student for student in learners(planned.cells) if student.benchmark]
-    said = estimate(suite, planned.cells, students, "cpu")
-    assert said == "Work: unknown for 8 transfers and 12 cells, the like of which was never done here"
+    said = estimate(planned.cells, students, planned.identities)
+    assert said.startswith("Work: unknown for 8 transfers and 12 cells, the like of which was never done here. ")
 
     monkeypatch.setenv("PKT_EVAL_STORE", str(undisturbed[0] / "store"))
-    said = estimate(suite, planned.cells, students, "cpu")
+    said = estimate(planned.cells, students, planned.identities)
     assert "min of transfers and" in said and "unknown" not in said
     cell = next(cell for cell in planned.cells if cell.name == "teacher/nano_mmlu")
     took = json.loads((undisturbed[0] / "out" / cell.name / "cell.json").read_text())["seconds"]
-    assert evaluation(cell, "cpu", 12) == pytest.approx(2 * took)
-    assert evaluation(cell, "cpu", None) == pytest.approx(took / 6 * 200)
+    history = History()
+    assert history.evaluation(cell.task, cell.learner.base, "cpu", 12) == pytest.approx(2 * took)
+    assert history.evaluation(cell.task, cell.learner.base, "cpu", None) == pytest.approx(took / 6 * 200)
     # A seed makes no difference; another budget does.
-    assert transfer_seconds(students[0].recipe, "cpu") == transfer_seconds(
-        students[0].recipe.model_copy(update={"seed": 5}), "cpu"
-    )
-    assert transfer_seconds(students[0].recipe.model_copy(update={"train_samples": 40}), "cpu") is None
+    like, other = (students[0].recipe.model_copy(update=update) for update in ({"seed": 5}, {"train_samples": 40}))
+    assert history.transfer(Transfer(like)) == history.transfer(Transfer(students[0].recipe))
+    assert history.transfer(Transfer(like)) and history.transfer(Transfer(other)) is None
 
 
 def test_baselines_come_first_and_each_student_as_soon_as_it_is_made(tmp_path, monkeypatch):
@@ -292,14 +294,14 @@ def test_a_run_that_ends_while_files_are_moved_leaves_none_behind(undisturbed, t
 
 
 def test_one_failing_cell_leaves_the_others_be(tmp_path, monkeypatch, go_here):
-    evaluate = local.evaluate_cell
+    evaluate = cell_evaluation.evaluate_cell
 
     def fails(lm, task, folder, *args, **how):
         if folder.name == "nano_mmlu" and "teacher" in str(folder):
             raise OSError(28, "No space left on device")
         return evaluate(lm, task, folder, *args, **how)
 
-    monkeypatch.setattr(local, "evaluate_cell", fails)
+    monkeypatch.setattr(cell_evaluation, "evaluate_cell", fails)
     monkeypatch.setattr(adapter, "validation_loss", lambda *_: float("nan"))
     methods = ["vanilla", "teacher", {"method": "lora", "options": {"learning_rate": 1e-3}, "name": "diverges"}]
     statuses = go_here(

@@ -55,7 +55,8 @@ class ScoredStudent:
     """The student behind a record.
 
     Attributes:
-        label: What a table calls it: its method, and the options in which it differs from others of that method.
+        label: What a table calls it: the name that its suite gave it, or its method; and the options in which it
+            differs from others of that label.
         method: As registered; None for a model that was not made by us.
         paradigm: PrePKT, PostPKT, baseline or control; "" for a foreign model.
         control_of: The methods whose claim it tests.
@@ -66,6 +67,7 @@ class ScoredStudent:
         options: Everything else that decides it.
         loaded: Arguments of ``hf`` that make another model of it, such as ``peft``; {} for the student as it was made.
         budget: What the transfer took.
+        named: The label that its suite gave it, if it gave one.
         title: Of the method, in a line.
         reference: Of the method.
         tuned_on: Digest of the records that it was fine-tuned on; None where it was not.
@@ -83,6 +85,7 @@ class ScoredStudent:
     options: dict[str, object] = field(default_factory=dict)
     loaded: Mapping[str, object] = field(default_factory=dict)
     budget: Budget = field(default_factory=Budget)
+    named: str | None = None
     title: str = ""
     reference: str = ""
     control_of: tuple[str, ...] = ()
@@ -93,7 +96,8 @@ class ScoredStudent:
     @property
     def variant(self) -> str:
         """The same for students that differ in transfer task and seed alone."""
-        return json.dumps([self.method, *sources(self), self.options, dict(self.loaded)], sort_keys=True)
+        named = [self.named] if self.named else []
+        return json.dumps([self.method, *sources(self), self.options, dict(self.loaded), *named], sort_keys=True)
 
     @property
     def identity(self) -> str:
@@ -149,17 +153,22 @@ def student_of(config: Mapping[str, object]) -> ScoredStudent:
         return _foreign(config)
     made = _made(content)
     loaded = _loaded(config)
+    named = _named(config)
+    name = named or made.method
     said = ", ".join(f"{key}={_short(value)}" for key, value in loaded.items() if key != CONTENT)
     options = dict(made.config or {}) | _evaluation(config)
     settings = ("chat_format", "loss_on", "transfer_max_length", "dtype")
     options |= {key: value for key in settings if (value := getattr(made, key)) is not None}
     options |= {f"{split}_samples": n for split, n in (made.split_sizes or {}).items()}
+    if made.decontaminate:  # a record of before there was a choice is of the other one
+        options["decontaminate"] = True
     if made.splits_source and made.splits_source.startswith("files of"):  # not the benchmark's own
         options["splits"] = made.splits_source
     # A student that was not fine-tuned has the split and saw none of it.
     tuned = bool(made.record.get("training"))
     return ScoredStudent(
-        label=f"{made.method} ({said})" if said else made.method,
+        label=f"{name} ({said})" if said else name,
+        named=named,
         method=made.method,
         paradigm=made.paradigm,
         base=_model(made.student, made.student_digest),
@@ -176,6 +185,18 @@ def student_of(config: Mapping[str, object]) -> ScoredStudent:
         data=made.split_digests,
         provenance=content,
     )
+
+
+def _named(config: Mapping[str, object]) -> str | None:
+    """The name that a suite gave its student.
+
+    Raises:
+        DataError: It is no text.
+    """
+    name = config.get("pkt_label")
+    if name is not None and not (isinstance(name, str) and name.strip()):
+        raise DataError(f"its pkt_label, what a suite calls the student, is {name!r}, not text")
+    return name
 
 
 def _foreign(config: Mapping[str, object]) -> ScoredStudent:

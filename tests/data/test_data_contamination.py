@@ -1,0 +1,101 @@
+"""``decontaminate`` drops what a test set has, before anything is drawn, and says how much."""
+
+import json
+
+import pytest
+
+from pkt_eval.data.benchmarks import benchmark
+from pkt_eval.data.contamination import PHRASING, HeldOut, held_out
+from pkt_eval.data.sources import load_rows
+from pkt_eval.data.splits import SPLIT_NAMES, Splits, build_splits, question, write_splits
+from pkt_eval.errors import MissingDataError
+
+LONG = "a train leaves the station at noon and comes back at five with forty two people on board of it"
+SIZES = {"extract": 2, "align": 2, "train": 6, "validation": 2}
+
+
+def record(text: str) -> dict:
+    return {"messages": [{"role": "user", "content": text}, {"role": "assistant", "content": "yes"}]}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Twenty clean training questions, one that has a test question's middle, and one that has a short one whole."""
+    (tmp_path / "gsm8k").mkdir()
+    train = [f"what is {i} plus {i}" for i in range(20)]
+    train += [f"Once, {LONG.upper()}! How many?", "Tell me: how much is the fish?"]
+    test = [f"well {LONG} and so on", "How much is the fish"]
+    for split, texts in (("train", train), ("test", test)):
+        rows = [{"question": text, "answer": "It is 1\n#### 1"} for text in texts]
+        (tmp_path / "gsm8k" / f"{split}.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    return tmp_path
+
+
+def test_what_the_test_set_has_is_dropped_before_anything_is_drawn(folder):
+    sizes = SIZES | {"train": 14}
+    clean = build_splits("gsm8k", data_dir=folder, sizes=sizes, decontaminate=True)
+    assert clean.sizes == sizes and clean.dropped == 2  # the pool has as many without them
+    assert "2 of the test set's left out" in clean.source
+    texts = [question(r) for name in SPLIT_NAMES for r in clean[name]]
+    assert len(texts) == 20 and not any("fish" in text or "station" in text.lower() for text in texts)
+    assert build_splits("gsm8k", data_dir=folder, sizes=SIZES).dropped == 0
+
+
+def test_files_of_splits_lose_them_too_with_a_warning(folder, tmp_path, caplog):
+    plain = [record(f"number {i}") for i in range(8)]
+    files = Splits("gsm8k", plain[:1], plain[1:2], [*plain[2:6], record("how much is the fish, sir")], plain[6:], "")
+    write_splits(files, tmp_path / "files")
+    read = lambda **how: build_splits("gsm8k", splits_dir=tmp_path / "files", data_dir=folder, **how)  # noqa: E731
+    assert read().digests == files.digests and not caplog.records
+    clean = read(decontaminate=True)
+    assert clean.train == plain[2:6] and clean.dropped == 1
+    (said,) = [r.getMessage() for r in caplog.records]
+    assert "1 of train in" in said
+
+
+def test_without_a_test_set_nothing_can_be_dropped(folder):
+    (folder / "gsm8k" / "test.jsonl").unlink()
+    with pytest.raises(MissingDataError, match="'test'"):
+        build_splits("gsm8k", data_dir=folder, sizes=SIZES, decontaminate=True)
+
+
+def test_phrasing_and_terms_are_no_questions():
+    asked = "which of these is true"
+    items = [(asked, f"{asked} item{i}") for i in range(PHRASING + 1)] + [("Lactose", "lactose a b"), ("who am i", "")]
+    known = HeldOut(items)
+    assert not known.has_question(asked) and not known.has_question("milk has lactose")
+    assert known.has_question("tell me, WHO am I?") and not known.has_question("who am")
+
+
+def test_it_decides_the_student_and_is_in_its_record(folder):
+    from pkt_eval.transfer.recipe import make_recipe
+    from pkt_eval.transfer.transfer import Transfer
+
+    sizes = {f"{name}_samples": size for name, size in SIZES.items()}
+    made = {
+        asked: Transfer(
+            make_recipe(
+                {"method": "lora", "transfer_task": "gsm8k", "data_dir": str(folder), "decontaminate": asked, **sizes}
+            )
+        )
+        for asked in (False, True)
+    }
+    assert made[True].fingerprint != made[False].fingerprint
+    assert made[True].identity["decontaminate"] is True
+
+
+def test_what_is_known_of_the_published_mmlu_splits(benchmarks_dir, paper_splits_dir):
+    """35 of the 1,100 records hold a whole test question, most of them of the 1,000 that train."""
+    splits = build_splits("mmlu", splits_dir=paper_splits_dir, sizes={"validation": 0})
+    rows = load_rows("mmlu", "test", data_dir=benchmarks_dir)
+    known = held_out(tuple(benchmark("mmlu").compared(row) for row in rows))
+    whole = {
+        name: sum(any(known.has_question(m["content"]) for m in r["messages"]) for r in splits[name])
+        for name in SPLIT_NAMES
+    }
+    assert whole == {"extract": 0, "align": 4, "train": 31, "validation": 0}
+    clean = build_splits(
+        "mmlu", splits_dir=paper_splits_dir, data_dir=benchmarks_dir, sizes={"validation": 0}, decontaminate=True
+    )
+    assert clean.sizes == {name: sum(not known.has(r) for r in splits[name]) for name in SPLIT_NAMES}
+    assert clean.dropped > 35
