@@ -10,6 +10,8 @@ import json
 import logging
 import math
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -241,12 +243,8 @@ class PKTStudent(HFLM):
     def generate_until(self, requests: list[Any], *args: Any, **kwargs: Any) -> list[str]:
         """As ``hf``; warns of a format mismatch, and has code judged while the next answers are generated."""
         self._check_format(requests)
-        hook = self.cache_hook
-        self.cache_hook = JudgedAhead(hook, requests)
-        try:
+        with self._keeping(JudgedAhead(self.cache_hook, requests)):
             return super().generate_until(requests, *args, **kwargs)
-        finally:
-            self.cache_hook = hook
 
     def _model_generate(self, context: Any, max_length: int, stop: list[str], **options: Any) -> Any:
         """As ``hf``, but that answers which have ended are computed no further."""
@@ -263,14 +261,38 @@ class PKTStudent(HFLM):
             DataError: A log-likelihood is no number: the model is broken, and its scores would look ordinary.
         """
         self._check_format(requests)
-        answers = super().loglikelihood(requests, *args, **kwargs)
-        if broken := [i for i, (value, _) in enumerate(answers) if not math.isfinite(value)]:
+        with self._keeping(OnlyNumbers(self.cache_hook)):
+            answers = super().loglikelihood(requests, *args, **kwargs)
+        self._check_numbers([value for value, _ in answers], requests)
+        return answers
+
+    def loglikelihood_rolling(self, requests: list[Any], *args: Any, **kwargs: Any) -> list[float]:
+        """As ``hf``.
+
+        Raises:
+            DataError: As ``loglikelihood``.
+        """
+        with self._keeping(OnlyNumbers(self.cache_hook)):
+            answers: list[float] = super().loglikelihood_rolling(requests, *args, **kwargs)
+        self._check_numbers(answers, requests)
+        return answers
+
+    def _check_numbers(self, values: list[float], requests: list[Any]) -> None:
+        if broken := [i for i, value in enumerate(values) if not math.isfinite(value)]:
             raise DataError(
-                f"{self.source} gives {answers[broken[0]][0]} as the log-likelihood of {len(broken)} of {len(answers)} "
+                f"{self.source} gives {values[broken[0]]} as the log-likelihood of {len(broken)} of {len(values)} "
                 f"answers, first in {requests[broken[0]].task_name}: its weights are broken, or overflow in "
                 f"{_short(self.model.dtype)}; try dtype=float32"
             )
-        return answers
+
+    @contextmanager
+    def _keeping(self, hook: Any) -> Iterator[None]:
+        """Have another hook called with each answer while the body runs."""
+        before, self.cache_hook = self.cache_hook, hook
+        try:
+            yield
+        finally:
+            self.cache_hook = before
 
     def _check_format(self, requests: list[Any]) -> None:
         chat = {r.task_name for r in requests if is_chat_task(r.task_name or "")}
@@ -291,6 +313,22 @@ class PKTStudent(HFLM):
         if self.telling:  # another model than its provenance says
             info |= {"pkt_hf": self.telling, "pkt_hf_digest": hf_arguments.content_digest(self.telling)}
         return {**info, "pkt": self.student.provenance.to_json() if self.student.provenance else None}
+
+
+class OnlyNumbers:
+    """An lm-eval cache hook that keeps no log-likelihood that is no number: it would be served, not asked for again.
+
+    Args:
+        hook: The hook that was there.
+    """
+
+    def __init__(self, hook: Any) -> None:
+        self.hook = hook
+
+    def add_partial(self, attribute: str, request: tuple[Any, ...], answer: Any) -> None:
+        """Called by the model for each answer."""
+        if math.isfinite(answer[0] if isinstance(answer, tuple) else answer):
+            self.hook.add_partial(attribute, request, answer)
 
 
 class PKTVanilla(PKTStudent):
