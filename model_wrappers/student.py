@@ -10,7 +10,8 @@ import json
 import logging
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -259,12 +260,9 @@ class PKTStudent(HFLM):
     def generate_until(self, requests: list[Any], *args: Any, **kwargs: Any) -> list[str]:
         """As ``hf``; warns of a format mismatch, and has code judged while the next answers are generated."""
         self._check_format(requests)
-        hook = self.cache_hook
-        self.cache_hook = self._endings = Endings(JudgedAhead(hook, requests))
-        try:
+        self._endings = Endings(JudgedAhead(self.cache_hook, requests))
+        with self._keeping(self._endings):
             texts = self._generated(requests, *args, **kwargs)
-        finally:
-            self.cache_hook = hook
         return self._endings.answers(requests, texts, lambda text: len(self.tok_encode(text, add_special_tokens=False)))
 
     def _generated(self, requests: list[Any], disable_tqdm: bool = False) -> list[str]:
@@ -324,14 +322,38 @@ class PKTStudent(HFLM):
             DataError: A log-likelihood is no number: the model is broken, and its scores would look ordinary.
         """
         self._check_format(requests)
-        answers = super().loglikelihood(requests, *args, **kwargs)
-        if broken := [i for i, (value, _) in enumerate(answers) if not math.isfinite(value)]:
+        with self._keeping(OnlyNumbers(self.cache_hook)):
+            answers = super().loglikelihood(requests, *args, **kwargs)
+        self._check_numbers([value for value, _ in answers], requests)
+        return answers
+
+    def loglikelihood_rolling(self, requests: list[Any], *args: Any, **kwargs: Any) -> list[float]:
+        """As ``hf``.
+
+        Raises:
+            DataError: As ``loglikelihood``.
+        """
+        with self._keeping(OnlyNumbers(self.cache_hook)):
+            answers: list[float] = super().loglikelihood_rolling(requests, *args, **kwargs)
+        self._check_numbers(answers, requests)
+        return answers
+
+    def _check_numbers(self, values: list[float], requests: list[Any]) -> None:
+        if broken := [i for i, value in enumerate(values) if not math.isfinite(value)]:
             raise DataError(
-                f"{self.source} gives {answers[broken[0]][0]} as the log-likelihood of {len(broken)} of {len(answers)} "
+                f"{self.source} gives {values[broken[0]]} as the log-likelihood of {len(broken)} of {len(values)} "
                 f"answers, first in {requests[broken[0]].task_name}: its weights are broken, or overflow in "
                 f"{_short(self.model.dtype)}; try dtype=float32"
             )
-        return answers
+
+    @contextmanager
+    def _keeping(self, hook: Any) -> Iterator[None]:
+        """Have another hook called with each answer while the body runs."""
+        before, self.cache_hook = self.cache_hook, hook
+        try:
+            yield
+        finally:
+            self.cache_hook = before
 
     def _check_format(self, requests: list[Any]) -> None:
         chat = {r.task_name for r in requests if is_chat_task(r.task_name or "")}
@@ -352,6 +374,22 @@ class PKTStudent(HFLM):
         if self.telling:  # another model than its provenance says
             info |= {"pkt_hf": self.telling, "pkt_hf_digest": hf_arguments.content_digest(self.telling)}
         return {**info, "pkt": self.student.provenance.to_json() if self.student.provenance else None}
+
+
+class OnlyNumbers:
+    """An lm-eval cache hook that keeps no log-likelihood that is no number: it would be served, not asked for again.
+
+    Args:
+        hook: The hook that was there.
+    """
+
+    def __init__(self, hook: Any) -> None:
+        self.hook = hook
+
+    def add_partial(self, attribute: str, request: tuple[Any, ...], answer: Any) -> None:
+        """Called by the model for each answer."""
+        if math.isfinite(answer[0] if isinstance(answer, tuple) else answer):
+            self.hook.add_partial(attribute, request, answer)
 
 
 class PKTVanilla(PKTStudent):

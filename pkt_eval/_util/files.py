@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,12 +37,14 @@ def save_text(path: Path, text: str) -> None:
         temporary.write_text(text, "utf-8")
 
 
-def save_tensors(path: Path, tensors: Mapping[str, "torch.Tensor"], **metadata: object) -> None:
+def save_tensors(path: Path, tensors: Mapping[str, "torch.Tensor"], *, within: int = 1, **metadata: object) -> None:
     """Write a safetensors file.
 
     Args:
         path: The file; its folder is made.
         tensors: By name, on any device.
+        within: How many of the last parts of the path say what the file is of: at another place it is not read. The
+            folder before them may be moved.
         metadata: Kept in the header as JSON, which keeps a float to the last bit, NaN included.
 
     Raises:
@@ -53,7 +55,7 @@ def save_tensors(path: Path, tensors: Mapping[str, "torch.Tensor"], **metadata: 
 
     whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     kept = {name: json.dumps(value) for name, value in metadata.items()}
-    kept[_CHECKSUM] = _checksum(whole, kept)
+    kept[_CHECKSUM] = _checksum(whole, kept, path.parts[-within:])
     with _whole(path) as temporary:
         try:
             save_file(whole, temporary, metadata=kept)
@@ -61,14 +63,18 @@ def save_tensors(path: Path, tensors: Mapping[str, "torch.Tensor"], **metadata: 
             raise OSError(str(error)) from error
 
 
-def load_tensors(path: Path) -> tuple[dict[str, "torch.Tensor"], dict[str, Any]]:
+def load_tensors(path: Path, *, within: int = 1) -> tuple[dict[str, "torch.Tensor"], dict[str, Any]]:
     """Read what ``save_tensors`` wrote, and nothing else: a bit that has changed would be another result.
+
+    Args:
+        path: The file.
+        within: As it was written.
 
     Returns:
         Tensors by name, on the CPU; and the metadata.
 
     Raises:
-        StoreError: The file is missing, cut, altered, or not of ``save_tensors``.
+        StoreError: The file is missing, cut, altered, of another place, or not of ``save_tensors``.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -76,8 +82,8 @@ def load_tensors(path: Path) -> tuple[dict[str, "torch.Tensor"], dict[str, Any]]
         with safe_open(path, "pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}
             kept = dict(file.metadata() or {})
-        if kept.pop(_CHECKSUM, None) != _checksum(tensors, kept):
-            raise StoreError(f"{path} is altered: its checksum is another")
+        if kept.pop(_CHECKSUM, None) != _checksum(tensors, kept, path.parts[-within:]):
+            raise StoreError(f"{path} is altered, or was at another place: its checksum is another")
         return tensors, {name: json.loads(value) for name, value in kept.items()}
     except StoreError:
         raise
@@ -108,7 +114,7 @@ def new_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
             for within in (*temporary.rglob("*"), temporary):
                 _sync(within)
         if replace:
-            shutil.rmtree(path, ignore_errors=True)
+            remove(path)
         elif path.exists():
             path.rmdir()
         temporary.rename(path)
@@ -122,14 +128,23 @@ def new_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def remove(path: Path) -> None:
+    """Remove a folder with all that is in it, or a file or link; what cannot be removed stays."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            path.unlink()
+
+
 _CHECKSUM = "sha256"
 
 
-def _checksum(tensors: Mapping[str, "torch.Tensor"], metadata: Mapping[str, str]) -> str:
-    """Of names, types, shapes and bytes of tensors, and of the metadata."""
+def _checksum(tensors: Mapping[str, "torch.Tensor"], metadata: Mapping[str, str], place: Sequence[str]) -> str:
+    """Of names, types, shapes and bytes of tensors, of the metadata, and of where they lie."""
     import torch
 
-    digest = hashlib.sha256(json.dumps(sorted(metadata.items())).encode())
+    digest = hashlib.sha256(json.dumps([sorted(metadata.items()), place]).encode())
     for name, tensor in sorted(tensors.items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)} ".encode())
         digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)

@@ -4,8 +4,10 @@ The one place where that is declared. Places on disk decide nothing: files are n
 """
 
 import ast
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Mapping
 from functools import cache
+from importlib.metadata import packages_distributions
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -70,35 +72,91 @@ def digest(rooms: tuple[str, ...]) -> str:
     return combine_digests({name: file_digest(path) for name, path in sorted(files(rooms).items())})
 
 
+def class_digest(*classes: type) -> str:
+    """sha256 of a method's own source: that of the modules of some classes, and of those that they derive from."""
+    modules = {base.__module__ for cls in classes for base in cls.__mro__}
+    own = sorted(m for m in modules if m.partition(".")[0] not in {*sys.stdlib_module_names, "pydantic"})
+    return combine_digests({module: module_digest(module) for module in own})
+
+
 @cache
 def module_digest(module: str) -> str:
-    """sha256 of a method's own source: its module, and what it imports of its package.
+    """sha256 of a module's source, and of what it imports of its own package.
 
     A method of ours is one file, and the files of ``pkt_eval.methods`` that it imports; of a plug-in the whole package
-    counts, since nobody knows which of it the method runs through.
+    counts, since nobody knows which of it the method runs through, and of our methods those that it imports.
     """
-    ours = "pkt_eval.methods."
-    if module.startswith(ours):
-        names, queue = {module}, [module]
-        while queue:
-            tree = ast.parse(_file(queue.pop()).read_text("utf-8"))
-            for node in ast.walk(tree):
-                name = node.module if isinstance(node, ast.ImportFrom) else None
-                if name and name.startswith(ours) and name not in names:
-                    names.add(name)
-                    queue.append(name)
-        return combine_digests({name: file_digest(_file(name)) for name in sorted(names)})
-    top = module.partition(".")[0]
-    spec = find_spec(top)
-    if spec is None or spec.origin is None:  # typed into an interpreter: there is no file to read
-        return combine_digests({"module": module})
-    if spec.submodule_search_locations:
-        folder = Path(next(iter(spec.submodule_search_locations)))
-        return combine_digests({f.relative_to(folder).as_posix(): file_digest(f) for f in sorted(folder.rglob("*.py"))})
-    return combine_digests({top: file_digest(Path(spec.origin))})
+    found: dict[str, str] = {}
+    queue, seen = [module], {module}
+    while queue:
+        name = queue.pop()
+        files = _own_files(name)
+        found |= {path_in_package: file_digest(path) for path_in_package, path in files.items()}
+        imported = set()
+        for path in (path for path in files.values() if path.suffix == ".py"):
+            imported |= _imported(path.read_bytes(), name if path.name == "__init__.py" else name.rpartition(".")[0])
+        queue += sorted(other for other in imported - seen if _is_own(other, module))
+        seen |= imported
+    return combine_digests(found or {"module": module})  # typed into an interpreter: there is no file to read
 
 
-def _file(module: str) -> Path:
-    spec = find_spec(module)
-    assert spec is not None and spec.origin is not None
-    return Path(spec.origin)
+_METHODS = "pkt_eval.methods"
+_NO_SOURCE = (".pyc", ".pyi", ".md", ".rst")
+
+
+def _own_files(module: str) -> dict[str, Path]:
+    """Name → file of all that counts with a module: itself where it is ours, else its whole package."""
+    if module.startswith(f"{_METHODS}."):
+        return {module: path} if (path := _origin(module)) else {}
+    parts = module.split(".")
+    for end in range(1, len(parts) + 1):  # the outermost that is no namespace, which others share
+        package = ".".join(parts[:end])
+        if path := _origin(package):
+            if path.name != "__init__.py":
+                return {package: path}
+            within = (f for f in sorted(path.parent.rglob("*")) if f.is_file() and f.suffix not in _NO_SOURCE)
+            return {f"{package}/{f.relative_to(path.parent).as_posix()}": f for f in within}
+    return {}
+
+
+def _is_own(imported: str, module: str) -> bool:
+    """Whether what a module imports counts with it: our methods, and what came in the same distribution."""
+    if imported.startswith(f"{_METHODS}."):
+        return _origin(imported) is not None
+    top, home = imported.partition(".")[0], module.partition(".")[0]
+    if top in ("pkt_eval", home) or home == "pkt_eval" or top in sys.stdlib_module_names:
+        return False
+    homes = _distributions()
+    return bool({*homes.get(top, ())} & {*homes.get(home, ())}) and _origin(top) is not None
+
+
+@cache
+def _distributions() -> Mapping[str, list[str]]:
+    return packages_distributions()
+
+
+def _imported(source: bytes, package: str) -> set[str]:
+    """Absolute names of what may be modules and is imported in a source of a package, found without running it."""
+    names: set[str] = set()
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError):  # a template, or for another Python
+        return names
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            above = package.split(".")[: package.count(".") + 2 - node.level] if node.level else []
+            base = ".".join([*above, *([node.module] if node.module else [])])
+            names |= {base, *(f"{base}.{alias.name}" for alias in node.names)}
+    return names
+
+
+def _origin(module: str) -> Path | None:
+    """The file of a module; None of a namespace, and where there is no such module."""
+    try:
+        spec = find_spec(module)
+        origin = spec.origin if spec else None
+    except (ImportError, ValueError):  # ``__main__``, whose spec is None
+        origin = getattr(sys.modules.get(module), "__file__", None)
+    return path if origin and (path := Path(origin)).is_file() else None

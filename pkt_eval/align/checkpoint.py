@@ -9,6 +9,7 @@ from pkt_eval._util.files import load_tensors, save_tensors
 from pkt_eval.errors import StoreError
 
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")
+_WITHIN = 3  # the student, the rate and the step that a file is named for
 
 
 def save_step(path: Path, net: torch.nn.Module, optimizer: torch.optim.Optimizer, measured: dict[str, Any]) -> None:
@@ -17,7 +18,7 @@ def save_step(path: Path, net: torch.nn.Module, optimizer: torch.optim.Optimizer
     for name, parameter in net.named_parameters():
         tensors[name] = parameter
         tensors |= {f"{name}/{moment}": optimizer.state[parameter][moment] for moment in _MOMENTS}
-    save_tensors(path, tensors, measured=measured)
+    save_tensors(path, tensors, within=_WITHIN, measured=measured)
 
 
 def load_step(path: Path, net: torch.nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
@@ -26,7 +27,7 @@ def load_step(path: Path, net: torch.nn.Module, optimizer: torch.optim.Optimizer
     Raises:
         StoreError: The file is damaged, or of another network; both are left as they were.
     """
-    tensors, metadata = load_tensors(path)
+    tensors, metadata = load_tensors(path, within=_WITHIN)
     wanted = {f"{name}{part}" for name, _ in net.named_parameters() for part in ("", *(f"/{m}" for m in _MOMENTS))}
     if tensors.keys() != wanted or "measured" not in metadata:
         raise StoreError(f"{path} is of another alignment")

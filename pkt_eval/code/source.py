@@ -13,6 +13,8 @@ from dataclasses import dataclass, replace
 
 BUDGET_CHARACTERS = 400_000
 BUDGET_ATTEMPTS = 400
+PATIENCE = 16
+"""Attempts at the end of one statement."""
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
@@ -63,11 +65,16 @@ class Parser:
         """How many of the lines can follow ``head`` such that the whole compiles.
 
         Whatever the error, no prefix that reaches its line compiles either: so each attempt ends just before
-        the error of the last one, and a few suffice.
+        the error of the last one, and a few suffice. Where they do not, as in a hundred blocks in each other of which
+        none has a body, the statement goes that they are in.
         """
         before = head.count("\n") + 1
-        count = len(lines)
+        count, tries, start = len(lines), 0, self._characters
         while count > 0 and not self.spent:
+            if tries == PATIENCE or start - self._characters > BUDGET_CHARACTERS // 4:
+                count, tries, start = _last_at_the_margin(lines[:count]), 0, self._characters
+                continue
+            tries += 1
             tree, error_line = self._parse(head + "".join(lines[:count]))
             if tree is not None:
                 return count
@@ -185,6 +192,12 @@ def dedent(text: str) -> str:
 def indentation(line: str) -> int:
     """Number of blanks and tabs that a line begins with."""
     return len(line) - len(line.lstrip(" \t"))
+
+
+def _last_at_the_margin(lines: list[str]) -> int:
+    """Where the last of the least indented lines is."""
+    filled = [(-indentation(line), number) for number, line in enumerate(lines) if line.strip()]
+    return max(filled, default=(0, 0))[1]
 
 
 def is_prose(node: ast.stmt) -> bool:

@@ -39,7 +39,10 @@ def remembered(decided_by: dict[str, Any], compute: Callable[[], NeuronScores]) 
         except (StoreError, TypeError) as error:
             log.warning("stored attribution scores %s are damaged (%s); they are made anew", path, error)
     scores = compute()
-    save_tensors(path, vars(scores))
+    try:
+        save_tensors(path, vars(scores))
+    except StoreError as error:  # nobody needs them but another transfer
+        log.warning("the attribution scores are not kept: %s", error)
     return scores, False
 
 

@@ -175,15 +175,18 @@ class Seeking(TransferMethod[SeekingConfig]):
         }
 
 
+_WITHIN = 2  # the student that a file is of is its folder's name
+
+
 def _save_start(path: Path, start: dict[str, Factors], record: dict[str, Any]) -> None:
     tensors = {f"{name}/{part}": t for name, pair in start.items() for part, t in zip("BA", pair, strict=True)}
-    save_tensors(path, tensors, record=record)
+    save_tensors(path, tensors, within=_WITHIN, record=record)
 
 
 def _load_start(path: Path) -> tuple[dict[str, Factors], dict[str, Any]] | None:
     """What an interrupted transfer had extracted; None, and a warning, where it is damaged."""
     try:
-        tensors, metadata = load_tensors(path)
+        tensors, metadata = load_tensors(path, within=_WITHIN)
     except StoreError as error:
         log.warning("the teacher's blocks are extracted anew: %s", error)
         return None

@@ -2,7 +2,7 @@
 
 On disk a student is a folder of formats that people already have tools for:
 
-    pkt_student.json   provenance, and the sha256 of every other file
+    pkt_student.json   provenance, and the sha256 of every other file and its own
     adapter/           a PEFT LoRA adapter on the unchanged base (where there is a low-rank edit)
     located/           a safetensors of (block, rows or columns, δ) (where there is a located edit)
     dense/             a safetensors of δ (where there is a dense edit)
@@ -24,6 +24,7 @@ from pkt_eval.models.provenance import Provenance
 from pkt_eval.models.source import ModelSource
 
 MANIFEST = "pkt_student.json"
+_CHECKSUM = "sha256"  # of the manifest without it
 LOST = 0.01
 """Share of an edit (Frobenius) that may be lost by merging; beyond it edits act beside the weights."""
 
@@ -134,6 +135,8 @@ class Student:
             card.model_card(self.base, self.provenance, adapter=adapter, merged=merged), "utf-8"
         )
         manifest["files"] = {f.relative_to(folder).as_posix(): file_digest(f) for f in files}
+        manifest = json.loads(json.dumps(manifest))  # as it will be read
+        manifest[_CHECKSUM] = combine_digests(manifest)
         (folder / MANIFEST).write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n")
 
 
@@ -173,7 +176,8 @@ def check_listed(folder: Path | str, part: Path) -> None:
     listed = read_manifest(folder)["files"]
     for file in sorted(part.rglob("*")):
         name = file.relative_to(folder).as_posix()
-        if file.is_file() and name not in listed:
+        # A folder that is a link is not looked into here, but is by who loads the checkpoint.
+        if (file.is_symlink() or not file.is_dir()) and name not in listed:
             raise StoreError(f"{file} is no part of this student: its {MANIFEST} does not list it. Remove it.")
 
 
@@ -191,6 +195,9 @@ def read_manifest(folder: Path | str) -> dict[str, Any]:
         manifest = json.loads(path.read_text())
         _ = manifest["base"], manifest["chat_template"], manifest["provenance"], manifest["files"].items()
         ModelSource.from_json(manifest["base"])
+        said = manifest.get(_CHECKSUM)  # which manifests of before had not
+        if said is not None and said != combine_digests({k: v for k, v in manifest.items() if k != _CHECKSUM}):
+            raise ValueError("it was altered: its checksum is another")
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise StoreError(f"{path} is not a student's manifest ({error})") from None
     return manifest

@@ -6,13 +6,12 @@ said and rebuilt.
 """
 
 import logging
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from pkt_eval._util.files import new_folder
+from pkt_eval._util.files import new_folder, remove
 from pkt_eval._util.folders import store_root
 from pkt_eval.errors import StoreError
 from pkt_eval.models.student import MANIFEST, Student, load_student
@@ -52,16 +51,29 @@ class Store:
             if (path / MANIFEST).exists():
                 try:
                     student = load_student(path)
+                    _check_name(student, fingerprint)
                     log.info("student %s loaded from %s", fingerprint[:12], path)
                     return student
                 except StoreError as error:
                     log.warning("stored student %s is damaged (%s); it is rebuilt", fingerprint[:12], error)
-            student = build()
+            student = self._build(fingerprint, build)
             self._write(path, student)
-            shutil.rmtree(self.work(fingerprint), ignore_errors=True)
+            remove(self.work(fingerprint))
             return student
         finally:
             lock.release()
+
+    def _build(self, fingerprint: str, build: Callable[[], Student]) -> Student:
+        """The student made, going on from what an interrupted transfer left; anew if that stands in the way."""
+        work = self.work(fingerprint)
+        try:
+            return build()
+        except OSError as error:
+            if not _is_in_the_way(error, work):
+                raise
+            log.warning("the unfinished transfer %s cannot be gone on with (%s): it is made anew", work, error)
+            remove(work)
+            return build()
 
     def _lock(self, path: Path) -> FileLock:
         """The student's lock, taken; says so if it has to wait."""
@@ -85,3 +97,18 @@ class Store:
                 student.save(temporary)
         except StoreError as error:
             raise StoreError(f"cannot keep the student: {error}; or set PKT_EVAL_STORE to another folder") from error
+
+
+def _check_name(student: Student, fingerprint: str) -> None:
+    """A student under another one's name would be served in its place."""
+    made = student.provenance
+    if made and made.fingerprint is not None and made.fingerprint != fingerprint:
+        raise StoreError(f"it is the student {made.fingerprint[:12]}")
+
+
+def _is_in_the_way(error: OSError, work: Path) -> bool:
+    """Whether an error is of a file where a folder of ``work`` should be, or the other way round."""
+    cause = error.__cause__ or error
+    kinds = (FileExistsError, IsADirectoryError, NotADirectoryError)
+    named = [Path(name) for name in (getattr(cause, n, None) for n in ("filename", "filename2")) if name]
+    return isinstance(cause, kinds) and any(work in (path, *path.parents) for path in named)

@@ -141,7 +141,7 @@ class Transfer:
                 "device": self.device.split(":")[0],
                 "dtype": str(self.pair.dtype(self.pair.student)).removeprefix("torch."),
                 "code": sources.digest(sources.TRANSFER),
-                "method_code": sources.module_digest(self.entry.cls.__module__),
+                "method_code": sources.class_digest(self.entry.cls, self.entry.cls.Config),
             }
         return identity
 

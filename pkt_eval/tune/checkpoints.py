@@ -1,22 +1,22 @@
 """Checkpoints of a fine-tuning: one a minute, and the last sound one to go on from.
 
 The Trainer's own are pickles that are trusted as they lie. Ours are one safetensors file (what is trained, and AdamW's
-moments) and the Trainer's state as JSON, each with its checksum: a checkpoint that was cut, emptied or altered is left
-for the one before it, since to go on from it would make another student under the same name. No state of random numbers
+moments) and the Trainer's state as JSON, with one checksum of both and of their place: a checkpoint that was cut,
+altered, mixed with another or put in its place is left for the one before it, since to go on from it would make another
+student under the same name. No state of random numbers
 is kept: nothing is drawn while training, and the order of the examples is the epoch's own.
 """
 
 import json
 import logging
-import shutil
 import time
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from pkt_eval._util.digests import file_digest
-from pkt_eval._util.files import load_tensors, save_tensors, save_text
+from pkt_eval._util.digests import combine_digests, file_digest
+from pkt_eval._util.files import load_tensors, remove, save_tensors, save_text
 from pkt_eval._util.progress import Progress
 from pkt_eval.errors import StoreError
 
@@ -26,38 +26,46 @@ SECONDS = 60.0
 """Between two checkpoints."""
 _KEPT = 2
 _TENSORS, _STATE = "training.safetensors", "trainer_state.json"  # the second is the Trainer's name, which it reads
-_WHOLE = "whole"  # written last: the checksum of the state
+_WHOLE = "whole"  # written last: one checksum of the others, which belong together, and of whose they are
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 
 
 def last_checkpoint(folder: Path) -> str | None:
     """The last sound checkpoint of a folder; those after it go, and are said unless the process ended while writing."""
-    steps = {}
-    for path in folder.glob("checkpoint-*"):
-        number = path.name.rpartition("-")[2]
-        if number.isdigit() and path.is_dir():
-            steps[int(number)] = path
-    for step in sorted(steps, reverse=True):
-        path = steps[step]
+    for step, path in reversed(_checkpoints(folder)):
         if (path / _WHOLE).exists():
             try:
                 _check(path, step)
                 return str(path)
             except StoreError as error:
                 log.warning("the fine-tuning cannot go on from step %d: %s", step, error)
-        shutil.rmtree(path, ignore_errors=True)
+        remove(path)
     return None
+
+
+def _checkpoints(folder: Path) -> list[tuple[int, Path]]:
+    """What is named as a checkpoint of ours, whatever it is, with its step, in order."""
+    named = [(path.name.removeprefix("checkpoint-"), path) for path in folder.glob("checkpoint-*")]
+    return sorted((int(step), path) for step, path in named if step.isdecimal() and step == str(int(step)))
 
 
 def _check(path: Path, step: int) -> None:
     load_tensors(path / _TENSORS)
     try:
-        state = (path / _STATE).read_text("utf-8")
-        sound = file_digest(path / _STATE, remember=False) == (path / _WHOLE).read_text("utf-8")
-        if not sound or json.loads(state)["global_step"] != step:
-            raise StoreError(f"{path / _STATE} is altered")
+        if _digest(path) != (path / _WHOLE).read_text("utf-8"):
+            raise StoreError(f"{path} is altered, or of another training")
+        if json.loads((path / _STATE).read_text("utf-8"))["global_step"] != step:
+            raise StoreError(f"{path / _STATE} is of another step")
+    except StoreError:
+        raise
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise StoreError(f"{path / _STATE} is damaged: {error}") from None
+        raise StoreError(f"{path} is damaged: {error}") from None
+
+
+def _digest(path: Path) -> str:
+    """Of a checkpoint's files, and of the student, the rate and the step that it is named for."""
+    files = {name: file_digest(path / name, remember=False) for name in (_TENSORS, _STATE)}
+    return combine_digests({**files, "place": path.parts[-3:]})
 
 
 def save_checkpoint(folder: Path, model: Any, optimizer: Any, scheduler: Any, state: Any) -> None:
@@ -71,7 +79,7 @@ def save_checkpoint(folder: Path, model: Any, optimizer: Any, scheduler: Any, st
         state: The Trainer's.
     """
     path = folder / f"checkpoint-{state.global_step}"
-    shutil.rmtree(path, ignore_errors=True)
+    remove(path)
     tensors = {}
     for name, parameter in _trained(model):
         tensors[name] = parameter
@@ -80,10 +88,9 @@ def save_checkpoint(folder: Path, model: Any, optimizer: Any, scheduler: Any, st
     save_tensors(path / _TENSORS, tensors, scheduler=_plain(scheduler.state_dict()))
     state.save_to_json(str(path / _STATE))
     save_text(path / _STATE, (path / _STATE).read_text("utf-8"))
-    save_text(path / _WHOLE, file_digest(path / _STATE, remember=False))
-    there = sorted(folder.glob("checkpoint-*"), key=lambda p: int(p.name.rpartition("-")[2]))
-    for old in there[:-_KEPT]:
-        shutil.rmtree(old, ignore_errors=True)
+    save_text(path / _WHOLE, _digest(path))
+    for _, old in _checkpoints(folder)[:-_KEPT]:
+        remove(old)
 
 
 @torch.no_grad()

@@ -344,6 +344,17 @@ def test_a_rambling_line_goes_and_the_program_stays(name):
     assert extract_code(f"{bad}```python\n{WHOLE}```\n", prompt=PROMPT, entry_point="evens").endswith(WHOLE)
 
 
+@pytest.mark.parametrize("levels", [60, 110, 300])
+@pytest.mark.parametrize("prompt", [None, "def f(x):\n"])
+def test_blocks_without_end_go_and_the_program_stays(levels, prompt):
+    margin = "    " if prompt else ""
+    endless = "".join(f"{margin}{'    ' * level}if x:\n" for level in range(levels))
+    program = "    return x + 1\n" if prompt else "def f(x):\n    return x + 1\n"
+    space: dict = {}
+    exec(extract_code(program + endless, prompt=prompt, entry_point="f"), space)
+    assert space["f"](3) == 4
+
+
 def test_a_long_line_that_python_reads_stays():
     """In a string, in a comment, or no deeper than it is long."""
     for line in ("-" * 6000, "1" + "+1" * 6000):

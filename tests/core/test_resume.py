@@ -8,11 +8,14 @@ import subprocess
 import sys
 import textwrap
 import time
+from contextlib import nullcontext
 
 import pytest
 
+from pkt_eval._util.files import load_tensors
 from pkt_eval._util.progress import Progress
 from pkt_eval.align import loop
+from pkt_eval.errors import StoreError
 from pkt_eval.models.provenance import Provenance
 from pkt_eval.transfer.recipe import make_recipe
 from pkt_eval.transfer.store import Store
@@ -222,3 +225,66 @@ def test_whatever_happens_to_a_file_of_an_unfinished_transfer_the_student_is_the
         monkeypatch.setenv("PKT_EVAL_STORE", str(copy))
         student = make_student(make_recipe(words), store=Store(copy))
         assert student.weights_digest() == whole.weights_digest(), file
+
+
+def in_the_way(path):
+    """A file becomes a folder, and a folder a file."""
+    if path.is_dir():
+        shutil.rmtree(path)
+        path.write_text("")
+    else:
+        path.unlink()
+        path.mkdir()
+        (path / "inside").write_text("")
+
+
+def test_what_stands_in_the_way_of_an_unfinished_transfer_goes(interrupted, tmp_path, monkeypatch, caplog):
+    store, words, whole = interrupted
+    (work,) = (path.relative_to(store) for path in store.glob("unfinished/*"))
+    places = sorted(path.relative_to(store) for path in store.glob("unfinished/**/*"))
+    harms = {f"{work}": in_the_way, **{f"{place}": in_the_way for place in places}}
+    (rate,) = (place for place in places if place.name.startswith("rate-"))
+    harms |= {f"{rate}/checkpoint-{name}": lambda path: path.mkdir() for name in ("foo", "3.bak", "²", "007")}
+    harms |= {f"{rate}/checkpoint-{step}": lambda path: path.write_text("") for step in (3, 4)}
+    for number, (place, harm) in enumerate(harms.items()):
+        copy = tmp_path / str(number)
+        shutil.copytree(store, copy)
+        if harm is in_the_way or not (copy / place).exists():
+            harm(copy / place)
+        monkeypatch.setenv("PKT_EVAL_STORE", str(copy))
+        student = make_student(make_recipe(words), store=Store(copy))
+        assert student.weights_digest() == whole.weights_digest(), place
+        assert not (copy / work).exists(), place
+
+
+def test_files_of_another_step_are_not_gone_on_with(interrupted, tmp_path, monkeypatch):
+    """Each is whole by itself: to mix them would make another student under the same name."""
+    store, words, whole = interrupted
+    older, newer = sorted(path.relative_to(store) for path in store.glob("unfinished/*/rate-*/*"))[-2:]
+    mixes = [(older, newer), (newer, older)]
+    if (store / older).is_dir():
+        mixes = [(a / name, b / name) for a, b in mixes for name in ("training.safetensors", "trainer_state.json")]
+    for number, (source, target) in enumerate(mixes):
+        copy = tmp_path / str(number)
+        shutil.copytree(store, copy)
+        shutil.copy(store / source, copy / target)
+        if newer in source.parents:  # else the newer one, which is whole, would be gone on with
+            shutil.rmtree(copy / newer)
+        monkeypatch.setenv("PKT_EVAL_STORE", str(copy))
+        student = make_student(make_recipe(words), store=Store(copy))
+        assert student.weights_digest() == whole.weights_digest(), (source, target)
+
+
+@pytest.mark.parametrize("moved", ["student", "rate"])
+def test_a_checkpoint_of_another_student_or_rate_is_none(interrupted, tmp_path, moved):
+    store, _, _ = interrupted
+    (rate,) = store.glob("unfinished/*/rate-*")
+    there = tmp_path / "unfinished" / ("0" * 64 if moved == "student" else rate.parent.name) / rate.name
+    there = there.with_name("rate-9") if moved == "rate" else there
+    for place, whole in ((there, False), (tmp_path / "moved" / rate.parent.name / rate.name, True)):
+        shutil.copytree(rate, place)
+        if list(rate.glob("checkpoint-*")):
+            assert (checkpoints.last_checkpoint(place) is not None) == whole
+        for path in place.glob("step-*"):
+            with nullcontext() if whole else pytest.raises(StoreError, match="another place"):
+                load_tensors(path, within=3)

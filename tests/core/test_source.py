@@ -222,6 +222,24 @@ def test_logits_that_are_no_numbers_are_refused_however_an_answer_is_generated(c
             lm.generate_until([Instance("generate_until", {}, (f"Question {i}", words), i) for i in range(2)])
 
 
+def test_a_log_likelihood_that_is_no_number_is_never_kept_nor_passed_on(copy, tmp_path):
+    """lm-eval keeps each answer as it comes: the second run would be served the NaN, and score it."""
+    from lm_eval.api.instance import Instance
+    from lm_eval.api.model import CachingLM
+
+    from pkt_eval.model_wrappers.student import PKTVanilla
+
+    weights = load_file(copy / "model.safetensors")
+    weights["model.norm.weight"] = torch.full_like(weights["model.norm.weight"].float(), 3e38)
+    save_file(weights, copy / "model.safetensors", metadata={"format": "pt"})
+    lm = PKTVanilla(pretrained=str(copy), device="cpu", dtype="float32")
+    cached = CachingLM(lm, str(tmp_path / "answers.db"))
+    for kind, words in {"loglikelihood": ("one", " two"), "loglikelihood_rolling": ("one two",)}.items():
+        for _ in range(2):
+            with pytest.raises(PKTError, match="as the log-likelihood of 1 of 1 answers"):
+                getattr(cached, kind)([Instance(kind, {}, words, 0)])
+
+
 def test_an_adapter_that_is_not_whole_is_refused(copy, tmp_path):
     from pkt_eval.model_wrappers.student import PKTVanilla
 

@@ -1,5 +1,6 @@
 """Which sources a student's fingerprint has: its method's own, what every transfer runs through, and no others."""
 
+import importlib
 import json
 import os
 import shutil
@@ -106,5 +107,89 @@ def test_a_plug_in_whose_source_changed_makes_another_student(plugin, small):
         changed, unchanged = (transfer.fingerprint for transfer in identities())
         assert changed not in seen and unchanged == lora, name
         seen.add(changed)
-    (plugin / "notes.txt").write_text("no source")
-    assert identities()[0].fingerprint == changed
+    (plugin / "constants.json").write_text("[1]")
+    assert identities()[0].fingerprint not in seen
+    before = identities()[0].fingerprint
+    (plugin / "notes.md").write_text("no source")
+    (plugin / "__pycache__").mkdir(exist_ok=True)
+    (plugin / "__pycache__" / "method.cpython.pyc").write_bytes(b"compiled")
+    assert identities()[0].fingerprint == before
+
+
+def digest_of(module: str) -> str:
+    sources.module_digest.cache_clear()
+    importlib.invalidate_caches()
+    return sources.module_digest(module)
+
+
+@pytest.fixture
+def site(tmp_path, monkeypatch) -> Path:
+    """A folder from which modules are imported."""
+    folder = tmp_path / "site"
+    folder.mkdir()
+    monkeypatch.syspath_prepend(folder)
+    yield folder
+    sources.module_digest.cache_clear()
+
+
+def test_a_package_in_a_namespace_counts_and_its_neighbours_do_not(site):
+    for name in ("ours", "theirs"):
+        (site / "shared_space" / name).mkdir(parents=True)
+        (site / "shared_space" / name / "__init__.py").write_text("")
+    source = site / "shared_space" / "ours" / "method.py"
+    source.write_text("scale = 1\n")
+    before = digest_of("shared_space.ours.method")
+    (site / "shared_space" / "theirs" / "__init__.py").write_text("# changed\n")
+    assert digest_of("shared_space.ours.method") == before
+    source.write_text("scale = 2\n")
+    assert digest_of("shared_space.ours.method") != before
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        "from pkt_eval.methods.lora import LoRA",
+        "from pkt_eval.methods import lora",
+        "import pkt_eval.methods.lora as l",
+        "def f():\n    from pkt_eval.methods.lora import LoRA",
+    ],
+)
+def test_a_method_of_ours_that_a_plug_in_imports_counts_with_it(site, monkeypatch, how):
+    (site / "builds_on_ours.py").write_text(f"{how}\n")
+    changed = tmp_copy(site, "pkt_eval.methods.lora")
+    before = digest_of("builds_on_ours")
+    with monkeypatch.context() as patched:
+        origin = sources._origin
+        patched.setattr(sources, "_origin", lambda m: changed if m == "pkt_eval.methods.lora" else origin(m))
+        assert digest_of("builds_on_ours") != before
+        (site / "builds_on_ours.py").write_text("from pkt_eval.methods import register\n")
+        alone = digest_of("builds_on_ours")
+    assert digest_of("builds_on_ours") == alone
+
+
+def tmp_copy(site: Path, module: str) -> Path:
+    """A copy of a module's source, with a line more."""
+    copy = site / "changed.txt"
+    copy.write_text(sources._origin(module).read_text("utf-8") + "# changed\n", "utf-8")
+    return copy.rename(copy.with_suffix(".py"))
+
+
+def test_relative_imports_are_followed():
+    """Whoever puts a file into our folder of methods may write them so."""
+    name = "pkt_eval.methods.one"
+    source = "from .lora import LoRA\nfrom . import laten\nfrom ..methods import seeking\n"
+    found = sources._imported(source.encode(), name.rpartition(".")[0])
+    assert {f"pkt_eval.methods.{m}" for m in ("lora", "laten", "seeking")} <= found
+
+
+def test_a_class_that_a_method_derives_from_counts_with_it(site):
+    (site / "their_base.py").write_text("class Base:\n    scale = 1\n")
+    (site / "their_method.py").write_text("from their_base import Base\nclass Mine(Base):\n    pass\n")
+    mine = importlib.import_module("their_method").Mine
+    sources.module_digest.cache_clear()
+    before = sources.class_digest(mine)
+    (site / "their_base.py").write_text("class Base:\n    scale = 2\n")
+    sources.module_digest.cache_clear()
+    assert sources.class_digest(mine) != before
+    for name in ("their_base", "their_method"):
+        del sys.modules[name]

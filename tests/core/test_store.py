@@ -17,6 +17,7 @@ from pkt_eval import nano
 from pkt_eval.cli import app
 from pkt_eval.errors import StoreError
 from pkt_eval.models.edits import LowRankEdit
+from pkt_eval.models.provenance import Provenance
 from pkt_eval.models.source import ModelSource
 from pkt_eval.models.student import Student, load_student
 from pkt_eval.transfer.recipe import make_recipe
@@ -70,6 +71,28 @@ def test_an_interrupted_build_leaves_nothing(tmp_path):
         store.get_or_build("f" * 64, interrupted)
     assert not store.path("f" * 64).exists()
     assert store.get_or_build("f" * 64, Builder()).edits
+
+
+def test_a_student_under_another_ones_name_is_made_anew(tmp_path, caplog):
+    store = Store(tmp_path)
+
+    def named(fingerprint: str) -> Student:
+        return Student(ModelSource("base"), (EDIT,), provenance=Provenance("lora", fingerprint=fingerprint))
+
+    for name in ("e" * 64, "f" * 64):
+        store.get_or_build(name, lambda name=name: named(name))
+    store.path("e" * 64).rename(tmp_path / "other")
+    store.path("f" * 64).rename(store.path("e" * 64))
+    assert store.get_or_build("e" * 64, lambda: named("e" * 64)).provenance.fingerprint == "e" * 64
+    assert "it is the student ffff" in caplog.text
+
+
+def test_a_file_in_the_place_of_a_student_goes(tmp_path):
+    store = Store(tmp_path)
+    store.path("f" * 64).parent.mkdir(parents=True)
+    store.path("f" * 64).write_text("")
+    store.get_or_build("f" * 64, Builder())
+    assert load_student(store.path("f" * 64)).record == {"built": 1}
 
 
 def test_an_unwritable_store_says_what_to_set(tmp_path):

@@ -12,7 +12,7 @@ from pkt_eval.models import blocks
 from pkt_eval.models.edits import LowRankEdit
 from pkt_eval.models.provenance import Provenance
 from pkt_eval.models.source import ModelSource
-from pkt_eval.models.student import MANIFEST, Student, load_student
+from pkt_eval.models.student import MANIFEST, Student, check_listed, load_student
 
 
 @torch.no_grad()
@@ -135,3 +135,27 @@ def test_a_student_of_the_first_layout_is_read(tiny, tmp_path):
     old = load_student(tmp_path / "s")
     assert old.base == ModelSource("acme/small") and old.weights_digest() == student.weights_digest()
     assert (old.provenance.version, old.provenance.method, old.record) == (1, "lora", {"steps": 3})
+
+
+@pytest.mark.parametrize("field", ["chat_template", "record", "base"])
+def test_a_manifest_that_was_altered_is_noticed(field, tiny, tmp_path):
+    """A bit of the chat template would ask the student otherwise, and no file that is listed shows it."""
+    some_student(tiny()[1]).save(tmp_path)
+    manifest = json.loads((tmp_path / MANIFEST).read_text())
+    manifest[field] = {"chat_template": "{{ 1 }}", "record": {"steps": 4}, "base": "acme/other"}[field]
+    (tmp_path / MANIFEST).write_text(json.dumps(manifest))
+    with pytest.raises(StoreError, match="its checksum is another"):
+        load_student(tmp_path)
+
+
+@pytest.mark.parametrize("target", ["a folder", "a file", "nothing"])
+def test_a_link_that_is_not_listed_is_no_part_of_a_student(target, tiny, tmp_path):
+    some_student(tiny()[1]).save(tmp_path / "s")
+    part = tmp_path / "s" / "adapter"
+    check_listed(tmp_path / "s", part)
+    there = tmp_path / "elsewhere"
+    if target != "nothing":
+        there.mkdir() if target == "a folder" else there.write_text("")
+    (part / "additional_chat_templates").symlink_to(there)
+    with pytest.raises(StoreError, match="additional_chat_templates is no part of this student"):
+        check_listed(tmp_path / "s", part)

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 from pkt_eval._util.digests import file_digest
-from pkt_eval._util.files import save_tensors, save_text
+from pkt_eval._util.files import load_tensors, save_tensors, save_text
 from pkt_eval._util.progress import Progress
 from pkt_eval.errors import StoreError
 
@@ -93,6 +94,18 @@ def big(folder: Path, content: bytes = b"a") -> Path:
 
 def sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_tensors_at_another_place_are_not_read(tmp_path):
+    """What two files are named for is swapped by whoever swaps them; the folder that all are in may be moved."""
+    path = tmp_path / "a" / "rate" / "step-1"
+    save_tensors(path, {"t": torch.arange(3)}, within=3)
+    for place, same in (("elsewhere/a/rate/step-1", True), ("a/rate/step-2", False), ("b/rate/step-1", False)):
+        (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+        path.replace(tmp_path / place)
+        path = tmp_path / place
+        with nullcontext() if same else pytest.raises(StoreError, match="another place"):
+            load_tensors(path, within=3)
 
 
 def test_a_store_that_cannot_be_written_stops_no_digest(tmp_path, monkeypatch):
