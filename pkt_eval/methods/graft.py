@@ -96,6 +96,7 @@ class Graft(TransferMethod[GraftConfig]):
     """Fit the maps, map the neurons, keep those with a gain, choose how many."""
 
     Config = GraftConfig
+    splits = ("align", "validation")
 
     def transfer(self, pair: ModelPair, data: TransferData, progress: Progress) -> Student:
         """docs/methods.md, Graft. Teacher and student are in memory one after the other.

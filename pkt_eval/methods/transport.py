@@ -97,6 +97,7 @@ class Transport(TransferMethod[TransportConfig]):
     """Read both models, transport, mix, choose how much."""
 
     Config = TransportConfig
+    splits = ("extract", "align", "validation")
     variant: Mixed
 
     def transfer(self, pair: ModelPair, data: TransferData, progress: Progress) -> Student:
