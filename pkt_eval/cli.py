@@ -127,7 +127,7 @@ def _for_hf(made: Provenance, folder: str) -> str:
 @app.command("methods")
 def show_methods(
     name: Annotated[str | None, typer.Argument(help="Show the options of this method.")] = None,
-    markdown: Annotated[bool, typer.Option("--markdown", help="Print the README's table.")] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print the table of docs/methods.md.")] = False,
 ) -> None:
     """List the methods, or the options of one."""
     if markdown:
@@ -152,7 +152,7 @@ def show_methods(
 
 
 def markdown_table() -> str:
-    """The methods as the README's table."""
+    """The methods as the table of docs/methods.md."""
     rows = [f"| `{m.name}` | {m.paradigm} | {m.title} | {m.reference} |" for m in methods().values()]
     return "\n".join(["| method | paradigm | what it does | source |", "|---|---|---|---|", *rows])
 
