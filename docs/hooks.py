@@ -21,7 +21,8 @@ from mkdocs.structure.files import File, Files
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 try:
-    from build_backend import LINK, page as as_package_page
+    from build_backend import LINK
+    from build_backend import page as as_package_page
 finally:
     sys.path.remove(str(ROOT))
 

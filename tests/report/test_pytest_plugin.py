@@ -1,4 +1,4 @@
-"""The pytest plug-in, in a pytest of its own: the example of docs/gate.md, real runs of nano students, and what fails how."""
+"""The pytest plug-in, in a pytest of its own: docs/gate.md's example, real runs of nano students, what fails how."""
 
 import importlib.metadata
 import os
