@@ -24,6 +24,7 @@ from pkt_eval.doctor import doctor
 from pkt_eval.errors import ConfigError
 from pkt_eval.methods.base import get_method, methods
 from pkt_eval.models.provenance import Provenance
+from pkt_eval.models.student import two_dtypes
 from pkt_eval.report.cli import report
 from pkt_eval.report.gate_cli import gate
 from pkt_eval.suite.cli import run, status
@@ -86,6 +87,8 @@ def transfer(
         student.save(folder, merged=True)
     if student.provenance:
         _show(student.provenance, out)
+        if said := two_dtypes(out, device or default_device()):
+            console().print(f"\n{said}.", soft_wrap=True, markup=False)
 
 
 def _show(made: Provenance, out: Path) -> None:
