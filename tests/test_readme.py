@@ -2,6 +2,7 @@
 
 import re
 
+import pytest
 from documents import ROOT, pages
 
 from pkt_eval.cli import markdown_table
@@ -24,3 +25,15 @@ def test_every_task_that_is_named_exists():
     yaml = "".join(p.read_text() for p in (ROOT / "tasks").rglob("*.yaml"))
     there = set(re.findall(r'^"?(?:task|group)"?: "?([a-z0-9_]+)', yaml, re.M))
     assert len(named) > 15 and named <= there
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_of_a_page_leads_to_a_file(page):
+    """In the repository; ``make docs`` checks those of the site, and tests/test_package.py those of a package page."""
+    text = re.sub(r"`[^`\n]*`", "", page.read_text("utf-8"))  # a product in code looks like a link
+    for target in re.findall(r"\]\((?!https?:|#)([^)#\s]+)[^)]*\)", text):
+        assert (page.parent / target).exists(), target
+
+
+def test_every_page_is_in_the_order_of_reading():
+    assert {page for page in pages() if page.parent == ROOT / "docs"} == {*(ROOT / "docs").glob("*.md")}
