@@ -43,7 +43,7 @@ def build_editable(wheel_directory, config_settings=None, metadata_directory=Non
 
 
 # A picture or a link to a file of ours: neither to another host nor to a heading of the same page.
-_LINK = re.compile(r"(!?)\[([^\]]*)\]\((?!https?:|mailto:|#)([^)\s]+)\)")
+LINK = re.compile(r"(!?)\[([^\]]*)\]\((?!https?:|mailto:|#)([^)\s]+)\)")
 
 
 def page(readme: str, repository: "str | None") -> str:
@@ -61,7 +61,7 @@ def page(readme: str, repository: "str | None") -> str:
             return f"{picture}[{text}]({repository.rstrip('/')}/{target}{raw})"
         return f"{text} (`{target}`)" if text != target else f"`{target}`"
 
-    rewritten, links = _LINK.subn(elsewhere, readme)
+    rewritten, links = LINK.subn(elsewhere, readme)
     if repository or not links:
         return rewritten
     return (

@@ -36,7 +36,7 @@ from pkt_eval.model_wrappers.generate import (
 )
 from pkt_eval.models.beside import Beside
 from pkt_eval.models.source import CheckedLoading, ModelSource, check_finite
-from pkt_eval.models.student import LOST, Student, check_listed, load_student, set_chat_template
+from pkt_eval.models.student import LOST, Student, check_listed, load_student, set_chat_template, two_dtypes
 from pkt_eval.transfer import processes
 from pkt_eval.transfer.arguments import split_arguments
 from pkt_eval.transfer.recipe import make_recipe
@@ -90,6 +90,8 @@ class PKTStudent(HFLM):
             hf |= {name: value for name, value in asked.items() if value is not None}
         if hf.get("dtype", "auto") == "auto":
             hf["dtype"] = _evaluation_dtype(self.source, device)
+            if student is not None and self.student.edits and (said := two_dtypes(student, device)):
+                log.info(said)
         self.telling = hf_arguments.telling({**hf, **extra})
         if processes.world() > 1:
             processes.join_others()

@@ -76,7 +76,11 @@ def summary(diagnosis: Diagnosis) -> dict[str, Any]:
 
 
 def _of_matrix(t: torch.Tensor, *, own: bool = False) -> dict[str, float | None]:
-    """Mean and deviation over layer pairs, a layer with itself left out; and the best of a column, a mean over them."""
+    """Mean and deviation over layer pairs, a layer with itself left out; the best of a column, a mean over them; and of
+    two models the mean of the pairs of equal relative depth."""
+    rows, columns = t.shape
+    at = torch.linspace(0, rows - 1, columns).round().long()
+    depth = None if own else _number(t[at, torch.arange(columns)].nanmean())
     t = t.masked_fill(torch.eye(len(t), dtype=torch.bool), torch.nan) if own else t
     known = t[~t.isnan()]
     best = t.nan_to_num(-torch.inf).amax(0)
@@ -84,6 +88,7 @@ def _of_matrix(t: torch.Tensor, *, own: bool = False) -> dict[str, float | None]
         "mean": _number(known.mean()),
         "deviation": _number(known.std(correction=0)),
         "best": _number(best.mean()),
+        "depth": depth,
     }
 
 

@@ -12,8 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from pkt_eval.diagnose.conclusions import THRESHOLDS, conclusions
 from pkt_eval.diagnose.findings import Diagnosis, matrices, summary
 from pkt_eval.diagnose.parametric import QUANTITIES
+from pkt_eval.diagnose.reading import reading
 from pkt_eval.diagnose.tables import tables
 
 
@@ -45,6 +47,9 @@ def report_markdown(numbers: Mapping[str, Any], figures: Mapping[str, str]) -> s
         f"Teacher: {numbers['teacher']}. Student: {numbers['student']}. Compared on {numbers['tokens']:,} tokens of "
         f"{numbers['texts']} validation texts of {', '.join(numbers['tasks'])}, in batches of {numbers['batch']}; seed "
         f"{numbers['seed']}.",
+        "## In words",
+        "\n".join(f"- {sentence}" for sentence in conclusions(numbers)),
+        THRESHOLDS,
         "## Representation",
         "Debiased linear CKA of layers, mean ± deviation over all pairs of layers (a layer with itself left out), and "
         "the best of a column, averaged over the columns. 0 is what unrelated outputs give, 1 what equal ones do.",
@@ -90,7 +95,7 @@ def report_markdown(numbers: Mapping[str, Any], figures: Mapping[str, str]) -> s
 
 def _images(figures: Mapping[str, str], section: str) -> list[str]:
     return [
-        f"![{name}](figures/{name}.png)\n\n*{caption}*"
+        f"![{name}](figures/{name}.png)\n\n*{caption}* **To read it:** {reading(name)}"
         for name, caption in figures.items()
         if name.partition("_")[0] == section
     ]

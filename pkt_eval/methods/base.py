@@ -3,7 +3,7 @@
 A method is one file in this folder (or a module named by another package's entry point in the group
 ``pkt_eval.methods``): a class with a ``Config`` and a ``transfer``, under one ``@register`` row for each name it
 answers to. Nothing else has to change: it is then in ``--model_args method=…``, ``pkt-eval methods`` and the
-README's table. ``pkt_eval.methods.testing`` checks one, and ``examples/`` has a whole package.
+table of docs/methods.md. ``pkt_eval.methods.testing`` checks one, and ``examples/`` has a whole package.
 """
 
 import importlib

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pkt_eval._util.devices import native_dtype
 from pkt_eval._util.digests import combine_digests, file_digest
 from pkt_eval.errors import MissingDataError, StoreError
 from pkt_eval.models import blocks, card
@@ -201,6 +202,33 @@ def read_manifest(folder: Path | str) -> dict[str, Any]:
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise StoreError(f"{path} is not a student's manifest ({error})") from None
     return manifest
+
+
+def two_dtypes(folder: Path | str, device: str) -> str:
+    """What to know before scores of ``student=FOLDER`` and of ``hf`` on its merged checkpoint are compared.
+
+    ``hf`` computes in the dtype that the checkpoint is written in; a student, like every other student of its base and
+    like vanilla, in the base's own where the device is fast in it. Answers differ between dtypes, as vanilla's do.
+
+    Args:
+        folder: A saved student.
+        device: Where it is evaluated, e.g. ``"cpu"``.
+
+    Returns:
+        A sentence, or nothing where both compute in one dtype, or there is no merged checkpoint.
+    """
+    manifest = read_manifest(folder)
+    theirs = (manifest.get("merged") or {}).get("dtype")
+    if theirs is None:
+        return ""
+    base = ModelSource.from_json(manifest["base"])
+    ours = str(native_dtype(base.stored_dtype, device)).removeprefix("torch.")
+    if ours == theirs:
+        return ""
+    return (
+        f"student={folder} computes in {ours}, as all students of its base do, and hf on {folder}/merged in {theirs}, "
+        "in which that is written, so that some answers differ. dtype=float32 in both gives one score"
+    )
 
 
 def _save_adapter(base: ModelSource, edits: list[LowRankEdit], folder: Path) -> None:

@@ -55,6 +55,7 @@ def transfer(
     from pkt_eval._util.console import console
     from pkt_eval._util.devices import check_device, default_device
     from pkt_eval._util.files import new_folder
+    from pkt_eval.models.student import two_dtypes
     from pkt_eval.transfer.arguments import split_arguments
     from pkt_eval.transfer.recipe import make_recipe
     from pkt_eval.transfer.summary import show
@@ -66,7 +67,10 @@ def transfer(
     with new_folder(out) as folder:
         student.save(folder, merged=True)
     if student.provenance:
-        show(student.provenance, out, console())
+        to = console()
+        show(student.provenance, out, to)
+        if said := two_dtypes(out, device or default_device()):
+            to.print(f"\n{said}.", soft_wrap=True, markup=False)
 
 
 def read_words(words: list[str]) -> dict[str, str]:

@@ -19,6 +19,8 @@ from pkt_eval.cli import app
 from pkt_eval.code.pool import Pool
 from pkt_eval.errors import ConfigError
 from pkt_eval.model_wrappers.student import PKTLoRA, PKTPostPKT, PKTStudent, PKTVanilla
+from pkt_eval.models.source import ModelSource
+from pkt_eval.models.student import read_manifest, two_dtypes
 from pkt_eval.transfer.recipe import make_recipe
 from pkt_eval.transfer.transfer import Transfer, make_student
 
@@ -125,6 +127,25 @@ def test_transfer_writes_what_student_and_hf_evaluate_alike(small, tmp_path):
     assert saved.student.provenance.fingerprint == live.student.provenance.fingerprint
     again = CliRunner().invoke(app, ["transfer", "method=seeking", *words, "--out", str(out)])
     assert isinstance(again.exception, ConfigError) and "not empty" in str(again.exception)
+
+
+@pytest.mark.parametrize("stored", [torch.float16, torch.bfloat16])
+def test_a_student_and_its_merged_checkpoint_give_one_score_or_it_is_said_how(stored, small, tmp_path, monkeypatch):
+    base, out = tmp_path / "base", tmp_path / "student"
+    source = ModelSource(nano.model_path("student"))
+    source.model(torch.float32).to(stored).save_pretrained(base)
+    source.tokenizer.save_pretrained(base)
+    make_student(make_recipe({"method": "lora", "pretrained": str(base), **small})).save(out, merged=True)
+    assert read_manifest(out)["merged"]["dtype"] == "float32"  # a two-step LoRA would be lost
+    for fast in (True, False):  # in bfloat16: such a CPU evaluates students of the base in it, another one in float32
+        monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda fast=fast: fast)
+        monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+        said = two_dtypes(out, "cpu")
+        assert bool(said) == (fast and stored == torch.bfloat16)
+        assert not said or ("computes in bfloat16" in said and "dtype=float32 in both" in said)
+        told = {"dtype": "float32"} if said else {}
+        saved, hf = PKTStudent(student=str(out), **told, **CPU), HFLM(pretrained=str(out / "merged"), **told, **CPU)
+        assert ask(saved) == ask(hf)
 
 
 def test_use_cache_never_serves_one_student_anothers_answers(small, tmp_path):

@@ -1,4 +1,4 @@
-"""The pytest plug-in, in a pytest of its own: README's example, real runs of nano students, and what fails how."""
+"""The pytest plug-in, in a pytest of its own: docs/gate.md's example, real runs of nano students, what fails how."""
 
 import importlib.metadata
 import os
@@ -12,7 +12,7 @@ import pytest
 
 from pkt_eval.report.gate import gate, load
 
-README = Path(__file__).resolve().parents[2] / "README.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "gate.md"
 TESTS = """
 import pytest
 from pkt_eval.testing import InconclusiveError, Runner, assert_not_worse
@@ -45,8 +45,10 @@ def test_inconclusive_can_be_told_from_worse(pkt_run):
 
 
 def example() -> str:
-    """The Python block of README that uses the plug-in."""
-    (found,) = [block for block in re.findall(r"```python\n(.*?)```", README.read_text(), re.S) if "pkt_run" in block]
+    """The Python block of the page that uses the plug-in."""
+    (found,) = [
+        block for block in re.findall(r"```python\n(.*?)```", PAGE.read_text("utf-8"), re.S) if "pkt_run" in block
+    ]
     return found
 
 
