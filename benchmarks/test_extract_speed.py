@@ -1,6 +1,6 @@
 """Densest block and truncated SVD at a real pair's sizes, against the stock way, on one core.
 
-Run with `make bench`. Ratios are printed, never asserted: they are facts of one machine.
+Run with ``make bench``. Ratios are printed, never asserted: they are facts of one machine.
 """
 
 import pytest

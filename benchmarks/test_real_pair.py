@@ -1,7 +1,7 @@
-"""The real pair: what loading and evaluating a student cost against plain `hf`, and what Seeking's extraction takes.
+"""The real pair: what loading and evaluating a student cost against plain ``hf``, and what Seeking's extraction takes.
 
 Needs PKT_EVAL_MODELS, a folder with qwen-1.5b and qwen-0.5b as Hugging Face folders, and PKT_EVAL_DATA. Run with
-`make bench`. Ratios are printed, never asserted.
+``make bench``. Ratios are printed, never asserted.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""What the hook costs at the start of every Python: the same interpreter with and without our `.pth` line."""
+"""What the hook costs at the start of every Python: the same interpreter with and without our ``.pth`` line."""
 
 import subprocess
 import sys
@@ -22,7 +22,7 @@ def test_start(benchmark, autoload):
 
 
 def test_the_hook_alone(capsys):
-    """Importing `pkt_eval.plugin` and installing the finder, in an interpreter where it has not happened yet."""
+    """Importing ``pkt_eval.plugin`` and installing the finder, in an interpreter where it has not happened yet."""
     import os
 
     env = {**os.environ, "PKT_EVAL_AUTOLOAD": "0"}

@@ -1,4 +1,4 @@
-"""Six nano students on four tasks: one suite against six `lm_eval` processes; wall and CPU time, and peak memory."""
+"""Six nano students on four tasks: one suite against six ``lm_eval`` processes; wall and CPU time, and peak memory."""
 
 import json
 import os

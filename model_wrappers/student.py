@@ -38,7 +38,7 @@ class PKTStudent(HFLM):
     """A transferred student under evaluation.
 
     Args:
-        method: How the student is made; `pkt-eval methods` lists them.
+        method: How the student is made; ``pkt-eval methods`` lists them.
         student: Folder of a saved student (``pkt-eval transfer … --out DIR``), instead of a recipe.
         **arguments: Options of the recipe, of the method and of ``hf``; with neither ``pretrained`` nor ``teacher`` the
             embedded nano family is used.

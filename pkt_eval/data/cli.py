@@ -58,7 +58,7 @@ def build(
     data_dir: DataDir = None,
     size: Size = None,
 ) -> None:
-    """Write the four splits as `{stem}_{split}_split.jsonl`, the naming of the published splits."""
+    """Write the four splits as ``{stem}_{split}_split.jsonl``, the naming of the published splits."""
     _or_exit(check_out, out)
     splits = _splits(task, seed, data_dir, None, size)
     for name, path in zip(SPLIT_NAMES, write_splits(splits, out), strict=True):
@@ -116,7 +116,7 @@ def check(
     """Compare the splits with each other and with every test set, by n-grams of words.
 
     A cell is the number of test items whose question shares an n-gram with the split. Exit code 1 when two
-    splits share a question, or when more than `--allow` items of a test set share an n-gram of `--fail-on`
+    splits share a question, or when more than ``--allow`` items of a test set share an n-gram of ``--fail-on``
     words or more.
 
     What to expect: benchmarks that repeat their own phrasing share some 13-grams between their own train and

@@ -33,9 +33,9 @@ class Recipe(BaseModel):
     teacher: str | None = None
     """The model that knowledge is taken from."""
     method: str = "vanilla"
-    """How; `pkt-eval methods` lists them."""
+    """How: by a method that pkt-eval methods lists."""
     transfer_task: str | None = None
-    """What is transferred: a benchmark, as `pkt-eval data show --help` lists them, or one of its tasks."""
+    """What is transferred: a benchmark, as pkt-eval data show --help lists them, or one of its tasks."""
     seed: int = Field(0, ge=0, lt=2**32)
     """Decides the splits, the order of training and every random start."""
     chat_format: Literal["paper", "model"] = "paper"
@@ -43,9 +43,9 @@ class Recipe(BaseModel):
     enable_thinking: bool | None = None
     """Told to the model's chat template, in training and in evaluation."""
     chat_template_args: dict[str, Any] = Field(default_factory=dict)
-    """What else it is told, as JSON, e.g. `{"date_string": "1 May 2025"}`."""
+    """What else it is told, as JSON, e.g. {"date_string": "1 May 2025"}."""
     loss_on: Literal["answer", "all"] = "answer"
-    """Tokens that the loss is on; `all` is an option for MMLU, whose answer is one letter."""
+    """Tokens that the loss is on; 'all' is an option for MMLU, whose answer is one letter."""
     splits: str | None = None
     """Folder of chat JSONL that replaces the default splits."""
     data_dir: str | None = None

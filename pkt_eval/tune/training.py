@@ -213,7 +213,7 @@ def _bar_callback() -> Any:
 
 @contextmanager
 def _single_process() -> Iterator[None]:
-    """Hide an `accelerate launch` from the Trainer: one rank transfers while the others wait for the store."""
+    """Hide an ``accelerate launch`` from the Trainer: one rank transfers while the others wait for the store."""
     from accelerate.state import AcceleratorState, PartialState
 
     names = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")

@@ -133,5 +133,5 @@ def write_record(
 
 @pytest.fixture(scope="session")
 def made() -> Callable[..., Path]:
-    """`write_record`."""
+    """``write_record``."""
     return write_record

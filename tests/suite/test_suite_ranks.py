@@ -1,4 +1,4 @@
-"""`accelerate launch` with two processes on a CPU: the scores of one, the transfer made once, results written once."""
+"""``accelerate launch`` with two processes on a CPU: the scores of one; transfer and results made once."""
 
 import json
 import os

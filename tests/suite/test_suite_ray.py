@@ -33,7 +33,7 @@ def _ray():
 
 @pytest.fixture
 def process(tmp_path, request):
-    """Starts `pkt-eval run` with the ray engine."""
+    """Starts ``pkt-eval run`` with the ray engine."""
     path = tmp_path / "suite.yaml"
     path.write_text(yaml.safe_dump({**SUITE, "engine": "ray"}))
 
