@@ -41,7 +41,7 @@ SCORING = ("code", "data", "lm", "tasks", "model_wrappers/generate.py")
 
 def files(rooms: Iterable[str]) -> dict[str, Path]:
     """Path in the package → file, of every Python and YAML file in some rooms or files."""
-    found = {}
+    paths = {}
     for room in rooms:
         first, _, rest = room.partition("/")
         # Two rooms lie beside the package in the repository.
@@ -51,8 +51,8 @@ def files(rooms: Iterable[str]) -> dict[str, Path]:
         path = folder / (rest or ("" if not first.endswith(".py") else first))
         within = [path] if path.is_file() else sorted(f for f in path.rglob("*") if f.suffix in (".py", ".yaml"))
         for file in within:
-            found[room if path.is_file() else f"{room}/{file.relative_to(path).as_posix()}"] = file
-    return found
+            paths[room if path.is_file() else f"{room}/{file.relative_to(path).as_posix()}"] = file
+    return paths
 
 
 @cache

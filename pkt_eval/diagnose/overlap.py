@@ -112,19 +112,19 @@ def overlaps(
     summed, again = ([located(_sum(of_task), dims, keep) for of_task in sets.values()] for sets in (first, second))
     task_of = torch.tensor([t for t, of_task in enumerate(first.values()) for _ in of_task])
     sizes = {"ffn": dims.ffn, "attention": dims.heads * dims.head_dim, "value": dims.kv_heads * dims.head_dim}
-    found = {}
+    overlaps = {}
     for kind in NEURONS:
         tasks = jaccard([s[kind] for s in summed], [s[kind] for s in summed], sizes[kind])
         seeds = jaccard([s[kind] for s in summed], [s[kind] for s in again], sizes[kind])
         tasks.diagonal().copy_(seeds.diagonal())
         sets = [s[kind] for s in single]
-        found[kind] = Overlap(
+        overlaps[kind] = Overlap(
             samples=jaccard(sets, sets, sizes[kind]),
             tasks=tasks,
             task_of=task_of,
             random=expected_jaccard(sizes[kind], vars(keep)[kind]),
         )
-    return found
+    return overlaps
 
 
 def jaccard(first: Sequence[torch.Tensor], second: Sequence[torch.Tensor], n: int) -> torch.Tensor:
