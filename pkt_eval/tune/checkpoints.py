@@ -10,6 +10,7 @@ import json
 import logging
 import shutil
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,22 @@ _WHOLE = "whole"  # written last: the checksum of the state
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 
 
-def last_checkpoint(folder: Path) -> str | None:
+@dataclass(frozen=True)
+class Checkpoint:
+    """A sound checkpoint, as it was read.
+
+    Attributes:
+        folder: Where.
+        tensors: What is trained, by its name in the model, and AdamW's moments; on the CPU.
+        scheduler: State of the learning rate's.
+    """
+
+    folder: str
+    tensors: dict[str, torch.Tensor]
+    scheduler: dict[str, Any]
+
+
+def last_checkpoint(folder: Path) -> Checkpoint | None:
     """The last sound checkpoint of a folder; those after it go, and are said unless the process ended while writing."""
     steps = {}
     for path in folder.glob("checkpoint-*"):
@@ -41,16 +57,15 @@ def last_checkpoint(folder: Path) -> str | None:
         path = steps[step]
         if (path / _WHOLE).exists():
             try:
-                _check(path, step)
-                return str(path)
+                return _read(path, step)
             except StoreError as error:
                 log.warning("the fine-tuning cannot go on from step %d: %s", step, error)
         shutil.rmtree(path, ignore_errors=True)
     return None
 
 
-def _check(path: Path, step: int) -> None:
-    load_tensors(path / _TENSORS)
+def _read(path: Path, step: int) -> Checkpoint:
+    tensors, metadata = load_tensors(path / _TENSORS)
     try:
         state = (path / _STATE).read_text("utf-8")
         sound = file_digest(path / _STATE, remember=False) == (path / _WHOLE).read_text("utf-8")
@@ -58,6 +73,7 @@ def _check(path: Path, step: int) -> None:
             raise StoreError(f"{path / _STATE} is altered")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise StoreError(f"{path / _STATE} is damaged: {error}") from None
+    return Checkpoint(str(path), tensors, metadata["scheduler"])
 
 
 def save_checkpoint(folder: Path, model: Any, optimizer: Any, scheduler: Any, state: Any) -> None:
@@ -87,21 +103,19 @@ def save_checkpoint(folder: Path, model: Any, optimizer: Any, scheduler: Any, st
 
 
 @torch.no_grad()
-def load_parameters(folder: str, model: Any) -> None:
+def load_parameters(checkpoint: Checkpoint, model: Any) -> None:
     """Put the trained parameters where they were."""
-    tensors, _ = load_tensors(Path(folder) / _TENSORS)
     for name, parameter in _trained(model):
-        parameter.copy_(tensors[name])
+        parameter.copy_(checkpoint.tensors[name])
 
 
-def load_optimizer(folder: str, model: Any, optimizer: Any, scheduler: Any) -> None:
+def load_optimizer(checkpoint: Checkpoint, model: Any, optimizer: Any, scheduler: Any) -> None:
     """Put AdamW's moments and the learning rate where they were."""
-    tensors, metadata = load_tensors(Path(folder) / _TENSORS)
     for name, parameter in _trained(model):
         for moment in _MOMENTS:
-            if (value := tensors.get(f"{name}/{moment}")) is not None:
+            if (value := checkpoint.tensors.get(f"{name}/{moment}")) is not None:
                 optimizer.state[parameter][moment] = value if moment == "step" else value.to(parameter.device)
-    scheduler.load_state_dict(metadata["scheduler"])
+    scheduler.load_state_dict(checkpoint.scheduler)
     for group, rate in zip(optimizer.param_groups, scheduler.get_last_lr(), strict=True):
         group["lr"] = rate
 

@@ -89,9 +89,16 @@ def test_an_interrupted_fine_tune_goes_on(undisturbed, tmp_path, monkeypatch, pa
     def again(*_, **__):
         raise AssertionError("the extraction is kept")
 
+    def counted_read(path):
+        read.append(path)
+        return load_tensors(path)
+
     monkeypatch.setattr("pkt_eval.methods.seeking.parameter_sensitivity", again)
+    read, load_tensors = [], checkpoints.load_tensors
+    monkeypatch.setattr(checkpoints, "load_tensors", counted_read)
     first = len(done)
     student = make_student(make_recipe(OPTIONS), store=store)
+    assert len(read) == 1, "a checkpoint is read and checked once"
     assert_cost_is_of_both(student.provenance, before)
     assert student.provenance.seconds["finetune"] > before["seconds"]["finetune"]
     assert student.weights_digest() == undisturbed.weights_digest()
