@@ -14,10 +14,10 @@ from pkt_eval._util.progress import Progress
 from pkt_eval.align import AlignmentExamples, AlignmentOptions, align
 from pkt_eval.extract import densest_block, truncated_svd
 from pkt_eval.extract.neurons import neuron_vectors
-from pkt_eval.locate import NeuronScores, neuron_attribution, parameter_sensitivity, select_layers
+from pkt_eval.locate import neuron_attribution, parameter_sensitivity, select_layers
 from pkt_eval.locate.attribution import attribute
-from pkt_eval.locate.layers import map_layers
-from pkt_eval.locate.select import Located, best, neuron_counts, value_scores
+from pkt_eval.locate.places import best_places
+from pkt_eval.locate.select import Located, best, neuron_counts
 from pkt_eval.models import blocks
 
 MODULES = ("up", "down", "v", "o")
@@ -93,33 +93,14 @@ def seeking(teacher: Any, part: Part) -> None:
         expect(facts["residual_to_optimal"] < 1.001, f"the residual is {facts['residual_to_optimal']} × the optimal")
 
 
-def located(scores: NeuronScores) -> Located:
-    """What LaTen keeps of a model, as in its method."""
-    keep = neuron_counts(STUDENT, 0.1)
-    ffn_layers = map_layers(len(scores.layer_ffn), STUDENT.layers, scores.layer_ffn)
-    attention_layers = map_layers(len(scores.layer_attention), STUDENT.layers, scores.layer_attention)
-    dims = TEACHER if scores.ffn.shape[1] == TEACHER.ffn else STUDENT
-    ffn, attention = best(scores.ffn, keep.ffn), best(scores.attention, keep.attention)
-    value = best(value_scores(scores.attention, dims), keep.value)
-    places = {
-        "up": (ffn_layers, ffn),
-        "down": (ffn_layers, ffn),
-        "v": (attention_layers, value),
-        "o": (attention_layers, attention),
-    }
-    return Located(
-        {block: layers for block, (layers, _) in places.items()},
-        {block: indices[layers] for block, (layers, indices) in places.items()},
-    )
-
-
 def locate(model: Any, facts: dict[str, Any]) -> Located:
     """Fast attribution of the samples, summed; the first sample warms up."""
-    attribute(model, sequences()[:1], keep=neuron_counts(STUDENT, 0.1), scoring="fast")
+    keep = neuron_counts(STUDENT, 0.1)
+    attribute(model, sequences()[:1], keep=keep, scoring="fast")
     start = clock()
-    scores = attribute(model, sequences(), keep=neuron_counts(STUDENT, 0.1), scoring="fast")
+    scores = attribute(model, sequences(), keep=keep, scoring="fast")
     facts |= {"samples": SAMPLES, "tokens": LENGTH, "seconds_a_sample": round((clock() - start) / SAMPLES, 3)}
-    return located(scores)
+    return best_places(scores, blocks.dims(model.config), keep, STUDENT.layers, MODULES)
 
 
 def latens_teacher(teacher: Any, part: Part) -> dict[str, torch.Tensor]:

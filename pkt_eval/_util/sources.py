@@ -39,7 +39,7 @@ LOCATION = ("locate", "models/blocks.py", "models/activations.py")
 SCORING = ("code", "data", "lm", "tasks", "model_wrappers/generate.py")
 
 
-def files(rooms: Iterable[str]) -> dict[str, Path]:
+def source_files(rooms: Iterable[str]) -> dict[str, Path]:
     """Path in the package → file, of every Python and YAML file in some rooms or files."""
     paths = {}
     for room in rooms:
@@ -58,7 +58,7 @@ def files(rooms: Iterable[str]) -> dict[str, Path]:
 @cache
 def digest(rooms: tuple[str, ...]) -> str:
     """sha256 over the names and contents of the files of some rooms."""
-    return combine_digests({name: file_digest(path) for name, path in sorted(files(rooms).items())})
+    return combine_digests({name: file_digest(path) for name, path in sorted(source_files(rooms).items())})
 
 
 @cache

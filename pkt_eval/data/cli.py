@@ -31,7 +31,7 @@ app = typer.Typer(
     "`PKT_EVAL_DATA`, else from the Hugging Face hub; the `nano_` benchmarks are built in.",
 )
 
-Task = Annotated[
+TaskArgument = Annotated[
     str,
     typer.Argument(help=f"{', '.join(names()[:-1])} or {names()[-1]}; task names work too."),
 ]
@@ -52,7 +52,7 @@ Size = Annotated[
     "and then `--model_args …,transfer_task=gsm8k,splits=splits/`"
 )
 def build(
-    task: Task,
+    task: TaskArgument,
     out: Annotated[Path, typer.Option(help="Folder that gets the four files.")],
     seed: Seed = 0,
     data_dir: DataDir = None,
@@ -68,7 +68,7 @@ def build(
 
 @app.command(epilog="Example: `pkt-eval data show nano_gsm8k --tokenizer my-student/`")
 def show(
-    task: Task,
+    task: TaskArgument,
     seed: Seed = 0,
     data_dir: DataDir = None,
     splits_dir: SplitsDir = None,
@@ -102,7 +102,7 @@ def show(
     "`pkt-eval data check mbpp --fail-on 13 --allow 20`"
 )
 def check(
-    task: Task,
+    task: TaskArgument,
     seed: Seed = 0,
     data_dir: DataDir = None,
     splits_dir: SplitsDir = None,

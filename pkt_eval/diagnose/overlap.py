@@ -16,13 +16,12 @@ from pkt_eval._util.progress import Progress
 from pkt_eval.locate import NeuronScores
 from pkt_eval.locate.attribution import attribute
 from pkt_eval.locate.memo import remembered
+from pkt_eval.locate.samples import Sample
 from pkt_eval.locate.select import Counts, best, value_scores
 from pkt_eval.models.blocks import Dims
 
 #: Neurons: rows of up and columns of down; columns of o; rows of v.
 NEURONS = ("ffn", "attention", "value")
-
-Sample = tuple[torch.Tensor, int]
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from pkt_eval.nano.dice import Dice
 from pkt_eval.nano.programs import EXPRESSIONS, STATEMENTS
 from pkt_eval.nano.rows import Row
 
-NAMES = (
+FUNCTION_NAMES = (
     "solve compute transform process evaluate derive convert calculate handle apply_rule make_result work_out"
 ).split()
 
@@ -19,7 +19,7 @@ def humaneval(dice: Dice) -> Iterator[Row]:
         without ``task_id``, which belongs to a place in a split. ``test`` defines ``check(candidate)``.
     """
     while True:
-        program, name = dice.pick(EXPRESSIONS)(dice), dice.pick(NAMES)
+        program, name = dice.pick(EXPRESSIONS)(dice), dice.pick(FUNCTION_NAMES)
         results = program.results()
         asserts = [
             f"    assert candidate({call}) == {result}\n" for call, result in zip(program.inputs, results, strict=True)
@@ -46,7 +46,7 @@ def mbpp(dice: Dice) -> Iterator[Row]:
         ``google-research-datasets/mbpp`` without ``task_id``.
     """
     while True:
-        program, name = dice.pick(STATEMENTS)(dice), dice.pick(NAMES)
+        program, name = dice.pick(STATEMENTS)(dice), dice.pick(FUNCTION_NAMES)
         cases = [f"{name}({call}) == {result}" for call, result in zip(program.inputs, program.results(), strict=True)]
         # Three asserts, as in MBPP; a program with more inputs shares them out among the three.
         yield {

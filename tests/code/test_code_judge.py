@@ -14,7 +14,7 @@ import pytest
 from pkt_eval.code import Job, Limits, Verdict, judge, judge_many, pass_at_k
 from pkt_eval.code.isolation import remove_tree
 from pkt_eval.code.jail import Jail, JailError
-from pkt_eval.code.levels import choose, probe
+from pkt_eval.code.levels import choose_level, probe
 from pkt_eval.code.pool import close_pools, shared_pool
 from pkt_eval.errors import ConfigError, DataError, PrerequisiteError
 
@@ -242,7 +242,7 @@ def test_limits_that_cannot_be_set_are_infrastructure():
 @pytest.mark.parametrize("said", ["raise SystemExit('no such thing')", "print('no'); raise SystemExit(3)"])
 def test_a_jail_that_does_not_start_is_infrastructure(monkeypatch, tmp_path, said):
     """The program is not blamed; what the jail said is in the message."""
-    choose()
+    choose_level()
     close_pools()
     (tmp_path / "zygote.py").write_text(said)
     for module in ("jail", "isolation"):

@@ -201,7 +201,7 @@ def test_the_score_chooses_and_the_loss_among_equals(tiny, monkeypatch):
     for accuracies, expected in [((0.2, 0.5, 0.4, 0.5), (1, 3)), ((0.0, 0.0, 0.0, 0.0), (0, 1, 2, 3))]:
         # Of the base, of each candidate, and of the student.
         told = iter([0.9, *accuracies, 0.7])
-        monkeypatch.setattr(laten, "answers", lambda *_, told=told: Answers(next(told), 1.0, 0.0, 2))
+        monkeypatch.setattr(laten, "generate_answers", lambda *_, told=told: Answers(next(told), 1.0, 0.0, 2))
         record = student_of(tiny, learning_rate="1e-2+3e-2", seed=len(expected)).provenance.record
         alignment = record["alignment"]
         tried = sorted([alignment, *alignment["other_rates"]], key=lambda t: t["learning_rate"])

@@ -10,7 +10,7 @@ import pytest
 
 from pkt_eval.errors import ConfigError
 from pkt_eval.report.gate import HOLDS, REFUSED, UNDECIDED, WORSE, Gate, gate, sentence, text
-from pkt_eval.report.gate.power import POWER
+from pkt_eval.report.gate.power import GATE_POWER
 from pkt_eval.report.records import Item, Model, Record, ScoredStudent
 from pkt_eval.report.stats import non_inferiority, non_inferiority_power
 
@@ -125,16 +125,18 @@ def test_how_many_items_are_needed_is_what_the_power_says():
     (check,) = gate([record(baseline)], [record(candidate)], 0.02).checks
     needed = int(check.reason.partition("about ")[2].partition(" items")[0].replace(",", ""))
     seen = 16 / 150
-    assert non_inferiority_power(needed, seen, 0.02) >= POWER > non_inferiority_power(int(0.94 * needed), seen, 0.02)
+    assert (
+        non_inferiority_power(needed, seen, 0.02) >= GATE_POWER > non_inferiority_power(int(0.94 * needed), seen, 0.02)
+    )
     # A loss so large is called worse that often.
     loss = check.promise.detectable
-    assert non_inferiority_power(150, max(seen, loss), -0.02, loss) == pytest.approx(POWER, abs=0.01)
+    assert non_inferiority_power(150, max(seen, loss), -0.02, loss) == pytest.approx(GATE_POWER, abs=0.01)
 
 
 def test_enough_items_but_a_loss_near_the_tolerance_is_undecided_and_says_so():
     baseline, candidate = flipped(4, 27, 1300)
     (check,) = gate([record(baseline)], [record(candidate)], 0.02).checks
-    assert check.verdict == UNDECIDED and check.promise.power > POWER
+    assert check.verdict == UNDECIDED and check.promise.power > GATE_POWER
     assert "−1.8 points, is too near" in check.reason and "more items than any" in check.reason
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pkt_eval.report import stats
-from pkt_eval.report.board import Row, leaderboard
+from pkt_eval.report.board import StudentRow, leaderboard
 from pkt_eval.report.board.columns import legend
 from pkt_eval.report.board.model import written
 from pkt_eval.report.records import read
@@ -332,4 +332,4 @@ def test_other_training_records_than_lora_s_are_said(made, tmp_path):
     ],
 )
 def test_a_label_is_a_name_and_options(label, parts):
-    assert Row("id", label, "lora", "baseline", "", "").name_and_options == parts
+    assert StudentRow("id", label, "lora", "baseline", "", "").name_and_options == parts

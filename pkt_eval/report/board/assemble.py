@@ -9,7 +9,7 @@ from statistics import fmean
 from pkt_eval.data.benchmarks import place
 from pkt_eval.report.board import compare
 from pkt_eval.report.board.columns import measured
-from pkt_eval.report.board.model import ALPHA, BoardCell, Difference, Group, Leaderboard, Row, Source, hypotheses
+from pkt_eval.report.board.model import ALPHA, BoardCell, Difference, Group, Leaderboard, Source, StudentRow, hypotheses
 from pkt_eval.report.board.notes import Notes
 from pkt_eval.report.board.sections import Section, SectionEntry, belongs, sections
 from pkt_eval.report.records import NotComparableError, Record, join, not_comparable
@@ -237,9 +237,9 @@ class _Assembly:
         )
 
 
-def _row(entry: SectionEntry) -> Row:
+def _row(entry: SectionEntry) -> StudentRow:
     student = entry.student
-    return Row("", entry.label, student.method, student.paradigm or "foreign", student.title, student.reference)
+    return StudentRow("", entry.label, student.method, student.paradigm or "foreign", student.title, student.reference)
 
 
 def relative(path: Path, out: Path) -> str:

@@ -153,7 +153,7 @@ class BoardCell:
 
 
 @dataclass
-class Row:
+class StudentRow:
     """A student, as a method with its options; ``id`` is unique in the leaderboard and fit for a URL."""
 
     id: str
@@ -179,7 +179,7 @@ class Group:
     teacher: str | None
     student: str | None
     benchmarks: list[str]
-    rows: list[Row]
+    rows: list[StudentRow]
 
     @property
     def title(self) -> str:
@@ -195,7 +195,7 @@ class Leaderboard:
     notes: list[str]
     correction: Correction = Correction.BH
 
-    def cells(self) -> Iterator[tuple[Group, Row, str, BoardCell]]:
+    def cells(self) -> Iterator[tuple[Group, StudentRow, str, BoardCell]]:
         """All of them, in the order in which they are shown."""
         for group in self.groups:
             for row in group.rows:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from pkt_eval.data.benchmarks import benchmark_of_task
-from pkt_eval.report.board.model import Row
+from pkt_eval.report.board.model import StudentRow
 from pkt_eval.report.records import Model, Record, ScoredStudent
 
 _PARADIGMS = ("baseline", "PostPKT", "PrePKT", "control", "")
@@ -18,7 +18,7 @@ class SectionEntry:
     label: str
     student: ScoredStudent
     records: dict[str, list[Record]] = field(default_factory=dict)
-    row: Row = field(init=False)
+    row: StudentRow = field(init=False)
 
 
 @dataclass(eq=False)
