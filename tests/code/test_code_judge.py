@@ -288,10 +288,10 @@ def test_a_level_whose_canary_escapes_is_not_used(monkeypatch):
     monkeypatch.setattr("pkt_eval.code.levels._CANARY", "def attempt(*a):\n    return ['read a secret']")
     probe.cache_clear()
     try:
-        found = probe("bwrap+seccomp")
+        canary = probe("bwrap+seccomp")
     finally:
         probe.cache_clear()
-    assert not found.holds and "read a secret" in found.reason
+    assert not canary.holds and "read a secret" in canary.reason
 
 
 def test_no_descriptor_is_left_open():
@@ -781,10 +781,10 @@ def descendants(pid: int) -> set[int]:
             parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
         except (FileNotFoundError, ProcessLookupError):
             continue
-    found = {pid}
-    while more := {child for child, parent in parents.items() if parent in found} - found:
-        found |= more
-    return found - {pid}
+    below = {pid}
+    while more := {child for child, parent in parents.items() if parent in below} - below:
+        below |= more
+    return below - {pid}
 
 
 def is_gone(pid: int) -> bool:

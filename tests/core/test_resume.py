@@ -131,9 +131,9 @@ def test_a_killed_fine_tune_goes_on(undisturbed, tmp_path, seen):
     before = spent(tmp_path)
     # A checkpoint is whole once the time that it took is on disk.
     assert "finetune" in before["seconds"] or not list(tmp_path.glob("unfinished/*/rate-*/checkpoint-*/whole"))
-    found = subprocess.run(command, env=environment, capture_output=True, text=True)
-    assert found.returncode == 0, found.stderr[-3000:]
-    assert found.stdout.split()[-1] == undisturbed.weights_digest()
+    again = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert again.returncode == 0, again.stderr[-3000:]
+    assert again.stdout.split()[-1] == undisturbed.weights_digest()
     (manifest,) = tmp_path.glob("students/*/pkt_student.json")
     assert_cost_is_of_both(Provenance.from_json(json.loads(manifest.read_text())["provenance"]), before)
 

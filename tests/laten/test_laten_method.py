@@ -139,12 +139,12 @@ def test_controls_differ_from_the_method_where_they_should(tiny):
 
 @pytest.mark.parametrize("method", FAMILY)
 def test_the_same_seed_gives_the_same_student(method, tiny, tmp_path, monkeypatch):
-    found = []
+    digests = []
     for run, seed in enumerate((0, 0, 1)):
         monkeypatch.setenv("PKT_EVAL_STORE", str(tmp_path / str(run)))
         provenance = student_of(tiny, method, seed=seed).provenance
-        found.append((provenance.fingerprint, provenance.weights_digest))
-    assert found[0] == found[1] and found[0][0] != found[2][0] and found[0][1] != found[2][1]
+        digests.append((provenance.fingerprint, provenance.weights_digest))
+    assert digests[0] == digests[1] and digests[0][0] != digests[2][0] and digests[0][1] != digests[2][1]
 
 
 def test_options_reach_the_transfer(tiny):

@@ -64,20 +64,20 @@ def test_a_planted_loss_is_caught_and_an_equal_candidate_passes_as_often_as_prom
 
     # Three points lost where one is tolerated.
     caught = non_inferiority_power(n, discordance, -0.01, difference=0.03)
-    found = rates(rng, n, 0.03, discordance, 0.01)
-    assert 0.5 < caught < 0.8 and found[1] == pytest.approx(caught, abs=error(caught))
-    assert found[0] < 0.01
+    shares = rates(rng, n, 0.03, discordance, 0.01)
+    assert 0.5 < caught < 0.8 and shares[1] == pytest.approx(caught, abs=error(caught))
+    assert shares[0] < 0.01
     # Three points lost where three are tolerated: neither claim is made, but for an error of about alpha each.
     missed = non_inferiority_power(n, discordance, 0.03, difference=-0.03)
     alarm = non_inferiority_power(n, discordance, -0.03, difference=0.03)
-    found = rates(rng, n, 0.03, discordance, 0.03)
-    assert found[:2] == pytest.approx([missed, alarm], abs=error(0.05))
-    assert found[:2].max() <= 0.06 + error(0.05)
+    shares = rates(rng, n, 0.03, discordance, 0.03)
+    assert shares[:2] == pytest.approx([missed, alarm], abs=error(0.05))
+    assert shares[:2].max() <= 0.06 + error(0.05)
     # Nothing lost.
     passed = non_inferiority_power(n, discordance, 0.03)
-    found = rates(rng, n, 0.0, discordance, 0.03)
-    assert 0.8 < passed < 0.95 and found[0] == pytest.approx(passed, abs=error(passed))
-    assert found[1] < 0.001
+    shares = rates(rng, n, 0.0, discordance, 0.03)
+    assert 0.8 < passed < 0.95 and shares[0] == pytest.approx(passed, abs=error(passed))
+    assert shares[1] < 0.001
 
 
 @pytest.mark.parametrize(("tolerance", "least"), [(0.02, 133), (0.03, 88), (0.05, 52)])
@@ -91,8 +91,8 @@ def test_equal_answers_hold_from_the_items_that_the_help_names(tolerance, least)
 
 def test_a_significant_loss_within_the_tolerance_holds():
     baseline, candidate = flipped(0, 12, 1300)
-    found = gate([record(baseline)], [record(candidate)], 0.02)
-    assert non_inferiority(candidate, baseline, 0.02).p_worse < 0.001 and found.verdict == HOLDS
+    outcome = gate([record(baseline)], [record(candidate)], 0.02)
+    assert non_inferiority(candidate, baseline, 0.02).p_worse < 0.001 and outcome.verdict == HOLDS
 
 
 def test_worse_on_any_is_worse_after_correction_and_holding_needs_all():
@@ -159,9 +159,9 @@ def test_fractions_and_subjects_are_tested_as_such():
 
 def test_dropped_items_are_said_and_what_is_common_is_compared():
     baseline, candidate = record([1, 0] * 200), record({i: 1 - i % 2 for i in range(150)})
-    found = gate([baseline], [candidate])
-    assert found.exit_code == 0 and found.checks[0].items == 150
-    assert "compared on the 150 documents in common (of 150 and 400)" in text(found)
+    outcome = gate([baseline], [candidate])
+    assert outcome.exit_code == 0 and outcome.checks[0].items == 150
+    assert "compared on the 150 documents in common (of 150 and 400)" in text(outcome)
 
 
 @pytest.mark.parametrize(
@@ -177,9 +177,9 @@ def test_dropped_items_are_said_and_what_is_common_is_compared():
 )
 def test_what_is_not_comparable_is_refused_with_the_reason(other, reason):
     right = record([i % 2 for i in range(300)])
-    found = gate([right], [record([i % 2 for i in range(300)], **other)])
-    assert found.exit_code == 2 and found.checks[0].verdict == REFUSED
-    assert reason in sentence(found) and "\n" not in sentence(found)
+    outcome = gate([right], [record([i % 2 for i in range(300)], **other)])
+    assert outcome.exit_code == 2 and outcome.checks[0].verdict == REFUSED
+    assert reason in sentence(outcome) and "\n" not in sentence(outcome)
 
 
 def test_another_prompt_for_one_document_is_refused():
@@ -191,9 +191,9 @@ def test_another_prompt_for_one_document_is_refused():
 
 def test_worse_counts_more_than_what_cannot_be_compared_and_extra_benchmarks_are_said():
     baseline, candidate = flipped(0, 60, 400)
-    found = gate([record(baseline, "x"), record(baseline, "y")], [record(candidate, "x"), record(candidate, "z")])
-    assert found.exit_code == 1 and found.not_asked == ("z",)
-    assert [check.verdict for check in found.checks] == [WORSE, REFUSED]
+    outcome = gate([record(baseline, "x"), record(baseline, "y")], [record(candidate, "x"), record(candidate, "z")])
+    assert outcome.exit_code == 1 and outcome.not_asked == ("z",)
+    assert [check.verdict for check in outcome.checks] == [WORSE, REFUSED]
 
 
 def test_tolerances_by_benchmark():

@@ -46,8 +46,8 @@ def test_inconclusive_can_be_told_from_worse(pkt_run):
 
 def example() -> str:
     """The Python block of README that uses the plug-in."""
-    (found,) = [block for block in re.findall(r"```python\n(.*?)```", README.read_text(), re.S) if "pkt_run" in block]
-    return found
+    (block,) = [block for block in re.findall(r"```python\n(.*?)```", README.read_text(), re.S) if "pkt_run" in block]
+    return block
 
 
 @pytest.fixture(scope="module")
