@@ -1,6 +1,6 @@
 """LaTen's attribution of every neuron of SmolLM2-135M, against the matrix products it consists of, on one core.
 
-Needs PKT_EVAL_MODELS, a folder with smollm2 as a Hugging Face folder. Run with `make bench`; CPU seconds, since a
+Needs PKT_EVAL_MODELS, a folder with smollm2 as a Hugging Face folder. Run with ``make bench``; CPU seconds, since a
 machine may be shared. Ratios and agreement are printed, never asserted.
 """
 

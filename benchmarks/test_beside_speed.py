@@ -1,7 +1,7 @@
 """What it costs to evaluate a student whose edits act beside the weights, against one with merged weights.
 
-Random weights of Qwen2.5-0.5B's shape in bfloat16, edits of the two methods' usual sizes. Run with `make bench`; ratios
-are printed, never asserted.
+Random weights of Qwen2.5-0.5B's shape in bfloat16, edits of the two methods' usual sizes. Run with ``make bench``;
+ratios are printed, never asserted.
 """
 
 import pytest
@@ -31,7 +31,7 @@ def low_rank(name: str, out: int, into: int) -> Edit:
 
 
 def located(name: str, out: int, into: int) -> Edit:
-    """A tenth of the rows, as LaTen edits `up` and `v`, or of the columns, as `down` and `o`."""
+    """A tenth of the rows, as LaTen edits ``up`` and ``v``, or of the columns, as ``down`` and ``o``."""
     rows = "up_proj" in name or "v_proj" in name
     lines, width = (out, into) if rows else (into, out)
     return LocatedEdit(name, "rows" if rows else "columns", torch.randperm(lines)[: lines // 10], torch.randn(lines // 10, width) * 1e-5)  # fmt: skip  # noqa: E501
@@ -59,7 +59,7 @@ def decode(model) -> None:
 @pytest.mark.parametrize("make", [low_rank, located])
 @pytest.mark.parametrize("way", ["merged", "beside"])
 def test_a_student(benchmark, model, work, make, way):
-    """`merged` is the base itself: a merged weight costs what any weight does."""
+    """``merged`` is the base itself: a merged weight costs what any weight does."""
     benchmark.group = f"{work.__name__}, {make.__name__} edits"
     beside = Beside(model, edits(model, make) if way == "beside" else [])
     try:

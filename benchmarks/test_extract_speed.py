@@ -1,6 +1,6 @@
 """Densest block and truncated SVD at a real pair's sizes, against the stock way, on one core.
 
-Run with `make bench`. Ratios are printed, never asserted: they are facts of one machine.
+Run with ``make bench``. Ratios are printed, never asserted: they are facts of one machine.
 """
 
 import pytest
@@ -44,8 +44,8 @@ def full_svd(matrix: torch.Tensor, rank: int) -> tuple[torch.Tensor, torch.Tenso
 @pytest.mark.parametrize("search", [plain_prefix_sums, densest_block])
 def test_densest_block(benchmark, search):
     scores = torch.rand(BIG, generator=torch.Generator().manual_seed(0)) ** 2
-    found = benchmark.pedantic(search, (scores, SMALL), rounds=5, warmup_rounds=1)
-    assert found == plain_prefix_sums(scores, SMALL)
+    place = benchmark.pedantic(search, (scores, SMALL), rounds=5, warmup_rounds=1)
+    assert place == plain_prefix_sums(scores, SMALL)
 
 
 @pytest.mark.benchmark(group=f"rank-16 SVD of {SMALL}")

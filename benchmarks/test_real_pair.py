@@ -1,7 +1,7 @@
-"""The real pair: what loading and evaluating a student cost against plain `hf`, and what Seeking's extraction takes.
+"""The real pair: what loading and evaluating a student cost against plain ``hf``, and what Seeking's extraction takes.
 
 Needs PKT_EVAL_MODELS, a folder with qwen-1.5b and qwen-0.5b as Hugging Face folders, and PKT_EVAL_DATA. Run with
-`make bench`. Ratios are printed, never asserted.
+``make bench``. Ratios are printed, never asserted.
 """
 
 import json
@@ -124,7 +124,7 @@ def test_seekings_extraction(dtype, capsys):
     done = subprocess.run(
         [sys.executable, "-c", EXTRACT, json.dumps(words)], stdout=subprocess.PIPE, text=True, check=True
     )
-    found = json.loads(done.stdout.splitlines()[-1])
+    spent = json.loads(done.stdout.splitlines()[-1])
     with capsys.disabled():
-        print(f"\nSeeking's extraction, 32 samples, 1.5B → 0.5B, transfer_dtype={dtype}: {found}")
-    assert found["seconds"]["sensitivity"] > 0
+        print(f"\nSeeking's extraction, 32 samples, 1.5B → 0.5B, transfer_dtype={dtype}: {spent}")
+    assert spent["seconds"]["sensitivity"] > 0

@@ -22,7 +22,7 @@ def test_start(benchmark, autoload):
 
 
 def test_the_hook_alone(capsys):
-    """Importing `pkt_eval.plugin` and installing the finder, in an interpreter where it has not happened yet."""
+    """Importing ``pkt_eval.plugin`` and installing the finder, in an interpreter where it has not happened yet."""
     import os
 
     env = {**os.environ, "PKT_EVAL_AUTOLOAD": "0"}

@@ -1,4 +1,4 @@
-"""Six nano students on four tasks: one suite against six `lm_eval` processes; wall and CPU time, and peak memory.
+"""Six nano students on four tasks: one suite against six ``lm_eval`` processes; wall and CPU time, and peak memory.
 
 And what a dry run takes, as a multiple of what any process takes that imports the methods.
 """

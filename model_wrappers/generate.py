@@ -33,7 +33,7 @@ _OTHER_LOOPS = ("num_beams", "num_return_sequences", "num_beam_groups")
 
 
 def applies(model: Any, options: dict[str, Any]) -> bool:
-    """Whether ``model.generate(**options)`` would be greedy, and the model can be asked as `shrinking` does."""
+    """Whether ``model.generate(**options)`` would be greedy, and the model can be asked as ``shrinking`` does."""
     own = model.generation_config  # what a checkpoint asks for counts where the call is silent
     dynamic = own.cache_implementation in (None, "dynamic")
     one = all((options.get(name, getattr(own, name, None)) or 1) == 1 for name in _OTHER_LOOPS)

@@ -20,7 +20,7 @@ from pkt_eval.errors import ConfigError
 
 log = logging.getLogger(__name__)
 
-NAMES = frozenset(inspect.signature(HFLM.__init__).parameters) - {"self", "kwargs"}
+HF_ARGUMENTS = frozenset(inspect.signature(HFLM.__init__).parameters) - {"self", "kwargs"}
 
 #: Where and how fast it is computed; and what is recorded by what it led to (the dtype, the length, the revision).
 _HARMLESS = frozenset(
@@ -30,7 +30,7 @@ _HARMLESS = frozenset(
 )
 
 
-def check(arguments: Mapping[str, Any]) -> None:
+def check_arguments(arguments: Mapping[str, Any]) -> None:
     """Check what ``hf`` would find wrong only when the model is loaded, after a whole transfer.
 
     Raises:

@@ -50,7 +50,7 @@ class PKTStudent(HFLM):
     """A transferred student under evaluation.
 
     Args:
-        method: How the student is made; `pkt-eval methods` lists them.
+        method: How the student is made; ``pkt-eval methods`` lists them.
         student: Folder of a saved student (``pkt-eval transfer … --out DIR``), instead of a recipe.
         stock_loops: Answer by ``hf``'s own loops: each text from its first token, and a batch until its last answer.
         **arguments: Options of the recipe, of the method and of ``hf``; with neither ``pretrained`` nor ``teacher`` the
@@ -74,8 +74,8 @@ class PKTStudent(HFLM):
         self._warned = False
         self._beside: Beside | None = None
         self._endings: Endings | None = None
-        hf = {k: arguments.pop(k) for k in list(arguments) if k in hf_arguments.NAMES and k not in FIELDS}
-        hf_arguments.check(hf)
+        hf = {k: arguments.pop(k) for k in list(arguments) if k in hf_arguments.HF_ARGUMENTS and k not in FIELDS}
+        hf_arguments.check_arguments(hf)
         device = _device(hf.get("device"))
         if not hf.get("device"):  # as ``simple_evaluate`` calls it, which ``hf`` cannot be called with
             hf["device"] = device
@@ -152,7 +152,7 @@ class PKTStudent(HFLM):
                 raise ConfigError("teacher= is given but method= is not; `pkt-eval methods` lists the methods")
             method = "vanilla"
             log.warning("no method= given: this is the vanilla student; `pkt-eval methods` lists the methods")
-        ours, others = split_arguments({**arguments, "method": method}, also=[*hf_arguments.NAMES, "student"])
+        ours, others = split_arguments({**arguments, "method": method}, also=[*hf_arguments.HF_ARGUMENTS, "student"])
         recipe = make_recipe(ours)
         _check_thinking(recipe.enable_thinking, think_end)
         self.student = processes.make_once(Transfer(recipe, device))

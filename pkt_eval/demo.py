@@ -47,10 +47,10 @@ def main() -> None:
         shown = bar.add_task("", total=sum(len(tasks) for _, tasks in jobs))
         for name, tasks in jobs:
             bar.update(shown, description=f"{name}: {', '.join(tasks) if len(tasks) == 1 else 'all four'}")
-            for task, cell in score(name, tasks).items():
+            for task, cell in evaluate_student(name, tasks).items():
                 scores[name, task] = cell
                 bar.advance(shown)
-    out.print(table(scores))
+    out.print(scores_table(scores))
     out.print(
         "Score in % ± one standard error. Differences within about three of these are noise; the real pairs' published "
         f"differences mostly are. Took {time.time() - start:.0f} s.",
@@ -58,7 +58,7 @@ def main() -> None:
     )
 
 
-def score(name: str, tasks: list[str]) -> dict[str, tuple[float, int]]:
+def evaluate_student(name: str, tasks: list[str]) -> dict[str, tuple[float, int]]:
     """Evaluate one student; returns its score in [0, 1] and the number of items, a task."""
     import lm_eval
 
@@ -90,7 +90,7 @@ def _tasks() -> Any:
     return TaskManager()  # scans thousands of files: once is enough
 
 
-def table(scores: dict[tuple[str, str], tuple[float, int]]) -> "Table":
+def scores_table(scores: dict[tuple[str, str], tuple[float, int]]) -> "Table":
     """The leaderboard as a rich table."""
     from rich.table import Table
 

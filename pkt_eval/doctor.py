@@ -28,7 +28,7 @@ def doctor(
     from pkt_eval._util import sources
     from pkt_eval._util.console import console
     from pkt_eval._util.folders import store_root
-    from pkt_eval.code.levels import choose, probe
+    from pkt_eval.code.levels import choose_level, probe
     from pkt_eval.data.benchmarks import names
     from pkt_eval.data.sources import DATA_ENV
     from pkt_eval.transfer.transfer import versions
@@ -61,7 +61,7 @@ def doctor(
         table.add_row(key, value)
     out.print(table)
 
-    chosen = choose()  # raises where nothing holds, saying what to do
+    chosen = choose_level()  # raises where nothing holds, saying what to do
     if level and chosen != level:
         raise PrerequisiteError(f"code answers would run at the level {chosen}, not {level}")
     out.print(f"\nCode answers run at the level {chosen}.")

@@ -95,11 +95,11 @@ def assert_not_worse(
     from pkt_eval.report.gate import HOLDS, WORSE, gate, text
 
     (new, more), (old, notes) = _records(candidate), _records(baseline)
-    found = gate(old, new, margin, margins, alpha, [*notes, *more])
-    if found.verdict == HOLDS:
+    outcome = gate(old, new, margin, margins, alpha, [*notes, *more])
+    if outcome.verdict == HOLDS:
         return
-    kind = AssertionError if found.verdict == WORSE else InconclusiveError
-    raise kind(text(found))
+    kind = AssertionError if outcome.verdict == WORSE else InconclusiveError
+    raise kind(text(outcome))
 
 
 def _records(side: Sequence[Record] | str | Path) -> tuple[Sequence[Record], list[str]]:

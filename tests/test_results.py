@@ -10,40 +10,21 @@ import yaml
 from typer.testing import CliRunner
 
 from pkt_eval.cli import app
+from pkt_eval.report.gate import load
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 NANO = RESULTS / "nano"
 BOARDS = sorted(path.parent for path in RESULTS.glob("*/leaderboard.json"))
 
-#: Points. Another CPU rounds otherwise: that moves one or two of 200 answers in an evaluation, and a few more after a
-#: fine-tune, where it moves every weight a little. On one machine both are the same to the bit.
-EVALUATED, TRAINED = 2.0, 6.0
+#: Answers, out of so many, that another CPU may get otherwise: it rounds otherwise, which moves one or two of 200 in an
+#: evaluation, and a few more after a fine-tune, where it moves every weight a little. On one machine none moves.
+ITEMS, EVALUATED, TRAINED = 60, 2, 5
 LONG = re.compile(r"\d\.\d{9,}(e-?\d+)?|\d\.\d+e-\d+")
 
 
 def run(*arguments: object) -> None:
     ran = CliRunner().invoke(app, [str(a) for a in arguments], catch_exceptions=False)
     assert ran.exit_code == 0, ran.output
-
-
-@pytest.mark.parametrize("board", BOARDS, ids=lambda path: path.name)
-def test_a_leaderboard_is_made_of_its_records(board, tmp_path):
-    again = tmp_path / "again"
-    run("report", board / "records", "--out", again)
-
-    def content(folder: Path, number=float) -> dict:
-        found = json.loads((folder / "leaderboard.json").read_text(), parse_float=number)
-        for group in found["groups"]:
-            for row in group["rows"]:
-                # Links lead from a leaderboard to its records, which lie elsewhere here.
-                for source in (source for cell in row["cells"].values() for source in cell["sources"]):
-                    source["results"] = source["results"].rpartition("records/")[2]
-                    source["samples"] = [name.rpartition("records/")[2] for name in source["samples"]]
-        return found
-
-    # Another CPU rounds the last bit of a sum otherwise.
-    expected = content(board, lambda digits: pytest.approx(float(digits), rel=1e-9, abs=1e-12))
-    assert content(again) == expected, f"remake it: pkt-eval report {board / 'records'} --out {board}"
 
 
 @pytest.mark.parametrize("board", BOARDS, ids=lambda path: path.name)
@@ -63,31 +44,20 @@ def _nine_digits(number: re.Match[str]) -> str:
     return f"{float(number[0]):.9g}"
 
 
-def scores(board: dict) -> dict[tuple[str, str, int | None], float]:
-    """(student, benchmark, seed) → score in per cent."""
-    return {
-        (row["label"], benchmark, source["seed"]): 100 * source["score"]
-        for group in board["groups"]
-        for row in group["rows"]
-        for benchmark, cell in row["cells"].items()
-        for source in cell["sources"]
-    }
-
-
-def test_the_nano_family_scores_as_committed(tmp_path):
-    committed = scores(json.loads((NANO / "leaderboard.json").read_text()))
+def test_the_nano_family_answers_as_committed(tmp_path):
     suite = yaml.safe_load((NANO / "suite.yaml").read_text())
     seeking = next(m for m in suite["methods"] if isinstance(m, dict) and m["method"] == "seeking")
     kept = ["vanilla", "teacher", seeking, "unaligned"]
-    part = suite | {"methods": kept, "seeds": [0], "benchmarks": ["nano_mbpp"]}
+    part = suite | {"methods": kept, "seeds": [0], "benchmarks": ["nano_mbpp"], "limit": ITEMS}
     (tmp_path / "suite.yaml").write_text(json.dumps(part))
     run("run", tmp_path / "suite.yaml")
-    run("report", tmp_path / "suite", "--out", tmp_path / "board")
-    found = scores(json.loads((tmp_path / "board" / "leaderboard.json").read_text()))
-    assert len(found) == 4
-    for (label, benchmark, seed), score in found.items():
-        tolerance = EVALUATED if seed is None else TRAINED
-        assert score == pytest.approx(committed[label, benchmark, seed], abs=tolerance), (label, benchmark)
+    cells = sorted(path.parent.relative_to(tmp_path / "suite") for path in tmp_path.glob("suite/**/cell.json"))
+    assert len(cells) == 4
+    for cell in cells:
+        (again,), (committed,) = (load(str(folder / cell))[0] for folder in (tmp_path / "suite", NANO / "records"))
+        assert len(again.items) == ITEMS and again.items.keys() < committed.items.keys()
+        moved = [document for document, item in again.items.items() if item.score != committed.items[document].score]
+        assert len(moved) <= (TRAINED if "seed0" in cell.parts else EVALUATED), cell
 
 
 @pytest.mark.parametrize(

@@ -49,12 +49,12 @@ def transferred(method: str, store: Store, device: str = DEVICE) -> Any:
     return make_student(recipe, device=device, store=store, progress=Progress(enabled=False))
 
 
-def check_transfer(student: Any, found: dict[str, Any]) -> None:
+def check_transfer(student: Any, facts: dict[str, Any]) -> None:
     """There are edits, and they are finite."""
     expect(bool(student.edits), "the student has no edit")
     tensors = [t for edit in student.edits for t in edit.tensors.values() if t.is_floating_point()]
     expect(all(bool(t.isfinite().all()) for t in tensors), "an edit is not finite")
-    found |= {"edits": len(student.edits), "stages": dict(student.provenance.seconds)}
+    facts |= {"edits": len(student.edits), "stages": dict(student.provenance.seconds)}
 
 
 def losses(student: Any) -> list[float]:
@@ -73,14 +73,14 @@ def losses(student: Any) -> list[float]:
     return list(walk(dict(student.record), False))
 
 
-def check_agreement(student: Any, reference: Any, found: dict[str, Any]) -> None:
+def check_agreement(student: Any, reference: Any, facts: dict[str, Any]) -> None:
     """The same transfer on the CPU, in the same dtype, saw the same losses and ends in about the same function."""
     here, there = losses(reference), losses(student)
-    found["losses"] = len(here)
+    facts["losses"] = len(here)
     expect(len(here) == len(there), f"{len(here)} losses on the CPU, {len(there)} on the device")
     if here:
-        found["losses_off_by"] = max(abs(a - b) for a, b in zip(here, there, strict=True))
-        found["last_losses"] = [here[-1], there[-1]]
+        facts["losses_off_by"] = max(abs(a - b) for a, b in zip(here, there, strict=True))
+        facts["last_losses"] = [here[-1], there[-1]]
         # Adam makes differences of rounding larger, step by step; a wrong product is off by far more.
         close = all(abs(a - b) <= 1e-3 + 0.05 * abs(a) for a, b in zip(here, there, strict=True))
         expect(close, f"losses {here} on the CPU, {there} on the device")
@@ -89,7 +89,7 @@ def check_agreement(student: Any, reference: Any, found: dict[str, Any]) -> None
         model = base()
         one.apply(model)
         answers.append(log_probabilities(model))
-    found["probabilities_off_by"] = round(float((answers[0].exp() - answers[1].exp()).abs().max()), 6)
+    facts["probabilities_off_by"] = round(float((answers[0].exp() - answers[1].exp()).abs().max()), 6)
 
 
 def base(dtype: torch.dtype = torch.float32, path: str | None = None) -> Any:
@@ -107,7 +107,7 @@ def log_probabilities(model: Any) -> torch.Tensor:
     return model(input_ids=ids).logits.float().log_softmax(-1)
 
 
-def check_save_and_load(student: Any, folder: Path, found: dict[str, Any]) -> None:
+def check_save_and_load(student: Any, folder: Path, facts: dict[str, Any]) -> None:
     """What is read back computes the same to the bit; merged and as a PEFT adapter, to rounding."""
     from peft import PeftModel
 
@@ -122,19 +122,19 @@ def check_save_and_load(student: Any, folder: Path, found: dict[str, Any]) -> No
     expect(torch.equal(*answers), "the loaded student computes something else")
     vanilla = log_probabilities(base())
     moved = float((answers[0] - vanilla).abs().max())
-    found["moved_by"] = round(moved, 6)
+    facts["moved_by"] = round(moved, 6)
     expect(moved > 0, "the edits do not change what is computed")
     merged = float((log_probabilities(base(path=str(folder / "merged"))) - answers[0]).abs().max())
-    found["merged_off_by"] = round(merged, 6)
+    facts["merged_off_by"] = round(merged, 6)
     expect(merged <= max(0.05 * moved, 1e-4), f"the merged checkpoint is off by {merged} of {moved}")
     if (folder / "adapter").is_dir() and not (folder / "located").is_dir():
         adapted = PeftModel.from_pretrained(base(), str(folder / "adapter")).eval()
         peft = float((log_probabilities(adapted) - answers[0]).abs().max())
-        found["peft_off_by"] = round(peft, 7)
+        facts["peft_off_by"] = round(peft, 7)
         expect(peft <= max(1e-3 * moved, 1e-3), f"the PEFT adapter is off by {peft} of {moved}")
 
 
-def check_suite(folder: Path, found: dict[str, Any]) -> None:
+def check_suite(folder: Path, facts: dict[str, Any]) -> None:
     """A suite does all its cells, and a second run does none of them again."""
     suite = Suite(
         benchmarks=["nano_mmlu", "nano_gsm8k"],
@@ -147,13 +147,13 @@ def check_suite(folder: Path, found: dict[str, Any]) -> None:
     first = Run(suite, folder).run()
     bad = {name: status.reason for name, status in first.items() if status.state != "done"}
     expect(not bad, f"cells failed: {bad}")
-    found["cells"] = len(first)
-    found["evaluation_seconds"] = round(sum(s.record["seconds"] for s in first.values() if s.record), 1)
+    facts["cells"] = len(first)
+    facts["evaluation_seconds"] = round(sum(s.record["seconds"] for s in first.values() if s.record), 1)
     again = {status.state for status in Run(suite, folder).run().values()}
     expect(again == {"kept"}, f"the second run did cells again: {again}")
 
 
-def check_resume(folder: Path, found: dict[str, Any]) -> None:
+def check_resume(folder: Path, facts: dict[str, Any]) -> None:
     """An interrupted fine-tune goes on from its checkpoint and ends where an undisturbed one does."""
     recipe = make_recipe(RESUMED)
     undisturbed = make_student(recipe, device=DEVICE, store=Store(folder / "a"), progress=Progress(enabled=False))
@@ -178,12 +178,12 @@ def check_resume(folder: Path, found: dict[str, Any]) -> None:
         resumed = make_student(recipe, device=DEVICE, store=Store(folder / "b"), progress=Progress(enabled=False))
     finally:
         training.supervised_loss, checkpoints.SECONDS = loss, seconds
-    found["passes"] = [first, len(passes) - first]
-    found["same_to_the_bit"] = resumed.weights_digest() == undisturbed.weights_digest()
+    facts["passes"] = [first, len(passes) - first]
+    facts["same_to_the_bit"] = resumed.weights_digest() == undisturbed.weights_digest()
     ends = {edit.name: edit for edit in resumed.edits}
     pairs = [(t, ends[edit.name].tensors[part]) for edit in undisturbed.edits for part, t in edit.tensors.items()]
     off = max(float((a - b).norm() / a.norm().clamp_min(1e-30)) for a, b in pairs)
-    found["off_by"] = off
+    facts["off_by"] = off
     # A device may add in another order each time; a resume that lost the optimizer or the order is off by far more.
     expect(off < 1e-2, f"the resumed student is off by {off}")
 
@@ -195,21 +195,21 @@ def main() -> None:
         folder = Path(temporary)
         students: dict[str, Any] = {}
         for method in (m for m in METHODS if m in methods()):
-            with part.step(f"transfer: {method}") as found:
+            with part.step(f"transfer: {method}") as facts:
                 student = transferred(method, Store(folder / "store"))
-                check_transfer(student, found)
+                check_transfer(student, facts)
                 students[method] = student
         for method, student in students.items():
-            with part.step(f"save and load: {method}") as found:
-                check_save_and_load(student, folder / method, found)
-        with part.step("suite, twice") as found:
-            check_suite(folder / "suite", found)
-        with part.step("resume of an interrupted fine-tune") as found:
-            check_resume(folder, found)
+            with part.step(f"save and load: {method}") as facts:
+                check_save_and_load(student, folder / method, facts)
+        with part.step("suite, twice") as facts:
+            check_suite(folder / "suite", facts)
+        with part.step("resume of an interrupted fine-tune") as facts:
+            check_resume(folder, facts)
         free()
         for method, student in students.items():
-            with part.step(f"the same transfer on the CPU: {method}") as found:
-                check_agreement(student, transferred(method, Store(folder / "cpu"), "cpu"), found)
+            with part.step(f"the same transfer on the CPU: {method}") as facts:
+                check_agreement(student, transferred(method, Store(folder / "cpu"), "cpu"), facts)
     part.end()
 
 

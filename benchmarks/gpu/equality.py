@@ -52,7 +52,7 @@ def _metric(results: dict[str, Any], task: str) -> str:
     return primary_metric(task, results["results"][task]).split(",")[0]
 
 
-def compare(cpu: dict[str, Any], other: dict[str, Any], found: dict[str, Any], strict: bool) -> None:
+def compare(cpu: dict[str, Any], other: dict[str, Any], facts: dict[str, Any], strict: bool) -> None:
     """Record how far apart they are; fail where it is more than rounding and chance explain."""
     for task in TASKS:
         ours, theirs = answers(cpu, task), answers(other, task)
@@ -74,7 +74,7 @@ def compare(cpu: dict[str, Any], other: dict[str, Any], found: dict[str, Any], s
             off = max(abs(float(a[0]) - float(b[0])) for i in ours for a, b in zip(ours[i], theirs[i], strict=True))
             said["loglikelihood_off_by"] = off
             expect(not strict or off <= FLOAT32, f"{task}: {said}")
-        found[task] = said
+        facts[task] = said
         # McNemar: items that changed sides do so as often one way as the other.
         expect(abs(lost - won) <= 3 * max(lost + won, 1) ** 0.5, f"{task}: {said}")
 
@@ -90,8 +90,8 @@ def main() -> None:
         with part.step("scored on the CPU, float32"):
             cpu = evaluated(folder, "cpu", "float32")
         for dtype in ("float32", "bfloat16"):
-            with part.step(f"scored on the device, {dtype}") as found:
-                compare(cpu, evaluated(folder, DEVICE, dtype), found, strict=dtype == "float32")
+            with part.step(f"scored on the device, {dtype}") as facts:
+                compare(cpu, evaluated(folder, DEVICE, dtype), facts, strict=dtype == "float32")
     part.end()
 
 

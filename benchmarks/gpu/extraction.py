@@ -14,10 +14,10 @@ from pkt_eval._util.progress import Progress
 from pkt_eval.align import AlignmentExamples, AlignmentOptions, align
 from pkt_eval.extract import densest_block, truncated_svd
 from pkt_eval.extract.neurons import neuron_vectors
-from pkt_eval.locate import NeuronScores, neuron_attribution, parameter_sensitivity, select_layers
+from pkt_eval.locate import neuron_attribution, parameter_sensitivity, select_layers
 from pkt_eval.locate.attribution import attribute
-from pkt_eval.locate.layers import map_layers
-from pkt_eval.locate.select import Located, best, neuron_counts, value_scores
+from pkt_eval.locate.places import best_places
+from pkt_eval.locate.select import Located, best, neuron_counts
 from pkt_eval.models import blocks
 
 MODULES = ("up", "down", "v", "o")
@@ -53,26 +53,26 @@ def seeking(teacher: Any, part: Part) -> None:
     scores: dict[str, torch.Tensor] = {}
     layers: list[int] = []
     places: list[tuple[str, int, int, int]] = []
-    with part.step("Seeking: sensitivity") as found:
+    with part.step("Seeking: sensitivity") as facts:
         start = clock()
         scores = parameter_sensitivity(teacher, batches(), MODULES)
-        found |= {"samples": SAMPLES, "tokens": LENGTH, "seconds_a_sample": round((clock() - start) / SAMPLES, 2)}
-        found["scores_gb"] = round(sum(s.nbytes for s in scores.values()) / 1e9, 1)
+        facts |= {"samples": SAMPLES, "tokens": LENGTH, "seconds_a_sample": round((clock() - start) / SAMPLES, 2)}
+        facts["scores_gb"] = round(sum(s.nbytes for s in scores.values()) / 1e9, 1)
         layers = select_layers(scores, STUDENT.layers)
-    with part.step("Seeking: densest blocks") as found:
+    with part.step("Seeking: densest blocks") as facts:
         for layer in layers:
             for block in MODULES:
                 name = blocks.weight_name(block, layer)
                 places.append((name, layer, *densest_block(scores[name], STUDENT.shape(block))))
-        found["blocks"] = len(places)
-    with part.step("Seeking: the densest blocks of a layer on the CPU are the same") as found:
+        facts["blocks"] = len(places)
+    with part.step("Seeking: the densest blocks of a layer on the CPU are the same") as facts:
         for block, (name, _, *place) in zip(MODULES, places[-len(MODULES) :], strict=True):
             here = list(densest_block(scores[name].cpu(), STUDENT.shape(block)))
-            found[block] = place
+            facts[block] = place
             expect(here == place, f"{name}: {here} on the CPU, {place} on the device")
     scores.clear()
     free()
-    with part.step("Seeking: truncated SVD") as found:
+    with part.step("Seeking: truncated SVD") as facts:
         deadline, done, first = time.perf_counter() + SVD_SECONDS, 0, None
         start = clock()
         for number, (name, _, row, column) in enumerate(places):
@@ -84,53 +84,34 @@ def seeking(teacher: Any, part: Part) -> None:
             if clock() > deadline:
                 break
         each = (clock() - start) / done
-        found |= {"blocks": f"{done} of {len(places)}", "seconds_a_block": round(each, 3)}
-        found["seconds_of_all_blocks"] = round(each * len(places), 1)
+        facts |= {"blocks": f"{done} of {len(places)}", "seconds_a_block": round(each, 3)}
+        facts["seconds_of_all_blocks"] = round(each * len(places), 1)
         M, B, A = first
         gram = (M.T @ M if M.shape[0] >= M.shape[1] else M @ M.T).double()
         optimal = torch.linalg.eigvalsh(gram)[:-RANK].sum().sqrt()
-        found["residual_to_optimal"] = round(float((M - B @ A).double().norm() / optimal), 6)
-        expect(found["residual_to_optimal"] < 1.001, f"the residual is {found['residual_to_optimal']} × the optimal")
+        facts["residual_to_optimal"] = round(float((M - B @ A).double().norm() / optimal), 6)
+        expect(facts["residual_to_optimal"] < 1.001, f"the residual is {facts['residual_to_optimal']} × the optimal")
 
 
-def located(scores: NeuronScores) -> Located:
-    """What LaTen keeps of a model, as in its method."""
-    keep = neuron_counts(STUDENT, 0.1)
-    ffn_layers = map_layers(len(scores.layer_ffn), STUDENT.layers, scores.layer_ffn)
-    attention_layers = map_layers(len(scores.layer_attention), STUDENT.layers, scores.layer_attention)
-    dims = TEACHER if scores.ffn.shape[1] == TEACHER.ffn else STUDENT
-    ffn, attention = best(scores.ffn, keep.ffn), best(scores.attention, keep.attention)
-    value = best(value_scores(scores.attention, dims), keep.value)
-    places = {
-        "up": (ffn_layers, ffn),
-        "down": (ffn_layers, ffn),
-        "v": (attention_layers, value),
-        "o": (attention_layers, attention),
-    }
-    return Located(
-        {block: layers for block, (layers, _) in places.items()},
-        {block: indices[layers] for block, (layers, indices) in places.items()},
-    )
-
-
-def locate(model: Any, found: dict[str, Any]) -> Located:
+def locate(model: Any, facts: dict[str, Any]) -> Located:
     """Fast attribution of the samples, summed; the first sample warms up."""
-    attribute(model, sequences()[:1], keep=neuron_counts(STUDENT, 0.1), scoring="fast")
+    keep = neuron_counts(STUDENT, 0.1)
+    attribute(model, sequences()[:1], keep=keep, scoring="fast")
     start = clock()
-    scores = attribute(model, sequences(), keep=neuron_counts(STUDENT, 0.1), scoring="fast")
-    found |= {"samples": SAMPLES, "tokens": LENGTH, "seconds_a_sample": round((clock() - start) / SAMPLES, 3)}
-    return located(scores)
+    scores = attribute(model, sequences(), keep=keep, scoring="fast")
+    facts |= {"samples": SAMPLES, "tokens": LENGTH, "seconds_a_sample": round((clock() - start) / SAMPLES, 3)}
+    return best_places(scores, blocks.dims(model.config), keep, STUDENT.layers, MODULES)
 
 
 def latens_teacher(teacher: Any, part: Part) -> dict[str, torch.Tensor]:
     """Locate and take out, by few tokens; and how that compares with the whole vocabulary."""
     vectors: dict[str, torch.Tensor] = {}
-    with part.step("LaTen: locate in the teacher") as found:
-        where = locate(teacher, found)
-    with part.step("LaTen: the teacher's vectors") as found:
+    with part.step("LaTen: locate in the teacher") as facts:
+        where = locate(teacher, facts)
+    with part.step("LaTen: the teacher's vectors") as facts:
         vectors = {block: t.cpu() for block, t in neuron_vectors(teacher, where).items()}
-        found["vectors_gb"] = round(sum(t.nbytes for t in vectors.values()) / 1e9, 2)
-    with part.step("LaTen: one sample on the whole vocabulary") as found:
+        facts["vectors_gb"] = round(sum(t.nbytes for t in vectors.values()) / 1e9, 2)
+    with part.step("LaTen: one sample on the whole vocabulary") as facts:
         ids, target = sequences()[0]
         start = clock()
         full = neuron_attribution(teacher, ids, target)
@@ -138,11 +119,11 @@ def latens_teacher(teacher: Any, part: Part) -> dict[str, torch.Tensor]:
         fast = neuron_attribution(teacher, ids, target, scoring="fast")
         # U times down and o of each layer, in float32.
         flops = 2 * TEACHER.vocab * TEACHER.hidden * TEACHER.layers * (TEACHER.ffn + TEACHER.heads * TEACHER.head_dim)
-        found |= {"seconds_full": round(seconds, 2), "tflops": round(flops / seconds / 1e12, 3)}
+        facts |= {"seconds_full": round(seconds, 2), "tflops": round(flops / seconds / 1e12, 3)}
         k = neuron_counts(STUDENT, 0.1).ffn
         pairs = zip(best(fast.ffn, k).tolist(), best(full.ffn, k).tolist(), strict=True)
-        found["best_tenth_agrees"] = round(sum(len({*a} & {*b}) for a, b in pairs) / (k * TEACHER.layers), 5)
-        expect(found["best_tenth_agrees"] > 0.99, f"fast and full scoring agree in {found['best_tenth_agrees']}")
+        facts["best_tenth_agrees"] = round(sum(len({*a} & {*b}) for a, b in pairs) / (k * TEACHER.layers), 5)
+        expect(facts["best_tenth_agrees"] > 0.99, f"fast and full scoring agree in {facts['best_tenth_agrees']}")
     return vectors
 
 
@@ -150,14 +131,14 @@ def latens_student(vectors: dict[str, torch.Tensor], part: Part) -> None:
     """The student is opened in float32, as LaTen does: located in, and aligned by one step."""
     with part.step("LaTen: the student, float32"):
         student = random_model("7B", torch.float32)
-    with part.step("LaTen: locate in the student") as found:
-        where = locate(student, found)
-    with part.step("LaTen: one step of alignment") as found:
+    with part.step("LaTen: locate in the student") as facts:
+        where = locate(student, facts)
+    with part.step("LaTen: one step of alignment") as facts:
         moved = {block: t.to(DEVICE) for block, t in vectors.items()}
         options = AlignmentOptions(steps=1, samples=4, learning_rate=3e-5, seed=0)
         texts = AlignmentExamples(examples(1), examples(3), examples(2))
         (step,) = align(student, where, moved, texts, options, Progress(enabled=False))
-        found |= {"samples": 4, "lm_loss": round(step.lm_loss, 3), "validation_loss": round(step.validation_loss, 3)}
+        facts |= {"samples": 4, "lm_loss": round(step.lm_loss, 3), "validation_loss": round(step.validation_loss, 3)}
         expect(all(bool(d.isfinite().all()) for d in step.deltas.values()), "a delta is not finite")
 
 
@@ -165,9 +146,9 @@ def main() -> None:
     """The teacher's part, then the student's: the two are never in memory together."""
     part = Part("extraction", "Seeking and LaTen, random weights of Llama-2-13B's shape into 7B's")
     teacher = None
-    with part.step("the teacher, bfloat16") as found:
+    with part.step("the teacher, bfloat16") as facts:
         teacher = random_model("13B", torch.bfloat16)
-        found["parameters"] = sum(p.numel() for p in teacher.parameters())
+        facts["parameters"] = sum(p.numel() for p in teacher.parameters())
     if teacher is not None:
         seeking(teacher, part)
         free()

@@ -54,22 +54,22 @@ class Part:
     @contextmanager
     def step(self, name: str) -> Iterator[dict[str, Any]]:
         """Measure the body; it puts what it finds into the dict. An error is recorded and does not end the part."""
-        found: dict[str, Any] = {}
+        facts: dict[str, Any] = {}
         print(f"{self.path.stem}: {name}", flush=True)
         if CUDA:
             torch.cuda.reset_peak_memory_stats()
         start = clock()
         try:
-            yield found
-            found["ok"] = True
+            yield facts
+            facts["ok"] = True
         except Exception as error:
             traceback.print_exc()
-            found |= {"ok": False, "error": f"{type(error).__name__}: {error}"[:500]}
-        found["seconds"] = round(clock() - start, 2)
+            facts |= {"ok": False, "error": f"{type(error).__name__}: {error}"[:500]}
+        facts["seconds"] = round(clock() - start, 2)
         if CUDA:
-            found["peak_gb"] = round(torch.cuda.max_memory_allocated() / 1e9, 2)
-        print(f"  {json.dumps(found)}", flush=True)
-        self.record["steps"][name] = found
+            facts["peak_gb"] = round(torch.cuda.max_memory_allocated() / 1e9, 2)
+        print(f"  {json.dumps(facts)}", flush=True)
+        self.record["steps"][name] = facts
         self._write()
 
     def end(self) -> None:
@@ -97,14 +97,14 @@ def free() -> None:
 def machine() -> dict[str, Any]:
     """The device, and the versions of what computes on it."""
     packages = ("torch", "transformers", "tokenizers", "peft", "accelerate", "lm_eval", "datasets", "numpy")
-    found = {
+    facts = {
         "device": torch.cuda.get_device_name() if CUDA else platform.processor() or platform.machine(),
         "python": platform.python_version(),
         **{name: importlib.metadata.version(name) for name in packages},
     }
     if CUDA:
-        found |= {"cuda": torch.version.cuda, "memory_gb": round(torch.cuda.mem_get_info()[1] / 1e9, 1)}
-    return found
+        facts |= {"cuda": torch.version.cuda, "memory_gb": round(torch.cuda.mem_get_info()[1] / 1e9, 1)}
+    return facts
 
 
 def configuration(shape: str, **options: Any) -> Any:

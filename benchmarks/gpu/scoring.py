@@ -99,23 +99,23 @@ def timed(lm: Any, kind: str, requests: list[Any]) -> tuple[list[Any], float]:
     return ask(requests, disable_tqdm=True), clock() - start
 
 
-def generate(lm: Any, found: dict[str, Any]) -> None:
+def generate(lm: Any, facts: dict[str, Any]) -> None:
     """Tokens of answers a second; each answer must be the words up to its stop."""
     answers, seconds = timed(lm, "generate_until", generations())
     for length, answer in zip(lengths(), answers, strict=True):
         wanted = [f"w{i}" for i in range(STOP - length + 1, STOP)]
         expect(answer.split() == wanted, f"wanted {wanted[:3]}… ({len(wanted)} words), got {answer[:60]!r}")
-    found |= {"prompts": PROMPTS, "answer_tokens": sum(lengths()), "asking_seconds": round(seconds, 3)}
-    found["answer_tokens_a_second"] = round(sum(lengths()) / seconds, 1)
+    facts |= {"prompts": PROMPTS, "answer_tokens": sum(lengths()), "asking_seconds": round(seconds, 3)}
+    facts["answer_tokens_a_second"] = round(sum(lengths()) / seconds, 1)
 
 
-def score(lm: Any, shared: float, found: dict[str, Any]) -> list[float]:
+def score(lm: Any, shared: float, facts: dict[str, Any]) -> list[float]:
     """Requests a second."""
     requests = likelihoods(shared)
     answers, seconds = timed(lm, "loglikelihood", requests)
-    found |= {"requests": len(requests), "asking_seconds": round(seconds, 3)}
-    found["requests_a_second"] = round(len(requests) / seconds, 1)
-    found["prompt_tokens_a_second"] = round(len(requests) * (LENGTH + 1) / seconds)
+    facts |= {"requests": len(requests), "asking_seconds": round(seconds, 3)}
+    facts["requests_a_second"] = round(len(requests) / seconds, 1)
+    facts["prompt_tokens_a_second"] = round(len(requests) * (LENGTH + 1) / seconds)
     return [value for value, _ in answers]
 
 
@@ -135,9 +135,9 @@ def main() -> None:
     from transformers import AutoModelForCausalLM
 
     part = Part("scoring", "Scoring a model of Llama-2-7B's shape, against stock hf")
-    with part.step("the model, bfloat16") as found:
+    with part.step("the model, bfloat16") as facts:
         model = counting_model()
-        found |= {"parameters": sum(p.numel() for p in model.parameters()), "bare_product_tflops": bare_product()}
+        facts |= {"parameters": sum(p.numel() for p in model.parameters()), "bare_product_tflops": bare_product()}
     # Both load by this call.
     AutoModelForCausalLM.from_pretrained = classmethod(_loaded(model))
     with tempfile.TemporaryDirectory() as temporary:
@@ -146,21 +146,21 @@ def main() -> None:
         for batch in (2, 4) if TINY else (16, 64):
             for name in WRAPPERS:
                 lm = get_model(name)(pretrained=temporary, device=DEVICE, dtype="bfloat16", batch_size=batch)
-                with part.step(f"generate, batch {batch}: {name}") as found:
-                    generate(lm, found)
+                with part.step(f"generate, batch {batch}: {name}") as facts:
+                    generate(lm, facts)
                 for shared in (0.0, 0.8):
                     what = f"likelihoods, {shared:.0%} of the prompts shared, batch {batch}"
-                    with part.step(f"{what}: {name}") as found:
-                        values[what, name] = score(lm, shared, found)
+                    with part.step(f"{what}: {name}") as facts:
+                        values[what, name] = score(lm, shared, facts)
                         if name != "hf":
                             pairs = zip(values[what, "hf"], values[what, name], strict=True)
-                            found["share_off_by"] = max(abs(a - b) / max(1.0, abs(a)) for a, b in pairs)
+                            facts["share_off_by"] = max(abs(a - b) / max(1.0, abs(a)) for a, b in pairs)
                             # Logits of some tens in bfloat16: steps of 1 in 256.
-                            expect(found["share_off_by"] < 0.02, f"likelihoods are off by {found['share_off_by']}")
+                            expect(facts["share_off_by"] < 0.02, f"likelihoods are off by {facts['share_off_by']}")
                 del lm
                 free()
-    with part.step("times the speed of hf") as found:
-        found |= ratios(part.record["steps"])
+    with part.step("times the speed of hf") as facts:
+        facts |= ratios(part.record["steps"])
     part.end()
 
 

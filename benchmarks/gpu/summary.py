@@ -33,10 +33,10 @@ def section(name: str, record: dict[str, Any] | None, code: int, seconds: int) -
     lines = [f"## {record['title'] if record else name}", "", f"{name}.json; {ended} after {seconds} s.", ""]
     if record:
         lines += ["| step | | seconds | peak GB | |", "| --- | --- | ---: | ---: | --- |"]
-        for step, found in record["steps"].items():
-            said = "; ".join(f"{key} {shown(value)}" for key, value in found.items() if key not in _SHOWN_APART)
-            state = "ok" if found["ok"] else f"FAILED: {found['error']}"
-            cells = (step, state, found["seconds"], found.get("peak_gb", ""), said)
+        for step, facts in record["steps"].items():
+            said = "; ".join(f"{key} {shown(value)}" for key, value in facts.items() if key not in _SHOWN_APART)
+            state = "ok" if facts["ok"] else f"FAILED: {facts['error']}"
+            cells = (step, state, facts["seconds"], facts.get("peak_gb", ""), said)
             lines.append("| " + " | ".join(str(cell).replace("|", "\\|").replace("\n", " ") for cell in cells) + " |")
         lines.append("")
     return lines

@@ -47,25 +47,25 @@ def tune(model: Any, micro: int, steps: int) -> tuple[dict[str, Any], float]:
 def main() -> None:
     """Micro-batches of two sizes; the first training warms up."""
     part = Part("tuning", "Fine-tuning a LoRA on a model of TinyLlama's shape")
-    with part.step("the model, bfloat16") as found:
+    with part.step("the model, bfloat16") as facts:
         model = random_model("1B", torch.bfloat16)
         parameters = sum(p.numel() for p in model.parameters())
         peak = bare_product()
-        found |= {"parameters": parameters, "bare_product_tflops": peak}
+        facts |= {"parameters": parameters, "bare_product_tflops": peak}
     with part.step("warm-up"):
         tune(model, 4 if TINY else 8, 1)
     for micro in (2, 4) if TINY else (8, 32):
-        with part.step(f"micro-batches of {micro}") as found:
+        with part.step(f"micro-batches of {micro}") as facts:
             record, seconds = tune(model, micro, STEPS)
             tokens = STEP * STEPS * LENGTH
             (tried,) = record["tried"]
             first, last = tried["validation_loss"]
-            found |= {"steps": record["steps"], "tokens_a_step": STEP * LENGTH, "training_seconds": round(seconds, 2)}
-            found["tokens_a_second"] = round(tokens / seconds)
+            facts |= {"steps": record["steps"], "tokens_a_step": STEP * LENGTH, "training_seconds": round(seconds, 2)}
+            facts["tokens_a_second"] = round(tokens / seconds)
             # Forward, and backward to activations alone: 2 + 2 a weight and token; embedding and adapters left out.
             weights = parameters - model.get_input_embeddings().weight.numel()
-            found["share_of_bare_product"] = round(4 * weights * tokens / seconds / (peak * 1e12), 3)
-            found["train_loss"] = [tried["train_loss"][0], tried["train_loss"][-1]]
+            facts["share_of_bare_product"] = round(4 * weights * tokens / seconds / (peak * 1e12), 3)
+            facts["train_loss"] = [tried["train_loss"][0], tried["train_loss"][-1]]
             expect(last == last and last < first + 1, f"the validation loss went from {first} to {last}")
     part.end()
 

@@ -59,9 +59,7 @@ class Progress:
         listener: Is told in words how far the stage at work is, twice a second at most.
     """
 
-    def __init__(
-        self, enabled: bool = True, owner: str = "", listener: Callable[[str], None] | None = None
-    ) -> None:
+    def __init__(self, enabled: bool = True, owner: str = "", listener: Callable[[str], None] | None = None) -> None:
         self.enabled, self.owner, self._listener = enabled, owner, listener
         self._pace: Pace | None = None
         self._loss: float | None = None
@@ -130,9 +128,7 @@ class Progress:
 
         if total is None and isinstance(items, Sized):
             total = len(items)
-        return tqdm(
-            self._counted(items, desc, total), desc=self._named(desc), total=total, disable=not self.enabled
-        )
+        return tqdm(self._counted(items, desc, total), desc=self._named(desc), total=total, disable=not self.enabled)
 
     def counter(self, desc: str, total: int, initial: int = 0) -> "tqdm[Any]":
         """A progress bar that its caller moves, and closes."""

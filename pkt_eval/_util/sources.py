@@ -50,9 +50,9 @@ SCORING = (
 )
 
 
-def files(rooms: Iterable[str]) -> dict[str, Path]:
+def source_files(rooms: Iterable[str]) -> dict[str, Path]:
     """Path in the package → file, of every Python and YAML file in some rooms or files."""
-    found = {}
+    paths = {}
     for room in rooms:
         first, _, rest = room.partition("/")
         # Two rooms lie beside the package in the repository.
@@ -62,14 +62,14 @@ def files(rooms: Iterable[str]) -> dict[str, Path]:
         path = folder / (rest or ("" if not first.endswith(".py") else first))
         within = [path] if path.is_file() else sorted(f for f in path.rglob("*") if f.suffix in (".py", ".yaml"))
         for file in within:
-            found[room if path.is_file() else f"{room}/{file.relative_to(path).as_posix()}"] = file
-    return found
+            paths[room if path.is_file() else f"{room}/{file.relative_to(path).as_posix()}"] = file
+    return paths
 
 
 @cache
 def digest(rooms: tuple[str, ...]) -> str:
     """sha256 over the names and contents of the files of some rooms."""
-    return combine_digests({name: file_digest(path) for name, path in sorted(files(rooms).items())})
+    return combine_digests({name: file_digest(path) for name, path in sorted(source_files(rooms).items())})
 
 
 def class_digest(*classes: type) -> str:

@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 _PUBLISHED_RATES, _PUBLISHED_WIDTH = (3e-5, 3e-4), 5120
 
 
-def choose(
+def choose_rate(
     model: Any,
     places: Sequence[Located],
     vectors: Sequence[Deltas],

@@ -17,7 +17,7 @@ from torch import nn
 
 from pkt_eval.locate.select import AXIS, Located
 from pkt_eval.models import blocks
-from pkt_eval.models.edits import LocatedEdit
+from pkt_eval.models.edits import LocatedEdit, Term
 
 
 @contextmanager
@@ -38,9 +38,6 @@ def injected(model: Any, located: Located, deltas: Mapping[str, torch.Tensor]) -
                 linear: Any = blocks.block(model, block, layer)
                 stack.callback(_put(linear, term(indices.to(linear.weight.device), d, linear.weight.shape[0])))
         yield
-
-
-Term = Callable[[torch.Tensor], torch.Tensor]
 
 
 def _of_rows(indices: torch.Tensor, delta: torch.Tensor, outputs: int) -> Term:

@@ -103,7 +103,7 @@ def probe(name: str) -> Probe:
     return Probe(name, False, f"{verdict.status}: {verdict.message}")
 
 
-def choose(level: str | None = None) -> str:
+def choose_level(level: str | None = None) -> str:
     """The level to judge at.
 
     Args:

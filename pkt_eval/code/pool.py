@@ -11,12 +11,12 @@ from dataclasses import replace
 from tqdm.auto import tqdm
 
 from pkt_eval.code.isolation import LEVELS
-from pkt_eval.code.levels import choose
+from pkt_eval.code.levels import choose_level
 from pkt_eval.code.session import Session
 from pkt_eval.code.verdict import DEFAULT_LIMITS, Job, Limits, Verdict, Verify
 from pkt_eval.errors import ConfigError
 
-Pair = tuple[str, str]
+Submission = tuple[str, str]
 
 
 class Pool:
@@ -87,7 +87,7 @@ def shared_pool(level: str | None = None, workers: int | None = None) -> Pool:
     workers = available_cores() if workers is None else workers
     if workers < 1:
         raise ConfigError(f"at least 1 worker is needed to judge, got {workers}")
-    key = (choose(level), workers)
+    key = (choose_level(level), workers)
     with _guard:
         if key not in _pools:
             _pools[key] = Pool(*key)
@@ -146,7 +146,7 @@ def judge(
 
 
 def judge_many(
-    jobs: Sequence[Job | Pair],
+    jobs: Sequence[Job | Submission],
     *,
     workers: int | None = None,
     limits: Limits | None = None,

@@ -15,7 +15,7 @@ from pkt_eval.code.jail import End, Jail, JailError
 from pkt_eval.code.verdict import Job, Limits, Status, Verdict
 
 CHUNK = 64 * 1024
-TICK_SECONDS = 0.1
+POLL_SECONDS = 0.1
 MOST_THREADS = 256
 MEGABYTE = 1 << 20
 _PATIENCE = 12
@@ -118,7 +118,7 @@ class Session:
             for name, jail in jails.items():
                 selector.register(jail.socket, selectors.EVENT_READ, name)
             while len(ends) < len(jails):
-                for key, _ in selector.select(TICK_SECONDS):
+                for key, _ in selector.select(POLL_SECONDS):
                     if key.data is None:
                         if output.read() is False:
                             selector.unregister(output.reader)
@@ -127,7 +127,7 @@ class Session:
                     if ends[key.data]["dirty"]:
                         jails[key.data].close()
                     selector.unregister(key.fileobj)
-                if time.monotonic() > looked + TICK_SECONDS:
+                if time.monotonic() > looked + POLL_SECONDS:
                     looked = time.monotonic()
                     if "candidate" not in ends and jails["candidate"].threads() > MOST_THREADS:
                         cut = "threads"

@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 
 from pkt_eval.errors import ConfigError, DataError
 
-VERSION = 2
+VERDICT_VERSION = 2
 """Of the verdict's JSON. 1 had no ``version`` and knew no status ``unsupported``; it is read all the same."""
 
 Verify = Literal["split", "inproc"]
@@ -156,7 +156,7 @@ class Verdict:
     isolation: str = "none"
     """Name of the level at which it ran."""
     verify: Verify = "split"
-    version: int = VERSION
+    version: int = VERDICT_VERSION
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as plain values, for JSON."""
@@ -184,9 +184,13 @@ class Verdict:
         if not isinstance(fields, dict) or not isinstance(fields.get("passed"), bool):
             raise DataError(f"a verdict is a JSON object with `passed`, true or false; this is none: {text[:80]!r}")
         version = fields.setdefault("version", 1)
-        if not isinstance(version, int) or not 1 <= version <= VERSION:
-            raise DataError(f"a verdict of version {version!r}: this pkt-eval reads 1 to {VERSION}, install a later")
+        if not isinstance(version, int) or not 1 <= version <= VERDICT_VERSION:
+            raise DataError(
+                f"a verdict of version {version!r}: this pkt-eval reads 1 to {VERDICT_VERSION}, install a later"
+            )
         status = fields.setdefault("status", "passed" if fields["passed"] else "failed")
         if status not in get_args(Status) or fields["passed"] != (status == "passed"):
             raise DataError(f"a verdict with `passed` {fields['passed']} and `status` {status!r}: it is not ours")
-        return cls(**{name: fields[name] for name in cls.__dataclass_fields__ if name in fields} | {"version": VERSION})
+        return cls(
+            **{name: fields[name] for name in cls.__dataclass_fields__ if name in fields} | {"version": VERDICT_VERSION}
+        )

@@ -36,7 +36,7 @@ app = typer.Typer(
     "`PKT_EVAL_DATA`, else from the Hugging Face hub; the `nano_` benchmarks are built in.",
 )
 
-Task = Annotated[
+TaskArgument = Annotated[
     str,
     typer.Argument(help=f"{', '.join(names()[:-1])} or {names()[-1]}; task names work too."),
 ]
@@ -57,13 +57,13 @@ Size = Annotated[
     "and then `--model_args …,transfer_task=gsm8k,splits=splits/`"
 )
 def build(
-    task: Task,
+    task: TaskArgument,
     out: Annotated[Path, typer.Option(help="Folder that gets the four files.")],
     seed: Seed = 0,
     data_dir: DataDir = None,
     size: Size = None,
 ) -> None:
-    """Write the four splits as `{stem}_{split}_split.jsonl`, the naming of the published splits."""
+    """Write the four splits as ``{stem}_{split}_split.jsonl``, the naming of the published splits."""
     _or_exit(check_out, out)
     splits = _splits(task, seed, data_dir, None, size)
     for name, path in zip(SPLIT_NAMES, write_splits(splits, out), strict=True):
@@ -73,7 +73,7 @@ def build(
 
 @app.command(epilog="Example: `pkt-eval data show nano_gsm8k --tokenizer my-student/`")
 def show(
-    task: Task,
+    task: TaskArgument,
     seed: Seed = 0,
     data_dir: DataDir = None,
     splits_dir: SplitsDir = None,
@@ -111,7 +111,7 @@ def show(
     "`pkt-eval data check mbpp --fail-on 13 --allow 20`"
 )
 def check(
-    task: Task,
+    task: TaskArgument,
     seed: Seed = 0,
     data_dir: DataDir = None,
     splits_dir: SplitsDir = None,
@@ -128,7 +128,7 @@ def check(
     """Compare the splits with each other and with every test set, by n-grams of words.
 
     A cell is the number of test items whose question shares an n-gram with the split. Exit code 1 when two
-    splits share a question, or when more than `--allow` items of a test set share an n-gram of `--fail-on`
+    splits share a question, or when more than ``--allow`` items of a test set share an n-gram of ``--fail-on``
     words or more.
 
     What to expect: benchmarks that repeat their own phrasing share some 13-grams between their own train and

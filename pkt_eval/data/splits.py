@@ -82,7 +82,7 @@ class Splits:
 
     def overlaps(self) -> dict[tuple[str, str], int]:
         """Questions that two splits share, for each pair that shares any; empty where all are disjoint."""
-        questions = {name: {question(record) for record in self[name]} for name in self.names}
+        questions = {name: {question_text(record) for record in self[name]} for name in self.names}
         pairs = [(a, b) for i, a in enumerate(self.names) for b in self.names[i + 1 :]]
         return {(a, b): n for a, b in pairs if (n := len(questions[a] & questions[b]))}
 
@@ -167,7 +167,7 @@ def write_splits(splits: Splits, folder: str | Path) -> list[Path]:
     return paths
 
 
-def question(record: ChatRecord) -> str:
+def question_text(record: ChatRecord) -> str:
     """What makes two records the same: everything before the answer."""
     return "\n".join(message["content"] for message in record["messages"][:-1])
 

@@ -53,7 +53,7 @@ _OUTPUTS = {"residual": "residual stream"}
 _NEURONS = {"ffn": "FFN neurons", "attention": "attention neurons", "value": "value rows"}
 
 
-def draw(found: Diagnosis, folder: Path) -> dict[str, str]:
+def draw(diagnosis: Diagnosis, folder: Path) -> dict[str, str]:
     """Draw everything into a folder that is there.
 
     Returns:
@@ -62,7 +62,7 @@ def draw(found: Diagnosis, folder: Path) -> dict[str, str]:
     """
     captions = {}
     with matplotlib.rc_context(_STYLE):
-        for name, figure, caption in _figures(found):
+        for name, figure, caption in _figures(diagnosis):
             FigureCanvasAgg(figure)
             figure.savefig(folder / f"{name}.png", dpi=_DPI)
             figure.set_layout_engine("none")  # as it is laid out now: doing it again would take as long as all the rest
@@ -71,34 +71,34 @@ def draw(found: Diagnosis, folder: Path) -> dict[str, str]:
     return captions
 
 
-def _figures(found: Diagnosis) -> Iterator[tuple[str, Figure, str]]:
-    for (a, b), of_kinds in found.cka.items():
+def _figures(diagnosis: Diagnosis) -> Iterator[tuple[str, Figure, str]]:
+    for (a, b), of_kinds in diagnosis.cka.items():
         if a == b and a not in ("teacher", "student"):
             continue  # in the table alone: to the eye it is the student's
-        if a == "teacher" and b in found.parametric:
+        if a == "teacher" and b in diagnosis.parametric:
             yield (
                 f"cka_after_{b}",
-                _after(of_kinds, found.cka["teacher", "student"], b),
+                _after(of_kinds, diagnosis.cka["teacher", "student"], b),
                 f"CKA of teacher and student after the transfer {b}, and what it changed.",
             )
         else:
             which = f"cka_{a}_{b}" if a != b else f"cka_within_{a}"
             what = f"every {a} layer and every {b} layer" if a != b else f"the {a}'s layers with each other"
             yield which, _maps(of_kinds, a, b), f"Debiased linear CKA of {what}."
-    yield "stitching", _stitching(found), "Held-out R² of the best affine map from teacher to student layers."
-    tasks = found.facts["tasks"]
-    for role, located in found.overlap.items():
+    yield "stitching", _stitching(diagnosis), "Held-out R² of the best affine map from teacher to student layers."
+    tasks = diagnosis.facts["tasks"]
+    for role, located in diagnosis.overlap.items():
         yield (
             f"overlap_{role}",
             _overlap(located, tasks, role),
             f"Neurons of the {role} that two samples, two tasks and two seeds (diagonal below) locate alike.",
         )
-    if found.parametric:
-        yield "weights_cosines", _cosines(found.parametric), "The product before and after fine-tuning, against W."
-        yield "weights_delta", _delta(found.parametric), "How much of a weight a transfer changed."
-        if any(not p.values["angle_out_start_final"].isnan().all() for p in found.parametric.values()):
-            yield "weights_angles", _angles(found.parametric), "Mean principal angles between subspaces."
-        yield "weights_spectra", _spectra(found.parametric), "Singular values, mean over layers."
+    if diagnosis.parametric:
+        yield "weights_cosines", _cosines(diagnosis.parametric), "The product before and after fine-tuning, against W."
+        yield "weights_delta", _delta(diagnosis.parametric), "How much of a weight a transfer changed."
+        if any(not p.values["angle_out_start_final"].isnan().all() for p in diagnosis.parametric.values()):
+            yield "weights_angles", _angles(diagnosis.parametric), "Mean principal angles between subspaces."
+        yield "weights_spectra", _spectra(diagnosis.parametric), "Singular values, mean over layers."
 
 
 def _new(rows: int, columns: int, height: float, title: str, **kwargs: Any) -> tuple[Figure, np.ndarray]:
@@ -159,8 +159,8 @@ def _after(of_kinds: Mapping[str, Any], before: Mapping[str, Any], label: str) -
     return figure
 
 
-def _stitching(found: Diagnosis) -> Figure:
-    r2 = found.stitching.r2.numpy()
+def _stitching(diagnosis: Diagnosis) -> Figure:
+    r2 = diagnosis.stitching.r2.numpy()
     figure, ((left, right),) = _new(1, 2, 3.0, "Affine stitching of residual streams, teacher → student")
     # A map that is worse than the mean is no better for being much worse.
     image = _heat(left, r2, f"held-out R²: {_mean(r2)} (mean ± deviation)", low=0, high=1, cmap="cividis")

@@ -16,13 +16,12 @@ from pkt_eval._util.progress import Progress
 from pkt_eval.locate import NeuronScores
 from pkt_eval.locate.attribution import attribute
 from pkt_eval.locate.memo import remembered
+from pkt_eval.locate.samples import Sample
 from pkt_eval.locate.select import Counts, best, value_scores
 from pkt_eval.models.blocks import Dims
 
 #: Neurons: rows of up and columns of down; columns of o; rows of v.
 NEURONS = ("ffn", "attention", "value")
-
-Sample = tuple[torch.Tensor, int]
 
 
 @dataclass(frozen=True)
@@ -112,19 +111,19 @@ def overlaps(
     summed, again = ([located(_sum(of_task), dims, keep) for of_task in sets.values()] for sets in (first, second))
     task_of = torch.tensor([t for t, of_task in enumerate(first.values()) for _ in of_task])
     sizes = {"ffn": dims.ffn, "attention": dims.heads * dims.head_dim, "value": dims.kv_heads * dims.head_dim}
-    found = {}
+    overlaps = {}
     for kind in NEURONS:
         tasks = jaccard([s[kind] for s in summed], [s[kind] for s in summed], sizes[kind])
         seeds = jaccard([s[kind] for s in summed], [s[kind] for s in again], sizes[kind])
         tasks.diagonal().copy_(seeds.diagonal())
         sets = [s[kind] for s in single]
-        found[kind] = Overlap(
+        overlaps[kind] = Overlap(
             samples=jaccard(sets, sets, sizes[kind]),
             tasks=tasks,
             task_of=task_of,
             random=expected_jaccard(sizes[kind], vars(keep)[kind]),
         )
-    return found
+    return overlaps
 
 
 def jaccard(first: Sequence[torch.Tensor], second: Sequence[torch.Tensor], n: int) -> torch.Tensor:

@@ -136,8 +136,8 @@ def examine(
     spectra = {s: torch.full((layers, len(names), _SPECTRUM), torch.nan, dtype=torch.float64) for s in SPECTRA}
     for (layer, block), edit in progress.bar(edits.items(), desc):
         place = layer, names.index(block)
-        found, singular = _examine(edit, rank, weight_of(edit.name).float())
-        for quantity, value in found.items():
+        quantities, singular = _examine(edit, rank, weight_of(edit.name).float())
+        for quantity, value in quantities.items():
             values[quantity][place] = value
         for name, s in singular.items():
             spectra[name][place][: len(s)] = s[:_SPECTRUM].cpu()
@@ -160,7 +160,7 @@ def _examine(edit: Edit, rank: int | None, W: torch.Tensor) -> tuple[dict[str, f
         whole = LowRank(edit.B.double().to(W.device), edit.A.double().to(W.device))
         delta_singular = whole.singular_values()
         delta_norm, dot = delta_singular.norm().item(), whole.dot_weight(W)
-    found = {"delta_norm": delta_norm / norm, "cos_delta_original": _cosine(dot, delta_norm, norm)}
+    quantities = {"delta_norm": delta_norm / norm, "cos_delta_original": _cosine(dot, delta_norm, norm)}
     # As many of the weight's own as of the longest other; its principal subspace is compared with the start's.
     k = min(len(delta_singular), _SPECTRUM, *W.shape)
     B, A = truncated_svd(W, k)
@@ -171,7 +171,7 @@ def _examine(edit: Edit, rank: int | None, W: torch.Tensor) -> tuple[dict[str, f
         if start:
             remaining_norm = max(norm**2 - 2 * of_start + start.dot(start), 0.0) ** 0.5
             r = min(start.A.shape[0], k)
-            found |= {
+            quantities |= {
                 "angle_out_start_final": _mean_angle(start.B, final.B),
                 "angle_in_start_final": _mean_angle(start.A.T, final.A.T),
                 "angle_out_start_weight": _mean_angle(start.B, B[:, :r]),
@@ -181,10 +181,10 @@ def _examine(edit: Edit, rank: int | None, W: torch.Tensor) -> tuple[dict[str, f
             if product:
                 own, of_weight = product.dot(product) ** 0.5, product.dot_weight(W)
                 rest = of_weight - (product.dot(start) if start else 0.0)
-                found[f"cos_{name}_original"] = _cosine(of_weight, own, norm)
-                found[f"cos_{name}_remaining"] = _cosine(rest, own, remaining_norm)
+                quantities[f"cos_{name}_original"] = _cosine(of_weight, own, norm)
+                quantities[f"cos_{name}_remaining"] = _cosine(rest, own, remaining_norm)
                 singular[name] = product.singular_values()
-    return found, {name: s / norm for name, s in singular.items()}
+    return quantities, {name: s / norm for name, s in singular.items()}
 
 
 def _mean_angle(P: torch.Tensor, Q: torch.Tensor) -> float:
@@ -200,10 +200,10 @@ def labels(students: Sequence[Student]) -> list[str]:
     """A short name for each student: method and task, and the fingerprint where that is not enough."""
     made = [student.provenance or Provenance(method="student") for student in students]
     plain = ["-".join(filter(None, (one.method, one.transfer_task))) for one in made]
-    found = [
+    names = [
         name if plain.count(name) == 1 else f"{name}-{(one.fingerprint or '?')[:6]}"
         for name, one in zip(plain, made, strict=True)
     ]
-    if len(set(found)) < len(found):
-        raise ConfigError(f"--transferred names one student twice: {', '.join(found)}")
-    return found
+    if len(set(names)) < len(names):
+        raise ConfigError(f"--transferred names one student twice: {', '.join(names)}")
+    return names

@@ -19,7 +19,7 @@ from pkt_eval.data.transfer_data import TransferData
 from pkt_eval.diagnose import activations, cka, overlap, parametric
 from pkt_eval.diagnose.findings import Diagnosis, Pair
 from pkt_eval.diagnose.stitching import stitch
-from pkt_eval.locate.samples import attribution_samples
+from pkt_eval.locate.samples import Sample, attribution_samples
 from pkt_eval.locate.select import neuron_counts
 from pkt_eval.models.pair import ModelPair
 from pkt_eval.models.source import ModelSource
@@ -148,7 +148,7 @@ class Examination:
         }
 
 
-def _samples(splits: Splits, chat: ChatFormat, tokenizer: Any, count: int) -> list[overlap.Sample]:
+def _samples(splits: Splits, chat: ChatFormat, tokenizer: Any, count: int) -> list[Sample]:
     """The first records that a transfer would locate with."""
     first = replace(splits, extract=splits.extract[:count])
     data = TransferData(first, chat, "answer", _MAX_LENGTH, lambda task: splits)

@@ -19,9 +19,9 @@ def neuron_vectors(model: Any, located: Located) -> dict[str, torch.Tensor]:
     Returns:
         Block → ``(layers, k, d)`` float32, on the model's device, in the order of ``located``.
     """
-    found = {}
+    vectors = {}
     for block, indices in located.indices.items():
         weights = [model.get_parameter(blocks.weight_name(block, k)).detach() for k in located.layers[block]]
         rows = [w if AXIS[block] == "rows" else w.T for w in weights]
-        found[block] = torch.stack([w[i].float() for w, i in zip(rows, indices.to(model.device), strict=True)])
-    return found
+        vectors[block] = torch.stack([w[i].float() for w, i in zip(rows, indices.to(model.device), strict=True)])
+    return vectors

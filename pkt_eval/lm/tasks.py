@@ -19,7 +19,7 @@ from lm_eval.api.task import ConfigurableTask
 from pkt_eval._util.digests import combine_digests
 from pkt_eval._util.sources import SCORING
 from pkt_eval._util.sources import digest as digest_of_sources
-from pkt_eval.code.levels import choose
+from pkt_eval.code.levels import choose_level
 from pkt_eval.data.sources import load_dataset
 from pkt_eval.lm.answers import BETTER, METRICS, metrics_of
 from pkt_eval.lm.task_functions import CODE_FILTERS, CodeFilter, OfBenchmark
@@ -45,7 +45,7 @@ class BenchmarkTask(ConfigurableTask):
         for chain in self.config.filter_list or ():
             for step in chain["filter"]:
                 if isinstance(code := step.get("filter_fn"), CodeFilter):
-                    choose()  # before a model is loaded for answers that could then not be judged
+                    choose_level()  # before a model is loaded for answers that could then not be judged
                     CODE_FILTERS[self.config.task] = code
 
     def apply_filters(self) -> Any:

@@ -7,10 +7,10 @@ import torch
 
 from pkt_eval.errors import ConfigError
 
-By = Literal["proportional", "first", "last"] | torch.Tensor | random.Random
+LayerChoice = Literal["proportional", "first", "last"] | torch.Tensor | random.Random
 
 
-def map_layers(teacher_layers: int, student_layers: int, by: By = "proportional") -> list[int]:
+def map_layers(teacher_layers: int, student_layers: int, by: LayerChoice = "proportional") -> list[int]:
     """A teacher layer for each student layer, in depth order: the k-th feeds student layer k.
 
     >>> map_layers(6, 4), map_layers(6, 4, "last")

@@ -16,22 +16,22 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pkt_eval._util.options import MethodConfig, check_rates, plus_separated
 from pkt_eval._util.progress import Progress
 from pkt_eval.align import AlignmentExamples, AlignmentOptions, injected, located_edits
-from pkt_eval.align.choice import as_json, choose, rates_to_try, told
+from pkt_eval.align.choice import as_json, choose_rate, rates_to_try, told
 from pkt_eval.align.loop import Deltas, mean_loss
 from pkt_eval.data.transfer_data import TransferData
 from pkt_eval.errors import ConfigError
 from pkt_eval.extract.neurons import neuron_vectors
 from pkt_eval.locate.attribution import NeuronScores, attribute
-from pkt_eval.locate.layers import map_layers
 from pkt_eval.locate.memo import remembered
+from pkt_eval.locate.places import best_places, random_places
 from pkt_eval.locate.samples import Sample, examples, extract_records
-from pkt_eval.locate.select import AXIS, Counts, Located, best, neuron_counts, value_scores
+from pkt_eval.locate.select import AXIS, Counts, Located, neuron_counts
 from pkt_eval.methods.base import TransferMethod, register
 from pkt_eval.models import blocks
 from pkt_eval.models.edits import LocatedEdit
 from pkt_eval.models.pair import ModelPair
 from pkt_eval.models.student import Student
-from pkt_eval.tune.selection import By, Item, answers, judge, validation_items
+from pkt_eval.tune.selection import Criterion, Question, criterion, generate_answers, validation_items
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ class LaTenConfig(MethodConfig):
     """Samples of a step: one of extract, the others of align."""
     learning_rate: Annotated[tuple[float, ...], BeforeValidator(plus_separated), AfterValidator(check_rates)] = ()
     """Peak rate; of several, joined by +, validation chooses. Default: 3e-5, 3e-4, both also times 5120/d_teacher."""
-    select_by: By | None = None
+    select_by: Criterion | None = None
     """What chooses step and rate on validation; default score where the answer is a number, else loss."""
     scale: float | None = None
     """``unaligned`` alone: factor of the teacher's vectors (default 1)."""
@@ -199,7 +199,7 @@ class LaTen(TransferMethod[LaTenConfig]):
                 record["teacher_layers"] = {block: list(layers) for block, layers in theirs[chosen].layers.items()}
             located = places[chosen]
             with progress.stage("validation"), injected(model, located, _on(model, deltas)):
-                record["answers"] = told(answers(model, tokenizer, items))
+                record["answers"] = told(generate_answers(model, tokenizer, items))
             edits = located_edits(located, deltas)
             record["delta_norm_per_layer"] = {
                 block: [round(n, 9) for n in d.float().flatten(1).norm(dim=1).tolist()] for block, d in deltas.items()
@@ -246,51 +246,25 @@ class LaTen(TransferMethod[LaTenConfig]):
         assert source is not None  # ``uses`` names it
         dims, layers = source.dims, pair.student.dims.layers
         if self.variant.neurons == "random":
-            stored, seed = False, self.seed + _NEXT * number
-            dice, generator = random.Random(seed), torch.Generator().manual_seed(seed)
-            ffn_layers, attention_layers = (map_layers(dims.layers, layers, dice) for _ in range(2))
-            ffn, attention, value = (
-                torch.stack([torch.randperm(n, generator=generator)[:k] for _ in range(dims.layers)])
-                for n, k in (
-                    (dims.ffn, keep.ffn),
-                    (dims.heads * dims.head_dim, keep.attention),
-                    (dims.kv_heads * dims.head_dim, keep.value),
-                )
-            )
-        else:
-            config = self.config
-            bar = progress.bar(samples, f"{self.method.name}: locate in {role}", total=len(samples))
-            decided_by = {
-                "attribution": config.attribution,
-                "scoring": config.scoring,
-                "model": source.digest,
-                "samples": [[*ids.tolist(), target] for ids, target in samples],
-                "keep": vars(keep),
-                "dtype": str(model.dtype),
-                "device": model.device.type,
-            }
-
-            def compute() -> NeuronScores:
-                return attribute(model, bar, keep=keep, attribution=config.attribution, scoring=config.scoring)
-
-            with progress.stage(f"locate in {role}"):
-                scores, stored = remembered(decided_by, compute)
-            ffn_layers = map_layers(dims.layers, layers, scores.layer_ffn)
-            attention_layers = map_layers(dims.layers, layers, scores.layer_attention)
-            ffn, attention = best(scores.ffn, keep.ffn), best(scores.attention, keep.attention)
-            value = best(value_scores(scores.attention, dims), keep.value)
-        places = {
-            "up": (ffn_layers, ffn),
-            "down": (ffn_layers, ffn),
-            "v": (attention_layers, value),
-            "o": (attention_layers, attention),
+            return random_places(dims, keep, layers, self.config.modules, self.seed + _NEXT * number), False
+        config = self.config
+        bar = progress.bar(samples, f"{self.method.name}: locate in {role}", total=len(samples))
+        decided_by = {
+            "attribution": config.attribution,
+            "scoring": config.scoring,
+            "model": source.digest,
+            "samples": [[*ids.tolist(), target] for ids, target in samples],
+            "keep": vars(keep),
+            "dtype": str(model.dtype),
+            "device": model.device.type,
         }
-        chosen = {block: places[block] for block in self.config.modules}
-        located = Located(
-            {block: layers for block, (layers, _) in chosen.items()},
-            {block: indices[layers] for block, (layers, indices) in chosen.items()},
-        )
-        return located, stored
+
+        def compute() -> NeuronScores:
+            return attribute(model, bar, keep=keep, attribution=config.attribution, scoring=config.scoring)
+
+        with progress.stage(f"locate in {role}"):
+            scores, stored = remembered(decided_by, compute)
+        return best_places(scores, dims, keep, layers, config.modules), stored
 
     def _deltas(
         self, room: "_Room", places: Sequence[Located], vectors: Sequence[Deltas], steps: int
@@ -301,7 +275,7 @@ class LaTen(TransferMethod[LaTenConfig]):
             bar = progress.bar(validation, f"{self.method.name}: validation of the base")
             record: dict[str, Any] = {
                 "validation_loss_of_base": as_json(mean_loss(model, bar)),
-                "answers_of_base": told(answers(model, room.tokenizer, room.items)),
+                "answers_of_base": told(generate_answers(model, room.tokenizer, room.items)),
             }
         if self.variant.delta == "teacher":
             scale = 1.0 if config.scale is None else config.scale
@@ -309,15 +283,17 @@ class LaTen(TransferMethod[LaTenConfig]):
             with progress.stage("validation"), injected(model, places[0], _on(model, deltas)):
                 record |= {"scale": scale, "validation_loss": as_json(mean_loss(model, validation))}
             return deltas, 0, record
-        by, why = judge(room.data.splits.benchmark, config.select_by)
+        by, why = criterion(room.data.splits.benchmark, config.select_by)
         if why:
             log.info("steps and rates are chosen by loss: %s", why)
             record["select_by_loss_because"] = why
-        scorer = (lambda: answers(model, room.tokenizer, room.items)) if by == "score" else None
+        scorer = (lambda: generate_answers(model, room.tokenizer, room.items)) if by == "score" else None
         rates = rates_to_try(config.learning_rate, next(iter(vectors[0].values())).shape[-1], bool(validation))
         options = [AlignmentOptions(steps, config.samples_per_step, rate, self.seed) for rate in rates]
         with progress.stage("align"):
-            checkpoint, of_chosen = choose(model, places, vectors, room.examples, options, scorer, progress, self.work)
+            checkpoint, of_chosen = choose_rate(
+                model, places, vectors, room.examples, options, scorer, progress, self.work
+            )
         chosen = next(i for i, place in enumerate(places) if place is checkpoint.located)
         return checkpoint.deltas, chosen, record | of_chosen
 
@@ -330,7 +306,7 @@ class _Room:
     tokenizer: Any
     data: TransferData
     examples: AlignmentExamples
-    items: Sequence[Item]
+    items: Sequence[Question]
     progress: Progress
 
 

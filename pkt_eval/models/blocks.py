@@ -123,10 +123,10 @@ def layer_of(name: str) -> int:
     Raises:
         ConfigError: The name belongs to no decoder layer.
     """
-    found = _LAYER.search(name)
-    if not found:
+    match = _LAYER.search(name)
+    if not match:
         raise ConfigError(f"{name!r} is not the name of a parameter in a decoder layer")
-    return int(found.group(1))
+    return int(match.group(1))
 
 
 def block(model: Any, name: str, layer: int) -> "Module":

@@ -10,7 +10,7 @@ from typing import Any
 
 from pkt_eval.errors import StoreError
 
-VERSION = 3
+PROVENANCE_VERSION = 3
 """1 had no version; 2 records revisions and the method's own source; 3 of which methods it is a control."""
 PLACES = ("student", "teacher")
 """Fields that may name a folder of somebody's disk."""
@@ -100,7 +100,7 @@ class Provenance:
     seconds: Mapping[str, float] = field(default_factory=dict)
     peak_memory_bytes: int | None = None
     record: Mapping[str, Any] = field(default_factory=dict)
-    version: int = VERSION
+    version: int = PROVENANCE_VERSION
 
     @property
     def template_arguments(self) -> dict[str, Any]:

@@ -49,11 +49,11 @@ class Maker:
 MAKERS = {
     "mmlu": Maker(
         world.questions,
-        world.key,
+        world.question_key,
         {"dev": 25, "validation": 100, "test": 200, "train": 1200},
         pretraining=partial(world.questions, uniform=False),
     ),
-    "gsm8k": Maker(stories.problems, stories.key, {"train": 2000, "test": 200}),
+    "gsm8k": Maker(stories.problems, stories.story_key, {"train": 2000, "test": 200}),
     "humaneval": Maker(
         coding.humaneval,
         coding.humaneval_key,
@@ -88,8 +88,8 @@ def _rows(name: str, split: str) -> tuple[Row, ...]:
     wanted = {"wanted": lambda key: fold(key) in FOLDS_OF[split] and key not in made} if benchmark.asks else {}
     source = benchmark.source(Dice(f"{name}/{split}"), **wanted)
     # mmlu's subjects take equal parts of a split, as its source offers them in turn and this quota holds.
-    quota = benchmark.sizes[split] // len(world.SUBJECTS)
-    taken = dict.fromkeys((s.name for s in world.SUBJECTS), 0)
+    quota = benchmark.sizes[split] // len(world.WORLD_SUBJECTS)
+    taken = dict.fromkeys((s.name for s in world.WORLD_SUBJECTS), 0)
     while len(made) < benchmark.sizes[split]:
         row = next(source)
         key, subject = benchmark.key(row), row.get("subject")

@@ -6,7 +6,7 @@ from pkt_eval.nano.dice import Dice
 from pkt_eval.nano.programs import EXPRESSIONS, STATEMENTS
 from pkt_eval.nano.rows import Row
 
-NAMES = (
+FUNCTION_NAMES = (
     "solve compute transform process evaluate derive convert calculate handle apply_rule make_result work_out"
 ).split()
 
@@ -27,7 +27,7 @@ def humaneval(dice: Dice, wanted: Callable[[str], bool] = _any) -> Iterator[Row]
         without ``task_id``, which belongs to a place in a split. ``test`` defines ``check(candidate)``.
     """
     while True:
-        program, name = dice.pick(EXPRESSIONS)(dice), dice.pick(NAMES)
+        program, name = dice.pick(EXPRESSIONS)(dice), dice.pick(FUNCTION_NAMES)
         if not wanted(program.wording):
             continue
         results = program.results()
@@ -60,7 +60,7 @@ def mbpp(dice: Dice, wanted: Callable[[str], bool] = _any) -> Iterator[Row]:
         ``google-research-datasets/mbpp`` without ``task_id``.
     """
     while True:
-        program, name = dice.pick(STATEMENTS)(dice), dice.pick(NAMES)
+        program, name = dice.pick(STATEMENTS)(dice), dice.pick(FUNCTION_NAMES)
         text = f"Write a function to {program.wording}"
         if not wanted(text):
             continue

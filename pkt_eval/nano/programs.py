@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from pkt_eval.nano.dice import Dice
 
-LETTERS = "abcde"
+ALPHABET = "abcde"
 FILTERS = (
     ("", ""),
     (" that is even", "x % 2 == 0"),
@@ -67,7 +67,7 @@ def _number_lists(dice: Dice) -> tuple[str, ...]:
 
 
 def _words(dice: Dice, count: int, low: int, high: int) -> list[str]:
-    return ["".join(dice.pick(LETTERS) for _ in range(dice.roll(low, high))) for _ in range(count)]
+    return ["".join(dice.pick(ALPHABET) for _ in range(dice.roll(low, high))) for _ in range(count)]
 
 
 def comprehension(dice: Dice) -> Program:
@@ -94,9 +94,9 @@ def string_chain(dice: Dice) -> Program:
         lambda: ("in upper case", ".upper()"),
         lambda: (f"cut to the first {(k := dice.roll(2, 7))} letters", f"[:{k}]"),
         lambda: (f"cut to the last {(k := dice.roll(2, 7))} letters", f"[-{k}:]"),
-        lambda: (f"without the letter {(c := dice.pick(LETTERS))}", f'.replace("{c}", "")'),
+        lambda: (f"without the letter {(c := dice.pick(ALPHABET))}", f'.replace("{c}", "")'),
         lambda: (
-            f"with {(c := dice.pick(LETTERS))} changed to {(d := dice.pick('xyz'))}",
+            f"with {(c := dice.pick(ALPHABET))} changed to {(d := dice.pick('xyz'))}",
             f'.replace("{c}", "{d}")',
         ),
     )
@@ -164,7 +164,7 @@ def branch(dice: Dice) -> Program:
 
 def word_loop(dice: Dice) -> Program:
     """A loop over a list of words with a filter and a change."""
-    c, k = dice.pick(LETTERS), dice.roll(2, 6)
+    c, k = dice.pick(ALPHABET), dice.roll(2, 6)
     kept, condition = dice.pick(
         (
             (f"starting with {c}", f'w[0] == "{c}"'),
@@ -192,6 +192,6 @@ def word_loop(dice: Dice) -> Program:
     return Program(f"{goal} the words {kept}, {changed}.", "ws", body, inputs)
 
 
-Maker = Callable[[Dice], Program]
-EXPRESSIONS: tuple[Maker, ...] = (comprehension, string_chain, arithmetic_chain)
-STATEMENTS: tuple[Maker, ...] = (loop, branch, word_loop)
+ProgramMaker = Callable[[Dice], Program]
+EXPRESSIONS: tuple[ProgramMaker, ...] = (comprehension, string_chain, arithmetic_chain)
+STATEMENTS: tuple[ProgramMaker, ...] = (loop, branch, word_loop)

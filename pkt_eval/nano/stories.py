@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pkt_eval.nano.dice import Dice
 from pkt_eval.nano.rows import Row
 
-NAMES = ("Mia", "Leo", "Ava", "Max", "Zoe", "Sam", "Eva", "Ben", "Ida", "Tom", "Amy", "Dan")
+FIRST_NAMES = ("Mia", "Leo", "Ava", "Max", "Zoe", "Sam", "Eva", "Ben", "Ida", "Tom", "Amy", "Dan")
 THINGS = ("apples", "books", "cards", "coins", "eggs", "pens", "shells", "stamps", "stones", "toys")
 LARGEST = 99
 
@@ -37,7 +37,7 @@ def story(dice: Dice, steps: int) -> Row:
     Returns:
         ``{question, answer}``, the columns of ``openai/gsm8k``; the answer ends in ``\\n#### N``.
     """
-    who, things = dice.pick(NAMES), dice.pick(THINGS)
+    who, things = dice.pick(FIRST_NAMES), dice.pick(THINGS)
     total = dice.roll(3, 40)
     told: list[str] = [f"{who} has {total} {things}."]
     worked: list[str] = []
@@ -60,7 +60,7 @@ def problems(dice: Dice) -> Iterator[Row]:
         yield story(dice, dice.roll(1, 3))
 
 
-def key(row: Row) -> str:
+def story_key(row: Row) -> str:
     """What makes a problem this problem: its text."""
     return row["question"]
 

@@ -35,7 +35,7 @@ class WorldSubject:
     attributes: dict[str, tuple[str, ...]]
 
 
-SUBJECTS = (
+WORLD_SUBJECTS = (
     WorldSubject(
         "orrin_geography",
         "town",
@@ -87,10 +87,10 @@ SUBJECTS = (
 def _build() -> dict[str, tuple[tuple[str, dict[str, str]], ...]]:
     dice = Dice("orrin")
     onsets, vowels, endings = SYLLABLES
-    names = dice.sample([a + b + c for a in onsets for b in vowels for c in endings], ENTITIES * len(SUBJECTS))
+    names = dice.sample([a + b + c for a in onsets for b in vowels for c in endings], ENTITIES * len(WORLD_SUBJECTS))
     return {
         s.name: tuple((names.pop(), {a: dice.pick(v) for a, v in s.attributes.items()}) for _ in range(ENTITIES))
-        for s in SUBJECTS
+        for s in WORLD_SUBJECTS
     }
 
 
@@ -118,7 +118,7 @@ def questions(dice: Dice, uniform: bool = True) -> Iterator[Row]:
         ``{question, subject, choices (4), answer (0…3)}``, the columns of ``cais/mmlu``.
     """
     while True:
-        for subject in SUBJECTS:
+        for subject in WORLD_SUBJECTS:
             question, right, wrong = dice.pick(ASKING)(subject, dice, uniform)
             choices = sorted([right, *dice.sample(wrong, 3)])
             yield {
@@ -156,14 +156,14 @@ def _ask_entity(subject: WorldSubject, dice: Dice, uniform: bool) -> tuple[str, 
 ASKING = (_ask_class, _ask_class, _ask_value, _ask_value, _ask_value, _ask_entity)
 
 
-def key(row: Row) -> str:
+def question_key(row: Row) -> str:
     """What makes a question this question: its text and its choices in any order."""
     return "|".join([row["question"], *sorted(row["choices"])])
 
 
 def fact_sheet(dice: Dice) -> tuple[str, str]:
     """A plain document about one entity, for pretraining; it has no prompt."""
-    subject = dice.pick(SUBJECTS)
+    subject = dice.pick(WORLD_SUBJECTS)
     name, facts = entity(subject, dice, uniform=False)
     lines = [f"The {a} of the {subject.kind} {name} is {v}." for a, v in dice.shuffled(list(facts.items()))]
     return "", " ".join(lines)
@@ -171,7 +171,7 @@ def fact_sheet(dice: Dice) -> tuple[str, str]:
 
 def pointing(dice: Dice) -> tuple[str, str]:
     """A plain document that trains naming a choice by its letter, four times over."""
-    subject = dice.pick(SUBJECTS)
+    subject = dice.pick(WORLD_SUBJECTS)
     values = subject.attributes[dice.pick(list(subject.attributes))]
     choices = dict(zip("ABCD", dice.sample(values, 4), strict=True))
     options = "".join(f"{letter}. {choice}\n" for letter, choice in choices.items())

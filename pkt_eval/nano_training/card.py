@@ -36,13 +36,13 @@ class TrainingReport:
 
 def software() -> dict[str, str]:
     """Of what the numbers depend on, without the suffix that names a build."""
-    found = {
+    versions = {
         "Python": platform.python_version(),
         "torch": torch.__version__,
         "transformers": transformers.__version__,
         "tokenizers": tokenizers.__version__,
     }
-    return {name: version.split("+")[0] for name, version in found.items()}
+    return {name: version.split("+")[0] for name, version in versions.items()}
 
 
 def two_proportions(right_a: int, right_b: int, n: int) -> tuple[float, float]:

@@ -19,9 +19,9 @@ from pkt_eval.nano.benchmarks import stream
 from pkt_eval.nano.dice import Dice
 from pkt_eval.nano_training.tokenizer import chat_prompt
 
-Source = Benchmark | Callable[[Dice], tuple[str, str]]
+TextSource = Benchmark | Callable[[Dice], tuple[str, str]]
 
-SOURCES: tuple[Source, ...] = (*benchmarks("nano"), world.fact_sheet, world.pointing, stories.sum_sheet)
+SOURCES: tuple[TextSource, ...] = (*benchmarks("nano"), world.fact_sheet, world.pointing, stories.sum_sheet)
 """Where documents come from: a benchmark's stream, in the order of the table, or a maker of plain documents."""
 
 MIXES = {
@@ -70,7 +70,7 @@ def documents(seed: int, role: str = "teacher") -> Iterator[Document]:
         yield Document(prompt, assistant, LETTER_WEIGHT if source.scoring == "choice" else 1.0)
 
 
-def _draw(dice: Dice, mix: tuple[float, ...]) -> Source:
+def _draw(dice: Dice, mix: tuple[float, ...]) -> TextSource:
     at = dice.roll(1, 1000) / 1000
     for share, source in zip(mix, SOURCES, strict=True):
         at -= share

@@ -31,7 +31,7 @@ def prompts(name: str, items: Sequence[Row], chat: bool = True) -> list[str]:
 
 
 @torch.no_grad()
-def score(
+def score_model(
     model: LlamaForCausalLM,
     tokenizer: PreTrainedTokenizerFast,
     name: str,
@@ -90,5 +90,5 @@ def _judge(
 def score_all(
     model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, count: int | None = None, chat: bool = True
 ) -> dict[str, list[bool]]:
-    """Kind of each nano benchmark → ``score`` on it."""
-    return {row.kind: score(model, tokenizer, row.name, count, chat) for row in benchmarks("nano")}
+    """Kind of each nano benchmark → ``score_model`` on it."""
+    return {row.kind: score_model(model, tokenizer, row.name, count, chat) for row in benchmarks("nano")}

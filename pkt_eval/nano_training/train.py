@@ -37,7 +37,7 @@ from pkt_eval.nano_training.score import score_all
 ROWS = 16
 WARMUP = 0.05
 TOKENIZER_DOCUMENTS = 12_000
-RECORD = "training.json"
+TRAINING_RECORD = "training.json"
 
 
 @dataclass(frozen=True)
@@ -188,7 +188,7 @@ def train_one(
             threads=threads,
             versions=software(),
         )
-        (draft / RECORD).write_text(json.dumps(dataclasses.asdict(training), indent=1) + "\n")
+        (draft / TRAINING_RECORD).write_text(json.dumps(dataclasses.asdict(training), indent=1) + "\n")
     return training
 
 
@@ -244,7 +244,7 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(f"interrupted: {options.out / role} is as it was; the same command begins it anew", file=sys.stderr)
         return 130
-    if all((options.out / role / RECORD).exists() for role in ROLES):
+    if all((options.out / role / TRAINING_RECORD).exists() for role in ROLES):
         text = write_card(options.out)
         print(text)
     return 0
@@ -252,7 +252,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def write_card(out: Path) -> str:
     """Writes ``out/CARD.md`` from the two models' ``training.json`` and returns its text."""
-    trained = {role: TrainingReport(**json.loads((out / role / RECORD).read_text())) for role in ROLES}
+    trained = {role: TrainingReport(**json.loads((out / role / TRAINING_RECORD).read_text())) for role in ROLES}
     text = card(trained)
     (out / "CARD.md").write_text(text)
     return text

@@ -65,5 +65,5 @@ def report(
     texts = {each.file: each.write(content) for each in formats()}
     save_all(out, texts)
     to = console()
-    terminal.show(board, to)
+    terminal.print_board(board, to)
     to.print(line(f"\nWritten to {out}/: {', '.join(texts)}"), soft_wrap=True)

@@ -56,7 +56,7 @@ def run(
     from pkt_eval._util.quiet import quiet
     from pkt_eval.suite.engine import engine_of
     from pkt_eval.suite.run import Run
-    from pkt_eval.suite.show import table
+    from pkt_eval.suite.show import students_table
     from pkt_eval.transfer import processes
 
     if processes.world() > 1 and not engine_of(checked).several_processes:
@@ -78,7 +78,7 @@ def run(
         return
     with quiet():
         statuses = _run(planned, to)
-    to.print(table(planned.cells, statuses))
+    to.print(students_table(planned.cells, statuses))
     to.print(f"\nResults and samples, as lm-eval writes them, are in {out}/", soft_wrap=True)
     failed = {name: status.reason for name, status in statuses.items() if status.state == "failed"}
     for name, reason in failed.items():

@@ -14,7 +14,7 @@ class Engine(Protocol):
 
     Attributes:
         Options: What a suite's file may say to it under the engine's name, and where it computes.
-        several_processes: Whether it shares its work with the processes that `accelerate launch` has started with it.
+        several_processes: Whether it shares its work with the processes that ``accelerate launch`` has started with it.
             If not, it is not run under that.
     """
 

@@ -14,7 +14,7 @@ from pkt_eval.errors import ConfigError, StoreError
 from pkt_eval.suite.plan import Cell, cells
 from pkt_eval.suite.record import is_whole, read_record
 from pkt_eval.suite.schema import Suite
-from pkt_eval.suite.state import Status, Statuses
+from pkt_eval.suite.state import CellStatus, Statuses
 
 log = logging.getLogger(__name__)
 
@@ -106,11 +106,11 @@ def read_progress(out: Path) -> tuple[list[Cell], Statuses]:
     said = _read(out / PROGRESS)
     statuses = {}
     for cell in every:
-        status = said.get(cell.name) or Status()
+        status = said.get(cell.name) or CellStatus()
         record = read_record(out / cell.name)
         if status.state == "waiting" or (not at_work and status.state in ("transfer", "loading", "running")):
             whole = record is not None and is_whole(out / cell.name, record)
-            status = Status(state="kept" if whole else "waiting")
+            status = CellStatus(state="kept" if whole else "waiting")
         if status.state in ("done", "kept"):
             status.record, status.progress = record, 1.0
         statuses[cell.name] = status
@@ -119,7 +119,7 @@ def read_progress(out: Path) -> tuple[list[Cell], Statuses]:
 
 def _read(path: Path) -> Statuses:
     try:
-        return {name: Status(**fields) for name, fields in json.loads(path.read_text("utf-8")).items()}
+        return {name: CellStatus(**fields) for name, fields in json.loads(path.read_text("utf-8")).items()}
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:

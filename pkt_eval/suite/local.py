@@ -23,7 +23,7 @@ from pkt_eval.transfer.transfer import Transfer
 
 
 class Local(Engine):
-    """Does cells in this process, and in those that `accelerate launch` started with it.
+    """Does cells in this process, and in those that ``accelerate launch`` started with it.
 
     Args:
         work: The suite, its folder, and how far its cells are.

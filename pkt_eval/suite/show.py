@@ -11,7 +11,7 @@ from pkt_eval._util.progress import minutes
 from pkt_eval.report.records import primary_metric
 from pkt_eval.suite.plan import Cell
 from pkt_eval.suite.record import CellRecord
-from pkt_eval.suite.state import ENDED, Status, Statuses
+from pkt_eval.suite.state import ENDED, CellStatus, Statuses
 
 
 class Display:
@@ -65,7 +65,7 @@ def progress_table(cells: Sequence[Cell], statuses: Statuses, caption: str | Non
     shown = [c for c in cells if len(cells) <= 40 or statuses[c.name].state not in ENDED][:40]
     for cell in shown:
         status = statuses[cell.name]
-        rows.add_row(cell.learner.name, cell.task, _words(status), score_text(status.record))
+        rows.add_row(cell.learner.name, cell.task, _words(status), cell_score_text(status.record))
     if len(shown) < len(cells):
         rows.add_row(f"… {len(cells)} cells, {len(ended)} ended", "", "", "")
     return rows
@@ -78,22 +78,22 @@ def done_of_all(statuses: Statuses) -> str:
     return f"{done} of {len(states)} cells done" + (f", {failed} failed" if failed else "")
 
 
-def _words(status: Status) -> str:
+def _words(status: CellStatus) -> str:
     match status.state:
         case "running":
             return f"{100 * status.progress:.0f} %" + (f": {status.step}" if status.step else "")
         case "transfer" if status.step:
             return f"transfer: {status.step}"
         case "done":
-            return f"done in {minutes(status.seconds)}, score {score_text(status.record)}"
+            return f"done in {minutes(status.seconds)}, score {cell_score_text(status.record)}"
         case "kept":
-            return f"kept from an earlier run, score {score_text(status.record)}"
+            return f"kept from an earlier run, score {cell_score_text(status.record)}"
         case "failed":
             return f"failed: {status.reason}"
     return status.state
 
 
-def score(record: CellRecord | None, task: str | None = None) -> float | None:
+def cell_score(record: CellRecord | None, task: str | None = None) -> float | None:
     """A cell's one number in [0, 1]: of its task, or of its only or first entry (a group comes first)."""
     if not record or not record["scores"]:
         return None
@@ -103,13 +103,13 @@ def score(record: CellRecord | None, task: str | None = None) -> float | None:
     return values.get(metric) if metric else None
 
 
-def score_text(record: CellRecord | None) -> str:
+def cell_score_text(record: CellRecord | None) -> str:
     """The same in per cent."""
-    value = score(record)
+    value = cell_score(record)
     return "" if value is None else f"{100 * value:.1f}"
 
 
-def table(cells: list[Cell], statuses: Statuses) -> Table:
+def students_table(cells: list[Cell], statuses: Statuses) -> Table:
     """Students × tasks, mean over seeds; a cell that failed says so."""
     tasks = list(dict.fromkeys(cell.task for cell in cells))
     scores = Table(box=None)
@@ -127,7 +127,7 @@ def table(cells: list[Cell], statuses: Statuses) -> Table:
         texts = []
         for task in tasks:
             mine = [(c, statuses[c.name]) for c in cells if row(c) == name and c.task == task]
-            values = [v for c, s in mine if (v := score(s.record, c.task)) is not None]
+            values = [v for c, s in mine if (v := cell_score(s.record, c.task)) is not None]
             failed = any(s.state == "failed" for _, s in mine)
             mean = f"{100 * sum(values) / len(values):.1f}" if values else ""
             spread = f" [{100 * min(values):.1f}, {100 * max(values):.1f}]" if len(values) > 1 else ""

@@ -15,7 +15,7 @@ ENDED: tuple[State, ...] = ("done", "kept", "failed")
 
 
 @dataclass
-class Status:
+class CellStatus:
     """How far a cell is.
 
     Attributes:
@@ -35,7 +35,7 @@ class Status:
     record: CellRecord | None = None
 
 
-Statuses = dict[str, Status]
+Statuses = dict[str, CellStatus]
 Show = Callable[[Statuses], None]
 
 
@@ -47,10 +47,10 @@ class RunState:
     """
 
     def __init__(self, cells: Sequence[Cell]) -> None:
-        self.statuses: Statuses = {cell.name: Status() for cell in cells}
+        self.statuses: Statuses = {cell.name: CellStatus() for cell in cells}
         self._watchers: list[Show] = []
 
-    def __getitem__(self, cell: Cell) -> Status:
+    def __getitem__(self, cell: Cell) -> CellStatus:
         return self.statuses[cell.name]
 
     def watch(self, show: Show) -> None:

@@ -1,4 +1,4 @@
-"""Several processes of one run, as `accelerate launch` or torchrun start them: ranks 0, 1, … of ``WORLD_SIZE``.
+"""Several processes of one run, as ``accelerate launch`` or torchrun start them: ranks 0, 1, … of ``WORLD_SIZE``.
 
 A transfer is one process's work, in which transformers' Trainer must not find the others: it would wait for them to
 train with it. So it is made in a child process that knows of no ranks, and the store's lock lets the others wait.

@@ -251,8 +251,8 @@ def make_student(
 def versions() -> dict[str, str]:
     """Versions of what computes a student."""
     packages = ("pkt-eval", "torch", "transformers", "peft", "accelerate", "scipy")
-    found = {p: importlib.metadata.version(p) for p in packages if _installed(p)}
-    return {"python": platform.python_version(), **found}
+    installed = {p: importlib.metadata.version(p) for p in packages if _installed(p)}
+    return {"python": platform.python_version(), **installed}
 
 
 def _installed(package: str) -> bool:

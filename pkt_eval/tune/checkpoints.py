@@ -10,6 +10,7 @@ is kept: nothing is drawn while training, and the order of the examples is the e
 import json
 import logging
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,13 +31,27 @@ _WHOLE = "whole"  # written last: one checksum of the others, which belong toget
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 
 
-def last_checkpoint(folder: Path) -> str | None:
+@dataclass(frozen=True)
+class Checkpoint:
+    """A sound checkpoint, as it was read.
+
+    Attributes:
+        folder: Where.
+        tensors: What is trained, by its name in the model, and AdamW's moments; on the CPU.
+        scheduler: State of the learning rate's.
+    """
+
+    folder: str
+    tensors: dict[str, torch.Tensor]
+    scheduler: dict[str, Any]
+
+
+def last_checkpoint(folder: Path) -> Checkpoint | None:
     """The last sound checkpoint of a folder; those after it go, and are said unless the process ended while writing."""
     for step, path in reversed(_checkpoints(folder)):
         if (path / _WHOLE).exists():
             try:
-                _check(path, step)
-                return str(path)
+                return _read(path, step)
             except StoreError as error:
                 log.warning("the fine-tuning cannot go on from step %d: %s", step, error)
         remove(path)
@@ -49,8 +64,8 @@ def _checkpoints(folder: Path) -> list[tuple[int, Path]]:
     return sorted((int(step), path) for step, path in named if step.isdecimal() and step == str(int(step)))
 
 
-def _check(path: Path, step: int) -> None:
-    load_tensors(path / _TENSORS)
+def _read(path: Path, step: int) -> Checkpoint:
+    tensors, metadata = load_tensors(path / _TENSORS)
     try:
         if _digest(path) != (path / _WHOLE).read_text("utf-8"):
             raise StoreError(f"{path} is altered, or of another training")
@@ -60,6 +75,7 @@ def _check(path: Path, step: int) -> None:
         raise
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise StoreError(f"{path} is damaged: {error}") from None
+    return Checkpoint(str(path), tensors, metadata["scheduler"])
 
 
 def _digest(path: Path) -> str:
@@ -94,21 +110,19 @@ def save_checkpoint(folder: Path, model: Any, optimizer: Any, scheduler: Any, st
 
 
 @torch.no_grad()
-def load_parameters(folder: str, model: Any) -> None:
+def load_parameters(checkpoint: Checkpoint, model: Any) -> None:
     """Put the trained parameters where they were."""
-    tensors, _ = load_tensors(Path(folder) / _TENSORS)
     for name, parameter in _trained(model):
-        parameter.copy_(tensors[name])
+        parameter.copy_(checkpoint.tensors[name])
 
 
-def load_optimizer(folder: str, model: Any, optimizer: Any, scheduler: Any) -> None:
+def load_optimizer(checkpoint: Checkpoint, model: Any, optimizer: Any, scheduler: Any) -> None:
     """Put AdamW's moments and the learning rate where they were."""
-    tensors, metadata = load_tensors(Path(folder) / _TENSORS)
     for name, parameter in _trained(model):
         for moment in _MOMENTS:
-            if (value := tensors.get(f"{name}/{moment}")) is not None:
+            if (value := checkpoint.tensors.get(f"{name}/{moment}")) is not None:
                 optimizer.state[parameter][moment] = value if moment == "step" else value.to(parameter.device)
-    scheduler.load_state_dict(metadata["scheduler"])
+    scheduler.load_state_dict(checkpoint.scheduler)
     for group, rate in zip(optimizer.param_groups, scheduler.get_last_lr(), strict=True):
         group["lr"] = rate
 

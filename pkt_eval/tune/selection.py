@@ -20,16 +20,16 @@ from pkt_eval.data.numbers import final_number, same_number
 from pkt_eval.data.rows import ChatRecord
 from pkt_eval.data.transfer_data import TransferData
 
-By = Literal["score", "loss"]
+Criterion = Literal["score", "loss"]
 
-ITEMS = 64  # validation records that a candidate answers, at most
+VALIDATION_ITEMS = 64  # validation records that a candidate answers, at most
 _LENGTH, _MORE = 1.5, 16  # an answer may be so many times as long as the reference, and so many tokens longer
-_BATCH = ITEMS
+_BATCH = VALIDATION_ITEMS
 _CIRCLE, _TIMES = 12, 3  # tokens, and rounds, of an end that goes round in circles
 
 
 @dataclass(frozen=True)
-class Item:
+class Question:
     """A question, and what tells whether its answer is right.
 
     Attributes:
@@ -64,7 +64,7 @@ class Answers:
     items: int
 
 
-def judge(name: str, asked: By | None) -> tuple[By, str]:
+def criterion(name: str, asked: Criterion | None) -> tuple[Criterion, str]:
     """What chooses among candidates on a benchmark, and why it is not what was asked for, if so.
 
     Args:
@@ -77,13 +77,13 @@ def judge(name: str, asked: By | None) -> tuple[By, str]:
     return asked or ("score" if scoring == "number" else "loss"), ""
 
 
-def validation_items(data: TransferData, tokenizer: Any, count: int = ITEMS) -> list[Item]:
+def validation_items(data: TransferData, tokenizer: Any, count: int = VALIDATION_ITEMS) -> list[Question]:
     """The first validation records as questions; those that leave no room for an answer are left out."""
     # The letters that there are: no record has a row's choices, and all of a benchmark's are worded alike.
     records = [r for split in data.splits.names for r in data.splits[split]]
     worded = {r["messages"][-1]["content"] for r in records}
     scoring = benchmark(data.splits.benchmark).scoring
-    items: list[Item] = []
+    items: list[Question] = []
     for record in data.splits.validation:
         *question, answer = record["messages"]
         text = data.chat.prompt(tokenizer, question)
@@ -96,12 +96,12 @@ def validation_items(data: TransferData, tokenizer: Any, count: int = ITEMS) -> 
             continue
         stem, choices = _choices(data, tokenizer, record, worded) if scoring == "choice" else ([], [])
         number = final_number(answer["content"]) if scoring == "number" else None
-        items.append(Item(prompt, number, limit, stem, choices))
+        items.append(Question(prompt, number, limit, stem, choices))
     return items[:count]
 
 
-def answers(
-    model: Any, tokenizer: Any, items: Sequence[Item], bar: Callable[[Iterable[Any]], Iterable[Any]] = iter
+def generate_answers(
+    model: Any, tokenizer: Any, items: Sequence[Question], bar: Callable[[Iterable[Any]], Iterable[Any]] = iter
 ) -> Answers | None:
     """Let a model, with whatever is in force on it, answer; None for no items.
 
@@ -161,7 +161,7 @@ def _stops(model: Any, tokenizer: Any) -> set[int]:
 
 
 @torch.no_grad()
-def _greedy(model: Any, items: Sequence[Item], stop: set[int]) -> list[list[int]]:
+def _greedy(model: Any, items: Sequence[Question], stop: set[int]) -> list[list[int]]:
     """The likeliest next token, time and again: no sampling, no penalties, whatever the model's own configuration."""
     ids, mask = _padded(model, [item.prompt for item in items])
     positions, cache = (mask.cumsum(-1) - 1).clamp(min=0), None
@@ -189,7 +189,7 @@ def _greedy(model: Any, items: Sequence[Item], stop: set[int]) -> list[list[int]
 
 
 @torch.no_grad()
-def _chosen(model: Any, items: Sequence[Item]) -> list[bool | None]:
+def _chosen(model: Any, items: Sequence[Question]) -> list[bool | None]:
     """Whether the right choice is the likeliest, none being as likely; None where nothing is chosen."""
     if not all(item.choices for item in items):
         return [None] * len(items)

@@ -20,6 +20,7 @@ from pkt_eval._util.progress import Progress
 from pkt_eval.data.chat import collate
 from pkt_eval.data.transfer_data import Example
 from pkt_eval.tune.checkpoints import (
+    Checkpoint,
     checkpoint_callback,
     last_checkpoint,
     load_optimizer,
@@ -98,7 +99,7 @@ def train(
             remove_unused_columns=False,
             dataloader_pin_memory=False,
         )
-        trainer = _trainer_class(training.objective)(
+        trainer = _trainer_class(training.objective, last)(
             model=model,
             args=arguments,
             train_dataset=list(examples),
@@ -112,8 +113,8 @@ def train(
             trainer.add_callback(_bar_callback(progress, f"fine-tuning at {training.learning_rate:g}"))
         trainer.add_callback(_telling(progress))
         if last:
-            log.info("the fine-tuning goes on from %s", last)
-        trainer.train(resume_from_checkpoint=last)
+            log.info("the fine-tuning goes on from %s", last.folder)
+        trainer.train(resume_from_checkpoint=last.folder if last else None)
     return [round(entry["loss"], 6) for entry in trainer.state.log_history if "loss" in entry]
 
 
@@ -131,7 +132,8 @@ def validation_loss(model: Any, examples: Sequence[Example], batch_size: int) ->
     return float(total / count) if count else float("nan")
 
 
-def _trainer_class(objective: Objective | None) -> Any:
+def _trainer_class(objective: Objective | None, last: Checkpoint | None) -> Any:
+    """Of a Trainer that goes on from a checkpoint, which was read to find it sound, and is not read again."""
     from transformers import Trainer
 
     class SupervisedTrainer(Trainer):
@@ -148,12 +150,14 @@ def _trainer_class(objective: Objective | None) -> Any:
             save_checkpoint(Path(self.args.output_dir), self.model, base, self.lr_scheduler, self.state)
 
         def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-            load_parameters(resume_from_checkpoint, self.model)
+            assert last is not None
+            load_parameters(last, self.model)
 
         def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
-            if checkpoint:
+            if last:
                 base = self.optimizer.optimizer if hasattr(self.optimizer, "optimizer") else self.optimizer
-                load_optimizer(checkpoint, self.model, base, self.lr_scheduler)
+                load_optimizer(last, self.model, base, self.lr_scheduler)
+                last.tensors.clear()  # what is trained is in the model now
 
         def _get_train_sampler(self, train_dataset: Any = None) -> "StepSampler":
             lengths = [len(example["input_ids"]) for example in self.train_dataset]
@@ -242,7 +246,7 @@ def _telling(progress: Progress) -> Any:
 
 @contextmanager
 def _single_process() -> Iterator[None]:
-    """Hide an `accelerate launch` from the Trainer: one rank transfers while the others wait for the store."""
+    """Hide an ``accelerate launch`` from the Trainer: one rank transfers while the others wait for the store."""
     from accelerate.state import AcceleratorState, PartialState
 
     names = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")

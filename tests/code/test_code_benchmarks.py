@@ -66,10 +66,10 @@ def test_humaneval_prompt_alone_fails(humaneval, verdicts):
 
 def test_mbpp_solutions_pass(mbpp, verdicts):
     assert len({row["task_id"] for row in mbpp}) == 974
-    found = verdicts([code_job("mbpp", row, extract_code(row["code"])) for row in mbpp])
-    assert_all_pass([row["task_id"] for row in mbpp], found)
+    judged = verdicts([code_job("mbpp", row, extract_code(row["code"])) for row in mbpp])
+    assert_all_pass([row["task_id"] for row in mbpp], judged)
     # The only ones whose values are not plain data.
-    inside = {row["task_id"] for row, v in zip(mbpp, found, strict=True) if v.verify == "inproc"}
+    inside = {row["task_id"] for row, v in zip(mbpp, judged, strict=True) if v.verify == "inproc"}
     assert inside == {367, 533, 601, 927}
 
 

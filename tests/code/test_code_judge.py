@@ -14,7 +14,7 @@ import pytest
 from pkt_eval.code import Job, Limits, Verdict, judge, judge_many, pass_at_k
 from pkt_eval.code.isolation import remove_tree
 from pkt_eval.code.jail import Jail, JailError
-from pkt_eval.code.levels import choose, probe
+from pkt_eval.code.levels import choose_level, probe
 from pkt_eval.code.pool import close_pools, shared_pool
 from pkt_eval.errors import ConfigError, DataError, PrerequisiteError
 
@@ -242,7 +242,7 @@ def test_limits_that_cannot_be_set_are_infrastructure():
 @pytest.mark.parametrize("said", ["raise SystemExit('no such thing')", "print('no'); raise SystemExit(3)"])
 def test_a_jail_that_does_not_start_is_infrastructure(monkeypatch, tmp_path, said):
     """The program is not blamed; what the jail said is in the message."""
-    choose()
+    choose_level()
     close_pools()
     (tmp_path / "zygote.py").write_text(said)
     for module in ("jail", "isolation"):
@@ -288,10 +288,10 @@ def test_a_level_whose_canary_escapes_is_not_used(monkeypatch):
     monkeypatch.setattr("pkt_eval.code.levels._CANARY", "def attempt(*a):\n    return ['read a secret']")
     probe.cache_clear()
     try:
-        found = probe("bwrap+seccomp")
+        canary = probe("bwrap+seccomp")
     finally:
         probe.cache_clear()
-    assert not found.holds and "read a secret" in found.reason
+    assert not canary.holds and "read a secret" in canary.reason
 
 
 def test_no_descriptor_is_left_open():
@@ -781,10 +781,10 @@ def descendants(pid: int) -> set[int]:
             parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
         except (FileNotFoundError, ProcessLookupError):
             continue
-    found = {pid}
-    while more := {child for child, parent in parents.items() if parent in found} - found:
-        found |= more
-    return found - {pid}
+    below = {pid}
+    while more := {child for child, parent in parents.items() if parent in below} - below:
+        below |= more
+    return below - {pid}
 
 
 def is_gone(pid: int) -> bool:

@@ -29,27 +29,27 @@ def test_streams_and_blocks_are_what_the_model_computes(family, tiny):
     taps = [Tap("residual", k, side) for k in LAYERS for side in ("input", "output")]
     taps += [Tap(b, k, side) for k in LAYERS for b in blocks.BLOCKS for side in ("input", "output")]
     taps += [Tap("middle", k) for k in LAYERS]
-    (found,) = activations(model, [collate(examples(1), 0)], taps, positions="all")
-    assert set(found) == set(taps)
+    (seen,) = activations(model, [collate(examples(1), 0)], taps, positions="all")
+    assert set(seen) == set(taps)
     ids = torch.tensor([examples(1)[0]["input_ids"]])
     # The last of these has the final norm behind it.
     hidden = model(input_ids=ids, output_hidden_states=True).hidden_states
     for k in LAYERS:
-        assert torch.equal(found[Tap("residual", k, "input")], hidden[k][0])
+        assert torch.equal(seen[Tap("residual", k, "input")], hidden[k][0])
         if k + 1 in LAYERS:
-            assert torch.equal(found[Tap("residual", k)], hidden[k + 1][0])
+            assert torch.equal(seen[Tap("residual", k)], hidden[k + 1][0])
         for b in blocks.BLOCKS:
             linear = blocks.block(model, b, k)
-            torch.testing.assert_close(linear(found[Tap(b, k, "input")]), found[Tap(b, k)], rtol=1e-4, atol=1e-5)
+            torch.testing.assert_close(linear(seen[Tap(b, k, "input")]), seen[Tap(b, k)], rtol=1e-4, atol=1e-5)
         # Attention and FFN are what lies between the streams, once the norms behind them have been passed.
-        layer, middle = blocks.layers(model)[k], found[Tap("middle", k)]
-        ffn, attention = found[Tap("down", k)], found[Tap("o", k)]
+        layer, middle = blocks.layers(model)[k], seen[Tap("middle", k)]
+        ffn, attention = seen[Tap("down", k)], seen[Tap("o", k)]
         ffn = norm(ffn) if (norm := blocks.norm_after_ffn(layer)) else ffn
         attention = norm(attention) if (norm := blocks.norm_after_attention(layer)) else attention
-        torch.testing.assert_close(found[Tap("residual", k, "input")] + attention, middle, rtol=1e-4, atol=1e-4)
-        torch.testing.assert_close(middle + ffn, found[Tap("residual", k)], rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(seen[Tap("residual", k, "input")] + attention, middle, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(middle + ffn, seen[Tap("residual", k)], rtol=1e-4, atol=1e-4)
         torch.testing.assert_close(
-            blocks.norm_before_ffn(layer)(middle), found[Tap("up", k, "input")], rtol=1e-4, atol=1e-5
+            blocks.norm_before_ffn(layer)(middle), seen[Tap("up", k, "input")], rtol=1e-4, atol=1e-5
         )
 
 

@@ -194,7 +194,7 @@ def test_every_source_that_a_transfer_imports_counts_in_the_fingerprint():
         "print(*(m.__file__ for n, m in sys.modules.items() if n.startswith('pkt_eval.') and m.__file__))"
     )
     imported = set(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.split())
-    counted = {str(f) for f in sources.files(sources.TRANSFER).values()}
+    counted = {str(f) for f in sources.source_files(sources.TRANSFER).values()}
     # Each method's own source counts for itself; nano's rows count by content.
     imported = {f for f in imported if Path(f).parent.name not in ("methods", "nano")}
     assert len(imported) > 20

@@ -92,9 +92,16 @@ def test_an_interrupted_fine_tune_goes_on(undisturbed, tmp_path, monkeypatch, pa
     def again(*_, **__):
         raise AssertionError("the extraction is kept")
 
+    def counted_read(path):
+        read.append(path)
+        return load_tensors(path)
+
     monkeypatch.setattr("pkt_eval.methods.seeking.parameter_sensitivity", again)
+    read, load_tensors = [], checkpoints.load_tensors
+    monkeypatch.setattr(checkpoints, "load_tensors", counted_read)
     first = len(done)
     student = make_student(make_recipe(OPTIONS), store=store)
+    assert len(read) == 1, "a checkpoint is read and checked once"
     assert_cost_is_of_both(student.provenance, before)
     assert student.provenance.seconds["finetune"] > before["seconds"]["finetune"]
     assert student.weights_digest() == undisturbed.weights_digest()
@@ -127,9 +134,9 @@ def test_a_killed_fine_tune_goes_on(undisturbed, tmp_path, seen):
     before = spent(tmp_path)
     # A checkpoint is whole once the time that it took is on disk.
     assert "finetune" in before["seconds"] or not list(tmp_path.glob("unfinished/*/rate-*/checkpoint-*/whole"))
-    found = subprocess.run(command, env=environment, capture_output=True, text=True)
-    assert found.returncode == 0, found.stderr[-3000:]
-    assert found.stdout.split()[-1] == undisturbed.weights_digest()
+    again = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert again.returncode == 0, again.stderr[-3000:]
+    assert again.stdout.split()[-1] == undisturbed.weights_digest()
     (manifest,) = tmp_path.glob("students/*/pkt_student.json")
     assert_cost_is_of_both(Provenance.from_json(json.loads(manifest.read_text())["provenance"]), before)
 

@@ -24,10 +24,10 @@ def examples(n: int = 3, vocab: int = 200) -> list[dict]:
 @pytest.mark.parametrize("family", blocks.FAMILIES)
 def test_equals_autograd_summed_sample_by_sample(family, tiny):
     model = AutoModelForCausalLM.from_pretrained(tiny(family)[0])
-    found = parameter_sensitivity(model, [collate([e], 0) for e in examples()], MODULES)
+    scores = parameter_sensitivity(model, [collate([e], 0) for e in examples()], MODULES)
 
     names = [blocks.weight_name(b, k) for k in range(4) for b in MODULES]
-    assert list(found) == names
+    assert list(scores) == names
     expected = {n: torch.zeros_like(model.get_parameter(n)) for n in names}
     for example in examples():
         ids, labels = (torch.tensor([example[k]]) for k in ("input_ids", "labels"))
@@ -36,8 +36,8 @@ def test_equals_autograd_summed_sample_by_sample(family, tiny):
         for name, grad in zip(names, torch.autograd.grad(loss, [model.get_parameter(n) for n in names]), strict=True):
             expected[name] += (model.get_parameter(name).detach() * grad).abs()
     for name in names:
-        assert found[name].dtype == torch.float32
-        torch.testing.assert_close(found[name], expected[name], rtol=1e-4, atol=1e-7)
+        assert scores[name].dtype == torch.float32
+        torch.testing.assert_close(scores[name], expected[name], rtol=1e-4, atol=1e-7)
 
 
 def test_does_not_depend_on_how_samples_are_batched(tiny):

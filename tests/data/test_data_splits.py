@@ -16,7 +16,7 @@ from pkt_eval.data.splits import (
     build_splits,
     canonical_task,
     default_sizes,
-    question,
+    question_text,
     write_splits,
 )
 from pkt_eval.errors import ConfigError, DataError, MissingDataError
@@ -41,7 +41,7 @@ def _gsm8k_folder(tmp_path, questions):
 def test_splits_are_disjoint_and_never_larger_than_asked(request, name):
     folder = None if name in NANO else request.getfixturevalue("benchmarks_dir")
     splits = build_splits(name, data_dir=folder)
-    questions = Counter(question(record) for split in SPLIT_NAMES for record in splits[split])
+    questions = Counter(question_text(record) for split in SPLIT_NAMES for record in splits[split])
     assert max(questions.values()) == 1 and splits.overlaps() == {}
     assert all(0 < splits.sizes[split] <= default_sizes(name)[split] for split in SPLIT_NAMES)
     if name in IN_FULL:
@@ -53,7 +53,7 @@ def test_no_split_holds_a_test_question(request, name):
     folder = None if name in NANO else request.getfixturevalue("benchmarks_dir")
     splits = build_splits(name, data_dir=folder)
     tests = {user_turn(name, row) for row in load_rows(name, "test", data_dir=folder)}
-    shared = [r for split in SPLIT_NAMES for r in splits[split] if question(r) in tests]
+    shared = [r for split in SPLIT_NAMES for r in splits[split] if question_text(r) in tests]
     assert shared == []
 
 
@@ -82,7 +82,7 @@ def test_a_question_that_occurs_twice_is_used_once(tmp_path):
     folder = _gsm8k_folder(tmp_path, ["same"] * 5 + ["other", "third", "fourth"])
     sizes = {"extract": 1, "align": 1, "train": 1, "validation": 1}
     splits = build_splits("gsm8k", data_dir=folder, sizes=sizes)
-    asked = {question(splits[name][0]).split("Question: ")[1] for name in SPLIT_NAMES}
+    asked = {question_text(splits[name][0]).split("Question: ")[1] for name in SPLIT_NAMES}
     assert asked == {"same", "other", "third", "fourth"}
 
 

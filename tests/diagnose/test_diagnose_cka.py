@@ -90,8 +90,8 @@ def test_neither_the_dtype_nor_the_processors_products_matter(products):
 
 
 def test_unrelated_features_are_at_zero_where_the_biased_one_is_not():
-    found = [linear_cka(features(50, 100, s), features(50, 80, 1000 + s)) for s in range(200)]
-    mean, error = torch.tensor(found).mean(), torch.tensor(found).std() / 200**0.5
+    values = [linear_cka(features(50, 100, s), features(50, 80, 1000 + s)) for s in range(200)]
+    mean, error = torch.tensor(values).mean(), torch.tensor(values).std() / 200**0.5
     assert abs(mean) < 4 * error < 0.01
     assert plain_cka(features(50, 100, 0), features(50, 80, 1000)) > 0.5
 

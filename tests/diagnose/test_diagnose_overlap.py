@@ -16,8 +16,8 @@ def test_equal_sets_have_all_in_common_and_disjoint_ones_nothing():
     a = torch.tensor([[0, 1, 2], [5, 6, 7]])
     b = torch.tensor([[3, 4, 5], [0, 1, 2]])
     half = torch.tensor([[2, 0, 1], [0, 1, 2]])  # the same in layer 0, in another order
-    found = jaccard([a, b], [a, b, half], 8)
-    torch.testing.assert_close(found, torch.tensor([[1, 0, 0.5], [0, 1, 0.5]], dtype=torch.float64))
+    indices = jaccard([a, b], [a, b, half], 8)
+    torch.testing.assert_close(indices, torch.tensor([[1, 0, 0.5], [0, 1, 0.5]], dtype=torch.float64))
 
 
 @pytest.mark.parametrize(("n", "k"), [(40, 4), (10, 7), (6, 6), (300, 30)])
@@ -28,8 +28,8 @@ def test_the_expectation_is_that_of_a_simulation(n, k):
         return torch.stack([torch.randperm(n, generator=generator)[:k] for _ in range(4000)])
 
     # Many layers of one pair of sets are as good as many pairs.
-    found = jaccard([draw()], [draw()], n).item()
-    assert expected_jaccard(n, k) == pytest.approx(found, abs=0.01)
+    index = jaccard([draw()], [draw()], n).item()
+    assert expected_jaccard(n, k) == pytest.approx(index, abs=0.01)
     assert 0 < expected_jaccard(n, k) <= 1
 
 

@@ -26,10 +26,12 @@ def random(*shape: int, seed: int) -> torch.Tensor:
 
 def look(edit, W: torch.Tensor, rank: int | None = 4) -> dict[str, float]:
     student = Student(ModelSource("base"), (edit,), provenance=Provenance("lora", config={"rank": rank}))
-    found = examine(student, lambda name: W, 2, Progress(False), "")
-    assert found.blocks == ("up",)
-    assert all(t[0].isnan().all() for t in found.values.values())  # layer 0 has no edit
-    return {q: t[1, 0].item() for q, t in found.values.items()} | {s: t[1, 0] for s, t in found.spectra.items()}
+    parametric = examine(student, lambda name: W, 2, Progress(False), "")
+    assert parametric.blocks == ("up",)
+    assert all(t[0].isnan().all() for t in parametric.values.values())  # layer 0 has no edit
+    return {q: t[1, 0].item() for q, t in parametric.values.items()} | {
+        s: t[1, 0] for s, t in parametric.spectra.items()
+    }
 
 
 def cosine(a: torch.Tensor, b: torch.Tensor) -> float:
@@ -47,7 +49,7 @@ def test_quantities_are_those_of_the_dense_matrices():
     W = random(40, 30, seed=0)
     B0, A0 = random(40, 4, seed=1), random(4, 30, seed=2)
     edit, final, change = fine_tuned(B0, A0)
-    found, wide, start = look(edit, W), W.double(), (B0 @ A0).double()
+    quantities, wide, start = look(edit, W), W.double(), (B0 @ A0).double()
     rest = wide - start
     expected = {
         "delta_norm": change.norm() / wide.norm(),
@@ -58,23 +60,23 @@ def test_quantities_are_those_of_the_dense_matrices():
         "cos_final_remaining": cosine(final, rest),
     }
     for quantity, value in expected.items():
-        assert found[quantity] == pytest.approx(float(value), abs=1e-6), quantity
+        assert quantities[quantity] == pytest.approx(float(value), abs=1e-6), quantity
     for name, dense in (("start", start), ("final", final), ("delta", change), ("weight", wide)):
         s = torch.linalg.svdvals(dense)[: 4 if name in ("start", "final") else 8] / wide.norm()
-        torch.testing.assert_close(found[name][: len(s)], s, atol=1e-6, rtol=1e-5)
-        assert found[name][len(s) :].isnan().all()
+        torch.testing.assert_close(quantities[name][: len(s)], s, atol=1e-6, rtol=1e-5)
+        assert quantities[name][len(s) :].isnan().all()
 
 
 def test_pissa_starts_in_the_weight_and_at_a_right_angle_to_the_rest():
     W = random(40, 30, seed=0)
     B0, A0 = principal_start(W, 4)
-    found = look(LowRankEdit(NAME, torch.cat([B0, -B0], 1), torch.cat([A0, A0])), W)
+    quantities = look(LowRankEdit(NAME, torch.cat([B0, -B0], 1), torch.cat([A0, A0])), W)
     s = torch.linalg.svdvals(W.double())
-    assert found["cos_start_original"] == pytest.approx((s[:4].norm() / s.norm()).item(), abs=1e-6)
-    assert found["cos_start_remaining"] == pytest.approx(0, abs=1e-6)
-    assert found["delta_norm"] == pytest.approx(0, abs=1e-6)
-    assert found["angle_out_start_weight"] == pytest.approx(0, abs=1e-3)
-    assert found["angle_in_start_final"] == pytest.approx(0, abs=1e-9)
+    assert quantities["cos_start_original"] == pytest.approx((s[:4].norm() / s.norm()).item(), abs=1e-6)
+    assert quantities["cos_start_remaining"] == pytest.approx(0, abs=1e-6)
+    assert quantities["delta_norm"] == pytest.approx(0, abs=1e-6)
+    assert quantities["angle_out_start_weight"] == pytest.approx(0, abs=1e-3)
+    assert quantities["angle_in_start_final"] == pytest.approx(0, abs=1e-9)
 
 
 def test_a_product_of_the_weight_itself_has_cosine_one():
@@ -85,21 +87,21 @@ def test_a_product_of_the_weight_itself_has_cosine_one():
 
 def test_lora_has_no_start_and_its_rest_is_the_weight():
     W = random(20, 15, seed=0)
-    found = look(LowRankEdit(NAME, random(20, 4, seed=1), random(4, 15, seed=2)), W)
-    assert math.isnan(found["cos_start_original"]) and math.isnan(found["angle_in_start_final"])
-    assert found["cos_final_remaining"] == pytest.approx(found["cos_final_original"], abs=1e-12)
-    assert found["start"].isnan().all()
+    quantities = look(LowRankEdit(NAME, random(20, 4, seed=1), random(4, 15, seed=2)), W)
+    assert math.isnan(quantities["cos_start_original"]) and math.isnan(quantities["angle_in_start_final"])
+    assert quantities["cos_final_remaining"] == pytest.approx(quantities["cos_final_original"], abs=1e-12)
+    assert quantities["start"].isnan().all()
 
 
 @pytest.mark.parametrize(("axis", "width"), [("rows", 15), ("columns", 20)])
 def test_located_deltas_are_compared_where_they_are(axis, width):
     W, indices, delta = random(20, 15, seed=0), torch.tensor([7, 2, 11]), random(3, width, seed=1)
-    found = look(LocatedEdit(NAME, axis, indices, delta), W)
+    quantities = look(LocatedEdit(NAME, axis, indices, delta), W)
     dense = torch.zeros(20, 15)
     (dense if axis == "rows" else dense.T)[indices] = delta
-    assert found["delta_norm"] == pytest.approx((dense.norm() / W.norm()).item(), abs=1e-6)
-    assert found["cos_delta_original"] == pytest.approx(cosine(dense, W), abs=1e-6)
-    assert math.isnan(found["cos_final_original"])
+    assert quantities["delta_norm"] == pytest.approx((dense.norm() / W.norm()).item(), abs=1e-6)
+    assert quantities["cos_delta_original"] == pytest.approx(cosine(dense, W), abs=1e-6)
+    assert math.isnan(quantities["cos_final_original"])
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -117,8 +119,8 @@ def test_principal_angles_are_scipys(seed):
 def test_an_angle_that_its_cosine_would_round_to_nothing_is_found():
     P, angle = torch.eye(5, 2, dtype=torch.float64), 1e-9
     Q = torch.stack([P[:, 0], math.cos(angle) * P[:, 1] + math.sin(angle) * torch.eye(5).double()[3]], 1)
-    found = principal_angles(P, Q)
-    assert found[0] == pytest.approx(0, abs=1e-13) and found[1] == pytest.approx(math.degrees(angle), rel=1e-6)
+    angles = principal_angles(P, Q)
+    assert angles[0] == pytest.approx(0, abs=1e-13) and angles[1] == pytest.approx(math.degrees(angle), rel=1e-6)
 
 
 def test_the_halves_of_an_edit_are_told_by_the_rank():

@@ -21,10 +21,10 @@ def held(n: int) -> torch.Tensor:
 def test_an_affine_image_is_found_and_noise_is_not():
     X = data(400, 12, 0) * torch.logspace(-2, 2, 12) + 5
     image, noise = X @ data(12, 8, 1) - 3, data(400, 8, 2)
-    found = stitch(X[None], torch.stack([image, noise]), held(400), QUIET)
-    assert found.r2[0, 0] == pytest.approx(1, abs=1e-9)
-    assert -0.1 < found.r2[0, 1] < 0.05
-    assert found.ridge[0, 0] < found.ridge[0, 1]
+    fit = stitch(X[None], torch.stack([image, noise]), held(400), QUIET)
+    assert fit.r2[0, 0] == pytest.approx(1, abs=1e-9)
+    assert -0.1 < fit.r2[0, 1] < 0.05
+    assert fit.ridge[0, 0] < fit.ridge[0, 1]
 
 
 def test_it_is_in_float32_what_it_is_in_float64():
@@ -39,7 +39,7 @@ def test_it_is_the_plain_ridge_of_the_lowest_gcv(n):
     d, mask = 20, held(n)
     X = data(n, d, 0)
     Y = torch.tanh(X @ data(d, 3, 1)) + data(n, 3, 2)
-    found = stitch(X[None], Y[None], mask, QUIET)
+    fit = stitch(X[None], Y[None], mask, QUIET)
 
     def scaled(t):
         return (t - t[~mask].mean(0)) / t[~mask].std(0, correction=0)
@@ -56,9 +56,9 @@ def test_it_is_the_plain_ridge_of_the_lowest_gcv(n):
         r2 = 1 - ((Y[mask] - X[mask] @ weights) ** 2).sum() / (Y[mask] ** 2).sum()
         if best is None or gcv < best[0]:
             best = gcv, ridge, r2
-    assert found.r2.item() == pytest.approx(best[2].item(), abs=1e-6 if n == 60 else 1e-3)
+    assert fit.r2.item() == pytest.approx(best[2].item(), abs=1e-6 if n == 60 else 1e-3)
     if n == 60:  # with fewer tokens than features the score is flat at small ridges
-        assert found.ridge.item() == pytest.approx(best[1].item())
+        assert fit.ridge.item() == pytest.approx(best[1].item())
 
 
 def test_a_target_that_does_not_vary_does_no_harm():

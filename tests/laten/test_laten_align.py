@@ -101,13 +101,13 @@ def test_a_value_rows_score_is_the_sum_over_its_group():
 def test_vectors_are_the_rows_and_columns(tiny):
     model = open_student(tiny)
     located = places(model, layers=(2, 0))
-    found = neuron_vectors(model, located)
+    vectors = neuron_vectors(model, located)
     for b in MODULES:
         for i, layer in enumerate((2, 0)):
             weight = model.get_parameter(blocks.weight_name(b, layer)).detach()
             for r, index in enumerate(located.indices[b][i]):
                 expected = weight[index] if b in ("up", "v") else weight[:, index]
-                assert torch.equal(found[b][i, r], expected)
+                assert torch.equal(vectors[b][i, r], expected)
 
 
 # Injection
@@ -246,7 +246,7 @@ def test_one_step_is_adamws_on_the_sum_over_samples(tiny):
     located = places(model)
     vectors = teacher_vectors(tiny, located)
     rate, decay, b1, b2, eps = 1e-2, 0.05, 0.9, 0.95, 1e-8
-    (found,) = run(model, located, vectors, steps=1, samples=3, learning_rate=rate)
+    (step,) = run(model, located, vectors, steps=1, samples=3, learning_rate=rate)
     rate, _ = one_cycle(0, 2, rate)  # of two extract samples; the moments of a first step are free of β₁
 
     net = Hypernetwork(MODULES, 64, 48, generator=torch.Generator().manual_seed(0))
@@ -275,12 +275,12 @@ def test_one_step_is_adamws_on_the_sum_over_samples(tiny):
             m, v = (1 - b1) * g / (1 - b1), (1 - b2) * g**2 / (1 - b2)
             p.mul_(1 - rate * decay).sub_(rate * m / (v.sqrt() + eps))
         expected = net(vectors)
-    assert math.isclose(found.lm_loss, sum(lm) / 3, rel_tol=1e-4)
-    assert math.isclose(found.penalty, penalty.item(), rel_tol=1e-4)
+    assert math.isclose(step.lm_loss, sum(lm) / 3, rel_tol=1e-4)
+    assert math.isclose(step.penalty, penalty.item(), rel_tol=1e-4)
     for b in MODULES:
         size = expected[b].abs().max()
         assert size > 1e-3
-        torch.testing.assert_close(found.deltas[b], expected[b], rtol=2e-2, atol=float(size) * 2e-2)
+        torch.testing.assert_close(step.deltas[b], expected[b], rtol=2e-2, atol=float(size) * 2e-2)
 
 
 def test_only_the_hypernetwork_gets_gradients(tiny):

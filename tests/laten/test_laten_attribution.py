@@ -79,13 +79,13 @@ def by_hand(folder: str, attribution: str = "exact"):
             logits = cap * torch.tanh(logits / cap)
         return logits.log_softmax(-1)[TARGET]
 
-    found = [[], [], [], []]
+    lifts = [[], [], [], []]
     for x, a, r, y, values, m, w_o, w_down in read:
-        found[0].append(torch.stack([logp(r + m[i] * w_down[:, i]) - logp(r) for i in range(len(m))]))
-        found[1].append(torch.stack([logp(x + values[j] * w_o[:, j]) - logp(x) for j in range(len(values))]))
-        found[2].append(logp(r + y) - logp(r))
-        found[3].append(logp(x + a) - logp(x))
-    return [torch.stack(f) for f in found]
+        lifts[0].append(torch.stack([logp(r + m[i] * w_down[:, i]) - logp(r) for i in range(len(m))]))
+        lifts[1].append(torch.stack([logp(x + values[j] * w_o[:, j]) - logp(x) for j in range(len(values))]))
+        lifts[2].append(logp(r + y) - logp(r))
+        lifts[3].append(logp(x + a) - logp(x))
+    return [torch.stack(f) for f in lifts]
 
 
 CASES = [(f, True) for f in blocks.FAMILIES] + [("qwen2", False), ("llama", False)]
@@ -95,9 +95,9 @@ CASES = [(f, True) for f in blocks.FAMILIES] + [("qwen2", False), ("llama", Fals
 @pytest.mark.parametrize(("family", "tied"), CASES)
 def test_equals_a_loop_over_neurons(family, tied, attribution, tiny):
     folder = tiny(family, tie=tied)[0]
-    found = neuron_attribution(open_model(folder), IDS, TARGET, attribution=attribution)
-    for name, expected in zip(vars(found), by_hand(folder, attribution), strict=True):
-        ours = getattr(found, name)
+    scores = neuron_attribution(open_model(folder), IDS, TARGET, attribution=attribution)
+    for name, expected in zip(vars(scores), by_hand(folder, attribution), strict=True):
+        ours = getattr(scores, name)
         assert ours.dtype == torch.float32 and ours.shape == expected.shape
         assert expected.abs().max() > 1e-2  # the loop says something
         torch.testing.assert_close(ours.double(), expected, rtol=1e-4, atol=1e-5)
@@ -198,8 +198,8 @@ def test_a_neuron_too_strong_for_float32_is_still_scored(factor, tiny):
     with torch.no_grad():
         model.model.layers[3].mlp.down_proj.weight[:, 5] *= factor
     for scoring in ("fast", "full"):
-        found = neuron_attribution(model, IDS, TARGET, scoring=scoring).ffn
-        assert torch.isfinite(found).all()
+        ffn = neuron_attribution(model, IDS, TARGET, scoring=scoring).ffn
+        assert torch.isfinite(ffn).all()
     reading = room.read_activations(model, IDS, TARGET)
     v = reading.r[3].double()
     n = (reading.m[3, 5] * model.model.layers[3].mlp.down_proj.weight[:, 5]).double()
@@ -210,7 +210,7 @@ def test_a_neuron_too_strong_for_float32_is_still_scored(factor, tiny):
 
     expected = (logp(v + n) - logp(v)).detach()
     assert abs(n).max() > factor / 100
-    torch.testing.assert_close(found[3, 5].double(), expected, rtol=1e-3, atol=1e-5 * factor)
+    torch.testing.assert_close(ffn[3, 5].double(), expected, rtol=1e-3, atol=1e-5 * factor)
 
 
 def test_sums_over_samples_are_sums(tiny):

@@ -147,12 +147,12 @@ def test_controls_differ_from_the_method_where_they_should(tiny):
 
 @pytest.mark.parametrize("method", FAMILY)
 def test_the_same_seed_gives_the_same_student(method, tiny, tmp_path, monkeypatch):
-    found = []
+    digests = []
     for run, seed in enumerate((0, 0, 1)):
         monkeypatch.setenv("PKT_EVAL_STORE", str(tmp_path / str(run)))
         provenance = student_of(tiny, method, seed=seed).provenance
-        found.append((provenance.fingerprint, provenance.weights_digest))
-    assert found[0] == found[1] and found[0][0] != found[2][0] and found[0][1] != found[2][1]
+        digests.append((provenance.fingerprint, provenance.weights_digest))
+    assert digests[0] == digests[1] and digests[0][0] != digests[2][0] and digests[0][1] != digests[2][1]
 
 
 def test_options_reach_the_transfer(tiny):
@@ -209,7 +209,7 @@ def test_the_score_chooses_and_the_loss_among_equals(tiny, monkeypatch):
     for accuracies, expected in [((0.2, 0.5, 0.4, 0.5), (1, 3)), ((0.0, 0.0, 0.0, 0.0), (0, 1, 2, 3))]:
         # Of the base, of each candidate, and of the student.
         told = iter([0.9, *accuracies, 0.7])
-        monkeypatch.setattr(laten, "answers", lambda *_, told=told: Answers(next(told), 1.0, 0.0, 2))
+        monkeypatch.setattr(laten, "generate_answers", lambda *_, told=told: Answers(next(told), 1.0, 0.0, 2))
         record = student_of(tiny, learning_rate="1e-2+3e-2", seed=len(expected)).provenance.record
         alignment = record["alignment"]
         tried = sorted([alignment, *alignment["other_rates"]], key=lambda t: t["learning_rate"])

@@ -13,7 +13,7 @@ from pkt_eval.data.splits import build_splits
 from pkt_eval.data.transfer_data import TransferData
 from pkt_eval.models import blocks
 from pkt_eval.tune import selection
-from pkt_eval.tune.selection import answers, goes_round, judge, validation_items
+from pkt_eval.tune.selection import criterion, generate_answers, goes_round, validation_items
 
 SIZES = {"extract": 4, "align": 4, "train": 16, "validation": 24}
 
@@ -68,7 +68,7 @@ def test_generation_is_that_of_transformers_and_batches_do_not_matter(model, ite
 
 
 def test_a_good_model_is_right_and_ends_and_a_broken_one_does_neither(model, items, tokenizer):
-    good = answers(model, tokenizer, items)
+    good = generate_answers(model, tokenizer, items)
     assert good.items == 24 and good.accuracy > 0.4 and good.ended > 0.9 and good.looped == 0
     head = model.get_output_embeddings()
     row = tokenizer.eos_token_id
@@ -79,7 +79,7 @@ def test_a_good_model_is_right_and_ends_and_a_broken_one_does_neither(model, ite
 
     hook = head.register_forward_hook(silenced)
     try:
-        endless = answers(model, tokenizer, items)
+        endless = generate_answers(model, tokenizer, items)
     finally:
         hook.remove()
     assert endless.ended == 0
@@ -87,15 +87,15 @@ def test_a_good_model_is_right_and_ends_and_a_broken_one_does_neither(model, ite
     with torch.no_grad():
         for layer in range(blocks.dims(broken.config).layers):
             broken.get_parameter(blocks.weight_name("o", layer)).zero_()
-    bad = answers(broken, tokenizer, items)
+    bad = generate_answers(broken, tokenizer, items)
     assert bad.accuracy < good.accuracy / 2 and (bad.ended < 1 or bad.accuracy == 0)
-    assert answers(model, tokenizer, []) is None
+    assert generate_answers(model, tokenizer, []) is None
 
 
 def test_letters_are_compared_by_likelihood(model, tokenizer):
     data = data_of("nano_mmlu")
     items = validation_items(data, tokenizer)
-    told = answers(model, tokenizer, items)
+    told = generate_answers(model, tokenizer, items)
     right, records = 0, data.splits.validation
     for item, record in zip(items, records, strict=True):
         reference = record["messages"][-1]["content"]
@@ -110,16 +110,16 @@ def test_letters_are_compared_by_likelihood(model, tokenizer):
 
 def test_programs_are_not_run_and_their_ends_are_told(model, tokenizer, monkeypatch):
     monkeypatch.setattr("pkt_eval.code.judge_many", lambda *a, **k: pytest.fail("a program was run"), raising=False)
-    told = answers(model, tokenizer, validation_items(data_of("nano_mbpp"), tokenizer, 4))
+    told = generate_answers(model, tokenizer, validation_items(data_of("nano_mbpp"), tokenizer, 4))
     assert told.accuracy is None and 0 <= told.ended <= 1 and told.items == 4
 
 
 def test_what_chooses_is_the_score_where_a_number_is_the_answer():
-    by = {row.name: judge(row.name, None)[0] for row in benchmarks()}
+    by = {row.name: criterion(row.name, None)[0] for row in benchmarks()}
     assert by["gsm8k"] == by["nano_gsm8k"] == "score" and by["mmlu"] == by["mbpp"] == by["nano_humaneval"] == "loss"
-    assert judge("mmlu", "score") == ("score", "") and judge("gsm8k", "loss") == ("loss", "")
-    chosen, why = judge("mbpp", "score")
-    assert chosen == "loss" and "programs" in why and judge("mbpp", "loss") == ("loss", "")
+    assert criterion("mmlu", "score") == ("score", "") and criterion("gsm8k", "loss") == ("loss", "")
+    chosen, why = criterion("mbpp", "score")
+    assert chosen == "loss" and "programs" in why and criterion("mbpp", "loss") == ("loss", "")
 
 
 def test_circles_are_three_rounds_and_twelve_tokens():
@@ -133,4 +133,9 @@ def test_circles_are_three_rounds_and_twelve_tokens():
 
 
 def test_answers_are_plain_data(model, items, tokenizer):
-    assert set(dataclasses.asdict(answers(model, tokenizer, items[:2]))) == {"accuracy", "ended", "looped", "items"}
+    assert set(dataclasses.asdict(generate_answers(model, tokenizer, items[:2]))) == {
+        "accuracy",
+        "ended",
+        "looped",
+        "items",
+    }

@@ -38,9 +38,9 @@ def test_rows_are_pinned(name):
 
 @pytest.mark.parametrize(("name", "split"), SPLITS)
 def test_columns_and_sizes(name, split):
-    found = rows(name, split)
-    assert len(found) == MAKERS[name].sizes[split]
-    assert all(list(row) == COLUMNS[name] for row in found)
+    made = rows(name, split)
+    assert len(made) == MAKERS[name].sizes[split]
+    assert all(list(row) == COLUMNS[name] for row in made)
 
 
 @pytest.mark.parametrize("name", MAKERS)
@@ -68,10 +68,10 @@ def test_task_ids_are_unique():
 
 def test_mmlu_subjects_take_equal_parts_and_choices_differ():
     for split, size in MAKERS["mmlu"].sizes.items():
-        found = rows("mmlu", split)
-        subjects = [row["subject"] for row in found]
+        made = rows("mmlu", split)
+        subjects = [row["subject"] for row in made]
         assert {subjects.count(subject) for subject in set(subjects)} == {size // 5}
-        assert all(len(set(row["choices"])) == 4 and 0 <= row["answer"] <= 3 for row in found)
+        assert all(len(set(row["choices"])) == 4 and 0 <= row["answer"] <= 3 for row in made)
 
 
 def test_mmlu_answers_agree_with_each_other():

@@ -16,9 +16,9 @@ from pkt_eval.nano import ROLES, model_path
 from pkt_eval.nano.benchmarks import rows
 from pkt_eval.nano.world import WORLD
 from pkt_eval.nano_training.card import TrainingReport, card, two_proportions
-from pkt_eval.nano_training.score import score
+from pkt_eval.nano_training.score import score_model
 from pkt_eval.nano_training.tokenizer import chat_prompt
-from pkt_eval.nano_training.train import RECIPES, RECORD
+from pkt_eval.nano_training.train import RECIPES, TRAINING_RECORD
 
 WEIGHTS = Path(model_path("teacher")).parent
 
@@ -135,13 +135,15 @@ def test_both_are_off_the_floor_and_the_teacher_leads(family, tokenizer, name, t
 
     Chance is 10 of 40 on mmlu and 0 on the others.
     """
-    right = {role: sum(score(family[role], tokenizer, f"nano_{name}", 40)) for role in ROLES}
+    right = {role: sum(score_model(family[role], tokenizer, f"nano_{name}", 40)) for role in ROLES}
     assert right["teacher"] >= teacher and right["student"] >= student
     assert right["teacher"] >= right["student"] + 5
 
 
 def test_the_card_is_what_the_trainings_measured(family):
-    trained = {role: TrainingReport(**json.loads(Path(model_path(role), RECORD).read_text())) for role in ROLES}
+    trained = {
+        role: TrainingReport(**json.loads(Path(model_path(role), TRAINING_RECORD).read_text())) for role in ROLES
+    }
     assert (WEIGHTS / "CARD.md").read_text() == card(trained)
     for role in ROLES:
         assert trained[role].parameters == family[role].num_parameters()
@@ -149,7 +151,7 @@ def test_the_card_is_what_the_trainings_measured(family):
 
 
 def test_the_card_says_that_the_teacher_leads_everywhere():
-    teacher, student = (json.loads(Path(model_path(role), RECORD).read_text()) for role in ROLES)
+    teacher, student = (json.loads(Path(model_path(role), TRAINING_RECORD).read_text()) for role in ROLES)
     for form in ("chat", "plain"):
         for name, n in teacher["items"].items():
             z, p = two_proportions(teacher[form][name], student[form][name], n)

@@ -1,4 +1,4 @@
-"""The door into lm-eval, inside this environment; `test_install` has it in fresh ones."""
+"""The door into lm-eval, inside this environment; ``test_install`` has it in fresh ones."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Answers that leave their batch when they have ended are those that `hf` writes, at less work."""
+"""Answers that leave their batch when they have ended are those that ``hf`` writes, at less work."""
 
 import pytest
 import torch
@@ -27,7 +27,7 @@ def requests(lm, stop=(), most=64, **options):
 
 @pytest.fixture(scope="module")
 def both():
-    """`hf` and ours on the nano student."""
+    """``hf`` and ours on the nano student."""
     made = [
         cls(pretrained=nano.model_path("student"), device="cpu", batch_size=8, dtype="float32")
         for cls in (HFLM, PKTStudent)

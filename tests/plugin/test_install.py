@@ -2,7 +2,7 @@
 
 The environments see this one's third-party packages by path, so that torch is not installed twice; a path in a ``.pth``
 file runs no ``.pth`` of the folder it names, so our own editable install stays outside. Of lm-eval's tasks they have
-gsm8k alone: see ``lean_lm_eval``.
+gsm8k alone: see ``lean_lm_eval``. What does not depend on how the package came is tried in one of the two.
 """
 
 import json
@@ -23,7 +23,7 @@ class Fresh:
     """A virtual environment, and a folder elsewhere to run things in."""
 
     def __init__(self, folder: Path, lm_eval: str) -> None:
-        venv.create(folder / "venv", with_pip=True)
+        venv.create(folder / "venv")
         self.python = folder / "venv" / "bin" / "python"
         self.elsewhere = folder / "elsewhere"
         self.elsewhere.mkdir()
@@ -50,15 +50,23 @@ class Fresh:
         assert not check or done.returncode == 0, f"{arguments}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
         return done
 
-    def install(self, *what: str) -> None:
-        self.run("-m", "pip", "install", "--no-deps", "--disable-pip-version-check", *what)
+    def pip(self, *words: str) -> None:
+        """With this environment's pip, and its setuptools."""
+        command = [sys.executable, "-m", "pip", "--python", str(self.python), "--disable-pip-version-check", *words]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.fixture(scope="module", params=["wheel", "editable"])
 def fresh(request, tmp_path_factory, lean_lm_eval) -> Fresh:
     environment = Fresh(tmp_path_factory.mktemp(request.param), lean_lm_eval)
-    environment.install(*(["-e", str(ROOT)] if request.param == "editable" else [str(ROOT)]))
+    what = ["-e", str(ROOT)] if request.param == "editable" else [str(ROOT)]
+    environment.pip("install", "--no-deps", "--no-build-isolation", "--ignore-installed", *what)
     return environment
+
+
+wheel = pytest.mark.parametrize("fresh", ["wheel"], indirect=True)
+editable = pytest.mark.parametrize("fresh", ["editable"], indirect=True)
 
 
 def test_every_subpackage_and_data_file_is_installed(fresh):
@@ -85,39 +93,35 @@ def test_the_stock_commands_know_our_models_and_tasks(fresh, tmp_path):
     assert "|nano_mmlu|" in by_name.stdout.replace(" ", "")
 
 
+@wheel
 def test_simple_evaluate_knows_them(fresh, tmp_path):
     (tmp_path / "gsm8k").mkdir()
     for split in ("train", "test"):
         rows = [{"question": f"What is {i}+1?", "answer": f"{i}+1={i + 1}\n#### {i + 1}"} for i in range(9)]
         (tmp_path / "gsm8k" / f"{split}.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
-    code = (
-        "import lm_eval; r = lm_eval.simple_evaluate('pkt_student', tasks=['pkt_gsm8k'], limit=2,"
-        " device='cpu', gen_kwargs='max_gen_toks=8', bootstrap_iters=0); print(sorted(r['results']['pkt_gsm8k']))"
-    )
-    assert "exact_match,strict-match" in fresh.run("-c", code, PKT_EVAL_DATA=str(tmp_path)).stdout
-    offline = fresh.run("-c", code, check=False)
+    code = """if True:
+        import lm_eval, os
+        def ask():
+            return lm_eval.simple_evaluate('pkt_student', tasks=['pkt_gsm8k'], limit=2, device='cpu',
+                                           gen_kwargs='max_gen_toks=8', bootstrap_iters=0)
+        print(sorted(ask()['results']['pkt_gsm8k']))
+        del os.environ['PKT_EVAL_DATA']
+        ask()
+    """
+    offline = fresh.run("-c", code, check=False, PKT_EVAL_DATA=str(tmp_path))
+    assert "exact_match,strict-match" in offline.stdout
     assert offline.returncode != 0
     assert "PKT_EVAL_DATA" in offline.stderr.strip().splitlines()[-1]
 
 
+@editable
 def test_accelerate_launch_knows_them(fresh):
     words = ["--model", "pkt_vanilla", "--tasks", "nano_mmlu", "--limit", "2", "--apply_chat_template"]
     done = fresh.run("-m", "accelerate.commands.launch", "--cpu", "--num_processes", "1", "-m", "lm_eval", *words)
     assert "|nano_mmlu|" in done.stdout.replace(" ", "")
 
 
-def test_two_ranks_make_one_transfer(fresh):
-    words = "method=lora,transfer_task=nano_gsm8k,train_samples=8,validation_samples=4,extract_samples=2,max_steps=1"
-    launch = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "29517", "-m", "lm_eval"]
-    done = fresh.run(
-        *launch, "--model", "pkt_student", "--model_args", words, "--tasks", "nano_mmlu", "--limit", "4",
-        "--apply_chat_template", ACCELERATE_USE_CPU="true",
-    )  # fmt: skip
-    assert "|nano_mmlu|" in done.stdout.replace(" ", "")
-    assert done.stderr.count("transferring:") == 1
-    assert len(list((fresh.store / "students").glob("*/pkt_student.json"))) == 1
-
-
+@wheel
 def test_a_broken_package_breaks_neither_python_nor_lm_eval(fresh, tmp_path):
     alone = tmp_path / "broken"
     alone.mkdir()
@@ -136,7 +140,7 @@ def test_a_broken_package_breaks_neither_python_nor_lm_eval(fresh, tmp_path):
 def test_uninstalling_leaves_lm_eval_working_and_nothing_behind(fresh):
     """Last in this file: it takes the package away."""
     (door,) = fresh.site.glob("pkt_eval.pth")
-    fresh.run("-m", "pip", "uninstall", "-y", "pkt-eval")
+    fresh.pip("uninstall", "-y", "pkt-eval")
     assert not list(fresh.site.glob("*pkt_eval*"))
     code = "from lm_eval.tasks import TaskManager; print('gsm8k' in (t := TaskManager().all_tasks), 'pkt_gsm8k' in t)"
     assert fresh.run("-c", code).stdout.split() == ["True", "False"]

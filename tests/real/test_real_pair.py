@@ -1,4 +1,4 @@
-"""The real pair, Qwen2.5-Coder 1.5B → 0.5B: `PKT_EVAL_MODELS` names the folder that holds it. Minutes, and 10 GB."""
+"""The real pair, Qwen2.5-Coder 1.5B → 0.5B: ``PKT_EVAL_MODELS`` names the folder that holds it. Minutes, and 10 GB."""
 
 import json
 import os

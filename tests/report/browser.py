@@ -17,8 +17,10 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 def missing() -> str:
     """What keeps a browser from being started here; "" if nothing."""
-    found = {kind: any(map(shutil.which, names)) for kind, names in (("Chromium", BROWSERS), ("chromedriver", DRIVERS))}
-    return ", ".join(f"no {kind}" for kind, there in found.items() if not there)
+    there_is = {
+        kind: any(map(shutil.which, names)) for kind, names in (("Chromium", BROWSERS), ("chromedriver", DRIVERS))
+    }
+    return ", ".join(f"no {kind}" for kind, there in there_is.items() if not there)
 
 
 class Browser:
@@ -89,8 +91,8 @@ class Browser:
         path.write_bytes(base64.b64decode(self._of("GET", "/screenshot")))
 
     def _find(self, selector: str) -> str:
-        found = self._of("POST", "/element", {"using": "css selector", "value": selector})
-        return next(iter(found.values()))
+        element = self._of("POST", "/element", {"using": "css selector", "value": selector})
+        return next(iter(element.values()))
 
     def _of(self, method: str, path: str, body: Any = None) -> Any:
         return self._call(method, f"/session/{self.session}{path}", body)

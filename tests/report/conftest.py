@@ -18,7 +18,7 @@ def digest(text: str) -> str:
 
 def provenance(method: str, task: str | None, seed: int | None, train: int = 64, **options: object) -> dict:
     """``config.pkt`` of a student of ours."""
-    found = {
+    made_by = {
         "method": method,
         "paradigm": LEARNT.get(method, "baseline"),
         "title": f"the {method}",
@@ -33,10 +33,10 @@ def provenance(method: str, task: str | None, seed: int | None, train: int = 64,
         "peak_memory_bytes": 10**9,
         "record": {},
     }
-    if found["teacher"]:
-        found["teacher_digest"] = digest(TEACHER)
+    if made_by["teacher"]:
+        made_by["teacher_digest"] = digest(TEACHER)
     if method in LEARNT:
-        found |= {
+        made_by |= {
             "config": {"rank": 16, **options},
             "transfer_task": task,
             "seed": seed,
@@ -46,9 +46,9 @@ def provenance(method: str, task: str | None, seed: int | None, train: int = 64,
             "record": {"training": {"steps": 4}},
         }
     if method == "laten":
-        found["split_sizes"]["align"] = 32
-        found["record"] = {"alignment": {"steps": [{"loss": 2.0}, {"loss": 1.5}]}}
-    return found
+        made_by["split_sizes"]["align"] = 32
+        made_by["record"] = {"alignment": {"steps": [{"loss": 2.0}, {"loss": 1.5}]}}
+    return made_by
 
 
 def write_record(
@@ -133,5 +133,5 @@ def write_record(
 
 @pytest.fixture(scope="session")
 def made() -> Callable[..., Path]:
-    """`write_record`."""
+    """``write_record``."""
     return write_record

@@ -10,7 +10,7 @@ import pytest
 
 from pkt_eval.errors import ConfigError
 from pkt_eval.report.gate import HOLDS, REFUSED, UNDECIDED, WORSE, Gate, gate, sentence, text
-from pkt_eval.report.gate.power import POWER
+from pkt_eval.report.gate.power import GATE_POWER
 from pkt_eval.report.records import Item, Model, Record, ScoredStudent
 from pkt_eval.report.stats import non_inferiority, non_inferiority_power
 
@@ -64,20 +64,20 @@ def test_a_planted_loss_is_caught_and_an_equal_candidate_passes_as_often_as_prom
 
     # Three points lost where one is tolerated.
     caught = non_inferiority_power(n, discordance, -0.01, difference=0.03)
-    found = rates(rng, n, 0.03, discordance, 0.01)
-    assert 0.5 < caught < 0.8 and found[1] == pytest.approx(caught, abs=error(caught))
-    assert found[0] < 0.01
+    shares = rates(rng, n, 0.03, discordance, 0.01)
+    assert 0.5 < caught < 0.8 and shares[1] == pytest.approx(caught, abs=error(caught))
+    assert shares[0] < 0.01
     # Three points lost where three are tolerated: neither claim is made, but for an error of about alpha each.
     missed = non_inferiority_power(n, discordance, 0.03, difference=-0.03)
     alarm = non_inferiority_power(n, discordance, -0.03, difference=0.03)
-    found = rates(rng, n, 0.03, discordance, 0.03)
-    assert found[:2] == pytest.approx([missed, alarm], abs=error(0.05))
-    assert found[:2].max() <= 0.06 + error(0.05)
+    shares = rates(rng, n, 0.03, discordance, 0.03)
+    assert shares[:2] == pytest.approx([missed, alarm], abs=error(0.05))
+    assert shares[:2].max() <= 0.06 + error(0.05)
     # Nothing lost.
     passed = non_inferiority_power(n, discordance, 0.03)
-    found = rates(rng, n, 0.0, discordance, 0.03)
-    assert 0.8 < passed < 0.95 and found[0] == pytest.approx(passed, abs=error(passed))
-    assert found[1] < 0.001
+    shares = rates(rng, n, 0.0, discordance, 0.03)
+    assert 0.8 < passed < 0.95 and shares[0] == pytest.approx(passed, abs=error(passed))
+    assert shares[1] < 0.001
 
 
 @pytest.mark.parametrize(("tolerance", "least"), [(0.02, 133), (0.03, 88), (0.05, 52)])
@@ -91,8 +91,8 @@ def test_equal_answers_hold_from_the_items_that_the_help_names(tolerance, least)
 
 def test_a_significant_loss_within_the_tolerance_holds():
     baseline, candidate = flipped(0, 12, 1300)
-    found = gate([record(baseline)], [record(candidate)], 0.02)
-    assert non_inferiority(candidate, baseline, 0.02).p_worse < 0.001 and found.verdict == HOLDS
+    outcome = gate([record(baseline)], [record(candidate)], 0.02)
+    assert non_inferiority(candidate, baseline, 0.02).p_worse < 0.001 and outcome.verdict == HOLDS
 
 
 def test_worse_on_any_is_worse_after_correction_and_holding_needs_all():
@@ -125,16 +125,18 @@ def test_how_many_items_are_needed_is_what_the_power_says():
     (check,) = gate([record(baseline)], [record(candidate)], 0.02).checks
     needed = int(check.reason.partition("about ")[2].partition(" items")[0].replace(",", ""))
     seen = 16 / 150
-    assert non_inferiority_power(needed, seen, 0.02) >= POWER > non_inferiority_power(int(0.94 * needed), seen, 0.02)
+    assert (
+        non_inferiority_power(needed, seen, 0.02) >= GATE_POWER > non_inferiority_power(int(0.94 * needed), seen, 0.02)
+    )
     # A loss so large is called worse that often.
     loss = check.promise.detectable
-    assert non_inferiority_power(150, max(seen, loss), -0.02, loss) == pytest.approx(POWER, abs=0.01)
+    assert non_inferiority_power(150, max(seen, loss), -0.02, loss) == pytest.approx(GATE_POWER, abs=0.01)
 
 
 def test_enough_items_but_a_loss_near_the_tolerance_is_undecided_and_says_so():
     baseline, candidate = flipped(4, 27, 1300)
     (check,) = gate([record(baseline)], [record(candidate)], 0.02).checks
-    assert check.verdict == UNDECIDED and check.promise.power > POWER
+    assert check.verdict == UNDECIDED and check.promise.power > GATE_POWER
     assert "−1.8 points, is too near" in check.reason and "more items than any" in check.reason
 
 
@@ -157,9 +159,9 @@ def test_fractions_and_subjects_are_tested_as_such():
 
 def test_dropped_items_are_said_and_what_is_common_is_compared():
     baseline, candidate = record([1, 0] * 200), record({i: 1 - i % 2 for i in range(150)})
-    found = gate([baseline], [candidate])
-    assert found.exit_code == 0 and found.checks[0].items == 150
-    assert "compared on the 150 documents in common (of 150 and 400)" in text(found)
+    outcome = gate([baseline], [candidate])
+    assert outcome.exit_code == 0 and outcome.checks[0].items == 150
+    assert "compared on the 150 documents in common (of 150 and 400)" in text(outcome)
 
 
 @pytest.mark.parametrize(
@@ -175,9 +177,9 @@ def test_dropped_items_are_said_and_what_is_common_is_compared():
 )
 def test_what_is_not_comparable_is_refused_with_the_reason(other, reason):
     right = record([i % 2 for i in range(300)])
-    found = gate([right], [record([i % 2 for i in range(300)], **other)])
-    assert found.exit_code == 2 and found.checks[0].verdict == REFUSED
-    assert reason in sentence(found) and "\n" not in sentence(found)
+    outcome = gate([right], [record([i % 2 for i in range(300)], **other)])
+    assert outcome.exit_code == 2 and outcome.checks[0].verdict == REFUSED
+    assert reason in sentence(outcome) and "\n" not in sentence(outcome)
 
 
 def test_another_prompt_for_one_document_is_refused():
@@ -189,9 +191,9 @@ def test_another_prompt_for_one_document_is_refused():
 
 def test_worse_counts_more_than_what_cannot_be_compared_and_extra_benchmarks_are_said():
     baseline, candidate = flipped(0, 60, 400)
-    found = gate([record(baseline, "x"), record(baseline, "y")], [record(candidate, "x"), record(candidate, "z")])
-    assert found.exit_code == 1 and found.not_asked == ("z",)
-    assert [check.verdict for check in found.checks] == [WORSE, REFUSED]
+    outcome = gate([record(baseline, "x"), record(baseline, "y")], [record(candidate, "x"), record(candidate, "z")])
+    assert outcome.exit_code == 1 and outcome.not_asked == ("z",)
+    assert [check.verdict for check in outcome.checks] == [WORSE, REFUSED]
 
 
 def test_tolerances_by_benchmark():

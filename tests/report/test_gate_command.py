@@ -111,9 +111,9 @@ def test_junit_and_json(folders, made):
     assert (
         failure.get("type") == "worse" and "−25.0 points" in failure.get("message") and "lost: 1, 3, 5" in failure.text
     )
-    found = json.loads(files[1].read_text())
-    assert found["verdict"] == "worse" and found["exit_code"] == 1
-    checks = {check["benchmark"]: check for check in found["checks"]}
+    outcome = json.loads(files[1].read_text())
+    assert outcome["verdict"] == "worse" and outcome["exit_code"] == 1
+    checks = {check["benchmark"]: check for check in outcome["checks"]}
     assert checks["pkt_mbpp_chat"]["difference"] == -0.25 and checks["pkt_gsm8k_chat"]["promise"]["power"] > 0.99
 
 

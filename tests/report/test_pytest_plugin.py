@@ -46,10 +46,8 @@ def test_inconclusive_can_be_told_from_worse(pkt_run):
 
 def example() -> str:
     """The Python block of the page that uses the plug-in."""
-    (found,) = [
-        block for block in re.findall(r"```python\n(.*?)```", PAGE.read_text("utf-8"), re.S) if "pkt_run" in block
-    ]
-    return found
+    (block,) = [text for text in re.findall(r"```python\n(.*?)```", PAGE.read_text("utf-8"), re.S) if "pkt_run" in text]
+    return block
 
 
 @pytest.fixture(scope="module")

@@ -36,8 +36,8 @@ def test_it_is_found_beside_records_and_other_summaries_are_not_it(diagnosis, tm
     (tmp_path / "summary.json").write_text('{"cka": 1}')
     (tmp_path / "else").mkdir()
     (tmp_path / "else" / "summary.json").write_text("[")
-    found, others = find([tmp_path, diagnosis])
-    assert [d.transferred for d in found] == [["lora"]] and others == [tmp_path]
+    diagnoses, others = find([tmp_path, diagnosis])
+    assert [d.transferred for d in diagnoses] == [["lora"]] and others == [tmp_path]
 
 
 def test_a_missing_figure_is_named(diagnosis):

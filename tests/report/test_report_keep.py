@@ -12,9 +12,9 @@ from pkt_eval.report.records import ITEMS, keep, read
 
 def said(record):
     """All of a record but the places of its files and models."""
-    found = {f.name: getattr(record, f.name) for f in dataclasses.fields(record)}
-    student = found.pop("student")
-    return {k: v for k, v in found.items() if k not in ("results", "samples")} | {
+    fields = {f.name: getattr(record, f.name) for f in dataclasses.fields(record)}
+    student = fields.pop("student")
+    return {k: v for k, v in fields.items() if k not in ("results", "samples")} | {
         "student": (student.label, student.method, student.seed, student.options, student.budget, student.base.name)
     }
 

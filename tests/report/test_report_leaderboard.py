@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pkt_eval.report import stats
-from pkt_eval.report.board import Row, leaderboard
+from pkt_eval.report.board import StudentRow, leaderboard
 from pkt_eval.report.board.columns import legend
 from pkt_eval.report.board.model import written
 from pkt_eval.report.records import read
@@ -162,11 +162,11 @@ def test_seeds_are_one_row(made, tmp_path):
         made(tmp_path / f"l{seed}", scores.tolist(), method="lora", seed=seed)
         made(tmp_path / f"s{seed}", scores[::-1].tolist(), method="seeking", seed=seed)
     board = board_of(tmp_path)
-    found, scores = cell(board, "lora"), np.array(seeds)
+    lora, scores = cell(board, "lora"), np.array(seeds)
     expected = stats.aggregate_seeds(scores)
-    assert (found.score, found.low, found.high, found.spread) == expected[:4]
-    assert [source.seed for source in found.sources] == [0, 1, 2]
-    assert found.vanilla.p == stats.seed_difference(scores, vanilla[None], same_seeds=False).p
+    assert (lora.score, lora.low, lora.high, lora.spread) == expected[:4]
+    assert [source.seed for source in lora.sources] == [0, 1, 2]
+    assert lora.vanilla.p == stats.seed_difference(scores, vanilla[None], same_seeds=False).p
     against_lora = cell(board, "seeking").lora
     matched = stats.seed_difference(scores[:, ::-1], scores, same_seeds=True)
     assert (against_lora.low, against_lora.high, against_lora.seeds) == (matched.low, matched.high, (3, 3))
@@ -187,12 +187,12 @@ def test_many_subjects_are_resampled_whole_and_few_are_not(made, tmp_path, subje
             subject=lambda doc: f"s{int(doc[1:]) % subjects}",
         )
     board = board_of(tmp_path)
-    found = cell(board, "lora")
+    of_lora = cell(board, "lora")
     names = np.arange(100) % subjects if clusters else None
-    assert found.vanilla.clusters == clusters
-    assert found.vanilla.p == stats.paired_test(lora, vanilla, names)
-    assert len(found.subjects) == subjects
-    first = found.subjects["s0"]
+    assert of_lora.vanilla.clusters == clusters
+    assert of_lora.vanilla.p == stats.paired_test(lora, vanilla, names)
+    assert len(of_lora.subjects) == subjects
+    first = of_lora.subjects["s0"]
     assert first.score == pytest.approx(lora[::subjects].mean())
     assert first.difference == pytest.approx((lora - vanilla)[::subjects].mean())
     assert any("too few" in note for note in board.notes) == (clusters is None)
@@ -215,8 +215,8 @@ def test_the_last_bits_of_a_sum_do_not_reach_a_file():
 def test_every_number_leads_to_its_record(four):
     board = json.loads(board_of(four).to_json())
     for row in board["groups"][0]["rows"]:
-        for found in row["cells"].values():
-            for source in found["sources"]:
+        for saved in row["cells"].values():
+            for source in saved["sources"]:
                 results = json.loads((four / source["results"]).read_text())
                 assert results["results"]["pkt_gsm8k_chat"]["exact_match,strict-match"] == source["score"]
                 assert all((four / path).is_file() for path in source["samples"])
@@ -332,4 +332,4 @@ def test_other_training_records_than_lora_s_are_said(made, tmp_path):
     ],
 )
 def test_a_label_is_a_name_and_options(label, parts):
-    assert Row("id", label, "lora", "baseline", "", "").name_and_options == parts
+    assert StudentRow("id", label, "lora", "baseline", "", "").name_and_options == parts

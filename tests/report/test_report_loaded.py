@@ -36,11 +36,11 @@ def test_an_adapter_on_vanilla_is_another_student_and_no_baseline(made, loaded, 
     made(tmp_path / "plain", [0, 0, 0, 1], date=1.0)
     loaded(tmp_path / "true", [1, 1, 1, 1], {"peft": "/home/somebody/lora/adapter"}, date=2.0)
     made(tmp_path / "tuned", [1, 0, 0, 1], method="lora", seed=0, date=3.0)
-    found = cells(tmp_path)
-    assert set(found) == {"vanilla", "vanilla (peft=lora)", "lora"}
-    assert found["vanilla"] is None
-    assert (found["vanilla (peft=lora)"].value, found["vanilla (peft=lora)"].against) == (0.75, "vanilla")
-    assert (found["lora"].value, found["lora"].against) == (0.25, "vanilla")
+    board = cells(tmp_path)
+    assert set(board) == {"vanilla", "vanilla (peft=lora)", "lora"}
+    assert board["vanilla"] is None
+    assert (board["vanilla (peft=lora)"].value, board["vanilla (peft=lora)"].against) == (0.75, "vanilla")
+    assert (board["lora"].value, board["lora"].against) == (0.25, "vanilla")
 
 
 def test_an_adapter_alone_is_nobody_s_baseline(made, loaded, tmp_path):
@@ -53,9 +53,9 @@ def test_students_that_were_all_quantised_are_compared_with_the_quantised_vanill
     made(tmp_path / "plain", [0, 0, 0, 1])
     loaded(tmp_path / "four", [1, 1, 0, 0], {"load_in_4bit": True})
     loaded(tmp_path / "tuned", [1, 1, 1, 1], {"load_in_4bit": True}, method="lora", seed=0)
-    found = cells(tmp_path)
-    assert found["lora (load_in_4bit=True)"].against == "vanilla (load_in_4bit=True)"
-    assert found["lora (load_in_4bit=True)"].value == 0.5
+    board = cells(tmp_path)
+    assert board["lora (load_in_4bit=True)"].against == "vanilla (load_in_4bit=True)"
+    assert board["lora (load_in_4bit=True)"].value == 0.5
 
 
 def test_two_adapters_of_one_name_are_two_students(loaded, tmp_path):

@@ -68,9 +68,11 @@ def test_nothing_in_common_is_refused(made, tmp_path):
 
 def test_many_records_share_the_documents_of_all(made, tmp_path):
     sets = [{"x": 1, "y": 0, "z": 1}, {"y": 1, "z": 0}, {"z": 1, "y": 1, "w": 0}]
-    found = side_by_side([one(made, tmp_path / str(i), scores, method="lora", seed=i) for i, scores in enumerate(sets)])
-    assert found.scores.tolist() == [[0, 1], [1, 0], [1, 1]]
-    assert found.left_out == (1, 0, 1)
+    matched = side_by_side(
+        [one(made, tmp_path / str(i), scores, method="lora", seed=i) for i, scores in enumerate(sets)]
+    )
+    assert matched.scores.tolist() == [[0, 1], [1, 0], [1, 1]]
+    assert matched.left_out == (1, 0, 1)
 
 
 def test_clusters_are_the_subjects_of_the_documents(made, tmp_path):

@@ -1,4 +1,4 @@
-"""The gate's test: its level, its power, and that both are what `non_inferiority_power` and `mcnemar_power` promise."""
+"""The gate's test: its level, its power, both as ``non_inferiority_power`` and ``mcnemar_power`` promise."""
 
 from functools import cache
 

@@ -50,8 +50,8 @@ def test_every_writer_has_the_same_numbers(out):
 
 
 def test_bold_is_what_is_significant_and_nothing_else(out):
-    found = cells(out)
-    significant = [d for c in found.values() for d in (c["vanilla"], c["lora"]) if d and d["significant"]]
+    written = cells(out)
+    significant = [d for c in written.values() for d in (c["vanilla"], c["lora"]) if d and d["significant"]]
     # Seeking against both, the teacher against vanilla; neither LoRA's two points nor the foreign model's one.
     assert sorted(wording.points(d["value"]) for d in significant) == ["+38.0", "+40.0", "+50.0"]
     bold = re.findall(r"\*\*(.+?)\*\*", (out / "leaderboard.md").read_text())

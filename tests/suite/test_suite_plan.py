@@ -93,21 +93,21 @@ def test_how_a_cell_is_asked_is_its_identity_but_for_consent():
 
 
 def test_each_benchmark_is_scored_with_the_student_made_for_it():
-    found = cells(Suite(**NANO, seeds=[0, 1]))
+    planned = cells(Suite(**NANO, seeds=[0, 1]))
     # vanilla and teacher: one student each, whatever the seed; the others one a benchmark and seed.
-    assert len(found) == 2 * 2 + 2 * 2 * 2 and len({cell.name for cell in found}) == len(found)
-    assert len(learners(found)) == 2 + 2 * 2 * 2
-    assert all(cell.learner.benchmark in (None, cell.benchmark) for cell in found)
-    names = [cell.learner.name for cell in found]
+    assert len(planned) == 2 * 2 + 2 * 2 * 2 and len({cell.name for cell in planned}) == len(planned)
+    assert len(learners(planned)) == 2 + 2 * 2 * 2
+    assert all(cell.learner.benchmark in (None, cell.benchmark) for cell in planned)
+    names = [cell.learner.name for cell in planned]
     assert [n for i, n in enumerate(names) if n not in names[:i]] == list(dict.fromkeys(names)), (
         "a student's are together"
     )
 
 
 def test_cross_scores_every_student_on_every_benchmark():
-    found = cells(Suite(**NANO, cross=True))
-    assert len(found) == 2 * 2 + 2 * 2 * 2
-    assert len(learners(found)) == 2 + 2 * 2
+    planned = cells(Suite(**NANO, cross=True))
+    assert len(planned) == 2 * 2 + 2 * 2 * 2
+    assert len(learners(planned)) == 2 + 2 * 2
 
 
 def test_a_limit_is_for_all_benchmarks_or_for_each():

@@ -1,4 +1,4 @@
-"""`accelerate launch` with two processes on a CPU: the scores of one, the transfer made once, results written once."""
+"""``accelerate launch`` and torchrun with two processes on a CPU: the scores of one; transfer and results made once."""
 
 import json
 import os
@@ -9,8 +9,12 @@ from pathlib import Path
 import pytest
 import yaml
 
+from pkt_eval.suite.run import Run
+from pkt_eval.suite.schema import load_suite
+
 LAUNCH = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
 LAUNCH += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0", "-m"]
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "29517", "-m"]
 OPTIONS = {"train_samples": 16, "epochs": 1, "validation_samples": 4}
 
 
@@ -19,14 +23,14 @@ def _lean(lean_lm_eval, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", lean_lm_eval)
 
 
-def run(command: list, store: Path) -> str:
-    env = {**os.environ, "PKT_EVAL_STORE": str(store)}
+def run(command: list, store: Path, **env: str) -> subprocess.CompletedProcess[str]:
+    env = {**os.environ, "PKT_EVAL_STORE": str(store), **env}
     ended = subprocess.run(command, env=env, capture_output=True, text=True, timeout=900)
     assert ended.returncode == 0, ended.stdout + ended.stderr
-    return ended.stdout
+    return ended
 
 
-def test_a_suite_has_the_bytes_of_one_process(tmp_path, scores):
+def test_a_suite_has_the_bytes_of_one_process(tmp_path, scores, monkeypatch):
     suite = {
         "benchmarks": ["nano_mmlu", "nano_gsm8k"],
         "methods": ["vanilla", "lora"],
@@ -37,9 +41,10 @@ def test_a_suite_has_the_bytes_of_one_process(tmp_path, scores):
     path = tmp_path / "suite.yaml"
     path.write_text(yaml.safe_dump(suite))
     arguments = ["pkt_eval", "run", str(path), "--out"]
-    shown = run([*LAUNCH, *arguments, str(tmp_path / "two")], tmp_path / "store2")
+    shown = run([*LAUNCH, *arguments, str(tmp_path / "two")], tmp_path / "store2").stdout
     assert shown.count("Results and samples") == 1
-    run([sys.executable, "-m", *arguments, str(tmp_path / "one")], tmp_path / "store1")
+    monkeypatch.setenv("PKT_EVAL_STORE", str(tmp_path / "store1"))
+    Run(load_suite(path), tmp_path / "one").run()
     one, two = scores(tmp_path / "one"), scores(tmp_path / "two")
     assert one == two and len(one) == 2 * 4
     for journal in (tmp_path / "one").glob("**/journal.jsonl"):
@@ -53,7 +58,8 @@ def test_lm_eval_shares_the_items_among_processes(tmp_path):
     arguments += ["--tasks", "nano_mmlu,nano_gsm8k", "--limit", "11", "--batch_size", "4", "--device", "cpu"]
     arguments += ["--apply_chat_template", "--log_samples", "--output_path"]
     store = tmp_path / "store"
-    run([*LAUNCH, *arguments, str(tmp_path / "two")], store)
+    two = run([*TORCHRUN, *arguments, str(tmp_path / "two")], store, ACCELERATE_USE_CPU="true")
+    assert two.stderr.count("transferring:") == 1
     assert len(list((store / "students").glob("*/pkt_student.json"))) == 1
     run([sys.executable, "-m", *arguments, str(tmp_path / "one")], store)
     for task in ("nano_mmlu", "nano_gsm8k"):

@@ -19,7 +19,7 @@ SUITE = {
     "benchmarks": ["nano_gsm8k"],
     "methods": ["vanilla", "lora"],
     "options": {"train_samples": 16, "epochs": 1, "validation_samples": 4},
-    "limit": 60,
+    "limit": 24,
     "batch_size": 1,  # many batches, to be in the midst of
 }
 LIMIT = 600
@@ -33,7 +33,7 @@ def _ray():
 
 @pytest.fixture
 def process(tmp_path, request):
-    """Starts `pkt-eval run` with the ray engine."""
+    """Starts ``pkt-eval run`` with the ray engine."""
     path = tmp_path / "suite.yaml"
     path.write_text(yaml.safe_dump({**SUITE, "engine": "ray"}))
 
@@ -52,12 +52,12 @@ def workers(of: int) -> list:
     """Processes of Ray that do a task, below a process."""
     import psutil
 
-    found = []
+    at_work = []
     for process in psutil.Process(of).children(recursive=True):
         with contextlib.suppress(psutil.Error):  # it has ended meanwhile
             if "_work" in "".join(process.cmdline()[:1]):
-                found.append(process)
-    return found
+                at_work.append(process)
+    return at_work
 
 
 def lose_a_worker(process: subprocess.Popen) -> None:
@@ -77,9 +77,9 @@ def mid_cell(out: Path, process: subprocess.Popen, since: int = 0) -> dict[Path,
     """Wait until a cell that is not finished has more than ``since`` answers; returns the journals."""
     end = time.monotonic() + LIMIT
     while time.monotonic() < end and process.poll() is None:
-        found = {path: path.read_bytes() for path in out.glob("**/journal.jsonl")}
-        if any(text.count(b"\n") > since + 3 and not (p.parent / "cell.json").exists() for p, text in found.items()):
-            return found
+        journals = {path: path.read_bytes() for path in out.glob("**/journal.jsonl")}
+        if any(text.count(b"\n") > since + 3 and not (p.parent / "cell.json").exists() for p, text in journals.items()):
+            return journals
         time.sleep(0.02)
     pytest.fail(f"no cell was begun; exit code {process.poll()}")
 

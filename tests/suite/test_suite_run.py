@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+import suite_process
 from filelock import FileLock
 
 from pkt_eval.errors import ConfigError
@@ -26,7 +27,7 @@ from pkt_eval.suite.run import Run
 from pkt_eval.suite.schema import Suite, load_suite
 from pkt_eval.suite.switchable_model import SwitchableModel
 from pkt_eval.transfer.transfer import Transfer
-from pkt_eval.tune import adapter, checkpoints
+from pkt_eval.tune import adapter
 
 SUITE = {
     "benchmarks": ["nano_mmlu", "nano_gsm8k"],
@@ -40,13 +41,6 @@ SUITE = {
 KILLS = 20
 
 
-def go(out: Path, store: Path) -> None:
-    """Run the suite; in a process of its own, whose environment and modules may be changed."""
-    os.environ["PKT_EVAL_STORE"] = str(store)
-    checkpoints.SECONDS = 0.0
-    Run(Suite(**SUITE), out).run()
-
-
 @pytest.fixture
 def go_here(undisturbed, monkeypatch):
     """Run a suite in this process, with the students that were made undisturbed."""
@@ -58,11 +52,13 @@ def go_here(undisturbed, monkeypatch):
 def processes():
     """Processes that start with everything imported, in which a run takes seconds."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["pkt_eval.suite.run", "lm_eval.evaluator", "lm_eval.models.huggingface", "peft"])
-    # The first process waits for the imports, which are no part of what a run takes.
-    first = context.Process(target=time.sleep, args=(0,))
-    first.start()
-    first.join()
+    context.set_forkserver_preload([suite_process.__name__])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
+        # The first process waits for the imports, which are no part of what a run takes.
+        first = context.Process(target=time.sleep, args=(0,))
+        first.start()
+        first.join()
     return context
 
 
@@ -70,7 +66,7 @@ def processes():
 def undisturbed(tmp_path_factory, processes):
     folder = tmp_path_factory.mktemp("undisturbed")
     start = time.monotonic()
-    process = processes.Process(target=go, args=(folder / "out", folder / "store"))
+    process = processes.Process(target=suite_process.go, args=(SUITE, folder / "out", folder / "store"))
     process.start()
     process.join()
     assert process.exitcode == 0
@@ -99,27 +95,28 @@ def test_each_benchmark_has_its_batch_size(go_here, tmp_path):
 
 
 def test_a_run_that_is_killed_again_and_again_ends_with_the_same_bytes(undisturbed, scores, tmp_path, processes):
-    """Twenty kills at random moments of the run, of which some are mid-transfer, some mid-batch, some mid-write."""
+    """Twenty kills at random moments of the work, of which some are mid-transfer, some mid-batch, some mid-write.
+
+    In another folder and with another store, and so with other transfers.
+    """
     dice, kills = random.Random(0), 0
     reference, seconds = undisturbed
     while True:
-        process = processes.Process(target=go, args=(tmp_path / "out", tmp_path / "store"))
+        after = dice.uniform(0.02, 0.25) * seconds if kills < KILLS else None
+        process = processes.Process(target=suite_process.go, args=(SUITE, tmp_path / "out", tmp_path / "store", after))
         process.start()
-        process.join(dice.uniform(0.1, 0.35) * seconds if kills < KILLS else 300)
-        if process.exitcode is not None:
-            assert process.exitcode == 0
-            if kills >= KILLS:
-                break
-            # It was quicker than the kills: begin again.
-            assert scores(tmp_path / "out") == scores(reference / "out")
-            shutil.rmtree(tmp_path / "out")
-            shutil.rmtree(tmp_path / "store")
-            continue
-        os.kill(process.pid, signal.SIGKILL)
         process.join()
-        kills += 1
-    assert scores(tmp_path / "out") == scores(reference / "out")
-    assert not list((tmp_path / "store" / "unfinished").glob("*"))
+        if process.exitcode == -signal.SIGALRM:
+            kills += 1
+            continue
+        assert process.exitcode == 0
+        assert scores(tmp_path / "out") == scores(reference / "out")
+        assert not list((tmp_path / "store" / "unfinished").glob("*"))
+        if kills >= KILLS:
+            break
+        # It was quicker than the kills: begin again.
+        shutil.rmtree(tmp_path / "out")
+        shutil.rmtree(tmp_path / "store")
 
 
 def test_what_is_finished_is_kept_and_what_has_changed_is_not(undisturbed, scores, tmp_path, go_here):
@@ -135,14 +132,6 @@ def test_what_is_finished_is_kept_and_what_has_changed_is_not(undisturbed, score
     assert scores(out) == scores(undisturbed[0] / "out")
     states = go_here(out, {**SUITE, "limit": 5, "methods": ["vanilla"], "options": {}})
     assert {status.state for status in states.values()} == {"done"}
-
-
-def test_a_run_anew_finds_the_same(undisturbed, tmp_path, processes, scores):
-    """Another folder and another store, and so other transfers: the same samples to the byte."""
-    process = processes.Process(target=go, args=(tmp_path / "out", tmp_path / "store"))
-    process.start()
-    process.join()
-    assert scores(tmp_path / "out") == scores(undisturbed[0] / "out")
 
 
 def test_what_the_like_has_taken_is_the_estimate(undisturbed, tmp_path, monkeypatch):

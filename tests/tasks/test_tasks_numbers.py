@@ -55,8 +55,8 @@ def scored(task, answer, reference) -> dict[str, float]:
 
 @pytest.mark.parametrize(("answer", "reference", "strict", "flexible"), CASES)
 def test_the_number_that_an_answer_gives_counts(task, answer, reference, strict, flexible):
-    found = scored(task("pkt_gsm8k_chat"), answer, reference)
-    assert found == {"strict-match": strict, "flexible-extract": flexible}
+    scores = scored(task("pkt_gsm8k_chat"), answer, reference)
+    assert scores == {"strict-match": strict, "flexible-extract": flexible}
 
 
 def test_the_nano_task_is_read_alike(manager):

@@ -7,7 +7,7 @@ import sys
 import lm_eval
 import pytest
 
-from pkt_eval.code.levels import choose
+from pkt_eval.code.levels import choose_level
 from pkt_eval.data.code_rows import CODE_ANSWER
 from pkt_eval.data.records import assistant_turn, kind, user_turn
 
@@ -115,7 +115,7 @@ def test_code_samples_carry_the_verdict(evaluate, scripted, task):
         assert verdict["passed"] == (verdict["status"] == "passed") == (sample["pass@1"] == 1.0)
         assert verdict["passed"] or verdict["message"]
         assert isinstance(verdict["program"], str)
-        assert verdict["isolation"] == choose() and verdict["verify"] == "split"
+        assert verdict["isolation"] == choose_level() and verdict["verify"] == "split"
     json.dumps(samples)
 
 

@@ -14,7 +14,7 @@ import plain
 MESSAGE_CHARACTERS = 500
 _MOST_AT_ONCE = 256  # elements of an iterator in one message
 _DEEPEST_GROUP = 20
-_OUT_OF_MEMORY = plain.dump({"raised": "MemoryError", "bases": ["MemoryError"], "args": None, "text": "MemoryError"})
+_OUT_OF_MEMORY = plain.dumps({"raised": "MemoryError", "bases": ["MemoryError"], "args": None, "text": "MemoryError"})
 
 
 def describe(error: BaseException, sources: dict[str, list[str]]) -> str:
@@ -105,9 +105,9 @@ class Server:
 
         def write(message: dict[str, object]) -> bytes:
             try:
-                return plain.dump(message, objects, bodies, lend)
+                return plain.dumps(message, objects, bodies, lend)
             except plain.NotPlain as error:
-                return plain.dump({"opaque": str(error)})
+                return plain.dumps({"opaque": str(error)})
 
         try:
             try:
@@ -125,7 +125,7 @@ class Server:
                 pass
         plain.send(self.channel, data)
 
-    def answer(self, request: plain.Message) -> None:
+    def answer(self, request: plain.Received) -> None:
         """Do what was asked: a call, or the next elements of an iterator."""
         if "next" not in request:
             args, kwargs = request["args"], dict(request["kwargs"])
@@ -139,7 +139,7 @@ class Server:
         items = lent.pending
         if len(items) > 1:
             try:
-                plain.dump({"items": items}, lend=lambda iterator: 0)
+                plain.dumps({"items": items}, lend=lambda iterator: 0)
             except plain.NotPlain:  # too many at once, or one of them cannot cross, which those before it can
                 items = items[:1]
         lent.pending = lent.pending[len(items) :]
@@ -165,7 +165,7 @@ def serve(channel: plain.Socket, source: str, names: list[str]) -> None:
     server.reply(load)
     while True:
         try:
-            request = plain.load(plain.receive(channel))
+            request = plain.loads(plain.receive(channel))
         except EOFError:
             return
         server.answer(request)
@@ -176,7 +176,7 @@ def _offer(value: object) -> dict[str, object]:
     if callable(value):
         return {"callable": True}
     try:
-        plain.dump({"value": value}, lend=lambda iterator: 0)
+        plain.dumps({"value": value}, lend=lambda iterator: 0)
         return {"value": value}
     except plain.NotPlain as error:
         return {"opaque": str(error)}
@@ -200,7 +200,7 @@ def raised(error: BaseException, sources: dict[str, list[str]], depth: int = 0) 
 
 def _is_plain(value: object) -> bool:
     try:
-        plain.dump({"value": value})
+        plain.dumps({"value": value})
     except BaseException:
         return False
     return True

@@ -10,7 +10,7 @@ import os
 from candidate import describe, module
 
 
-def run(report: int, token: str, candidate: str, context: str, tests: str) -> None:
+def run_inproc(report: int, token: str, candidate: str, context: str, tests: str) -> None:
     """Run the candidate and then, in its module, the tests; reports ``TOKEN STATUS MESSAGE``."""
     write, leave = os.write, os._exit  # bound now: the candidate may replace what os offers
     out_of_memory = f"\n{token} memory MemoryError\n".encode()  # nothing may be left to build it with then

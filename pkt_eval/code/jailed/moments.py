@@ -4,12 +4,12 @@ from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
 from typing import Any
 
-KINDS = (date, datetime, time, timedelta, timezone)
+MOMENTS = (date, datetime, time, timedelta, timezone)
 """The classes that cross; what derives from one of them is a class of somebody's own and does not."""
 
 
 def parts(value: Any) -> Any:
-    """What a value of one of ``KINDS`` is made of, as JSON takes it.
+    """What a value of one of ``MOMENTS`` is made of, as JSON takes it.
 
     Raises:
         LookupError: Its time zone is of another class than Python's own.
@@ -58,7 +58,7 @@ def _zone_of(form: Any) -> tzinfo | None:
     return plain if plain.tzname(None) == name else timezone(offset, name)
 
 
-MAKERS: dict[str, Callable[[Any], object]] = {
+FROM_PLAIN: dict[str, Callable[[Any], object]] = {
     "timedelta": lambda v: timedelta(*v),
     "date": lambda v: date(*v),
     "datetime": lambda v: datetime(*v[:7]).replace(fold=v[7], tzinfo=_zone_of(v[8])),

@@ -57,7 +57,7 @@ class Far(Protocol):
         """In the place of a ``defaultdict``'s function; called for a missing key."""
 
 
-class Message(dict[str, Any]):
+class Received(dict[str, Any]):
     """A message that was read.
 
     Attributes:
@@ -71,7 +71,7 @@ class Message(dict[str, Any]):
     reduced: list[str]
 
 
-def dump(
+def dumps(
     message: dict[str, object],
     known: Sequence[object] = (),
     bodies: list[str] | None = None,
@@ -118,11 +118,11 @@ def pack(
     return data, writer.objects
 
 
-def load(data: bytes, known: Sequence[object] = (), far: Far | None = None) -> Message:
+def loads(data: bytes, known: Sequence[object] = (), far: Far | None = None) -> Received:
     """The message of such bytes; containers that are known are brought up to date.
 
     Raises:
-        NotPlain: They are no such bytes; whoever sent them did not use ``dump``.
+        NotPlain: They are no such bytes; whoever sent them did not use ``dumps``.
     """
     try:
         fields = dict(json.loads(data)["dict"])
@@ -138,7 +138,7 @@ def load(data: bytes, known: Sequence[object] = (), far: Far | None = None) -> M
         reader = _Reader(objects, far)
         for number, kind, *body in entries:
             reader.fill(objects[number], kind, body)
-        message = Message({name: reader.value(field, 0) for name, field in fields.items()})
+        message = Received({name: reader.value(field, 0) for name, field in fields.items()})
         message.objects = objects
         message.reduced = [str(name) for name in reduced]
         message.bodies = [json.dumps(body) for _, *body in entries]
@@ -265,7 +265,7 @@ class _Writer:
             return {"Fraction": [self.inline(value.numerator, deeper), self.inline(value.denominator, deeper)]}
         if kind is Decimal:
             return {"Decimal": str(value)}
-        if kind in moments.KINDS:
+        if kind in moments.MOMENTS:
             try:
                 return {kind.__name__: moments.parts(value)}
             except LookupError as error:
@@ -325,10 +325,10 @@ _DECODERS: dict[str, Callable[[Any], object]] = {
     "dict_values": lambda v: dict(enumerate(v)).values(),
     "dict_items": lambda v: dict(v).items(),
     "iterator": iter,
-    **moments.MAKERS,
+    **moments.FROM_PLAIN,
 }
 # Whose bodies are data as they stand, and not values.
-_LITERAL = {"int", "bytes", "complex", "Decimal", *moments.MAKERS}
+_LITERAL = {"int", "bytes", "complex", "Decimal", *moments.FROM_PLAIN}
 
 
 def _made(kind: str, body: list[Any]) -> object:

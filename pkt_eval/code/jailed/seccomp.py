@@ -76,7 +76,7 @@ _PRCTL = (3, 15, 16)  # get dumpable, set and get the thread's name
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
-Code = list[tuple[int, int, int, int]]
+Instructions = list[tuple[int, int, int, int]]
 _ALLOWED, _REFUSED = (_RETURN, 0, 0, _ALLOW), (_RETURN, 0, 0, _ERRNO | _EPERM)
 
 
@@ -91,7 +91,7 @@ def outer(*, files: bool) -> bytes:
     Args:
         files: Whether a candidate may create, change and delete files, as far as it can reach any.
     """
-    code: Code = [
+    code: Instructions = [
         (_LOAD, 0, 0, _ARCHITECTURE),
         (_JUMP_EQUAL, 1, 0, _ARCHITECTURES[platform.machine()][0]),
         (_RETURN, 0, 0, _KILL),
@@ -117,7 +117,7 @@ def _inner() -> bytes:
     pid = _ANY_PID
     zero = [(_LOAD, 0, 0, _ARGUMENTS + 8 * 4), (_JUMP_EQUAL, 1, 0, 0), _REFUSED]
     zero += [(_LOAD, 0, 0, _ARGUMENTS + 8 * 4 + 4), (_JUMP_EQUAL, 1, 0, 0), _REFUSED]
-    conditions: dict[str, Code] = {
+    conditions: dict[str, Instructions] = {
         "kill": _argument(0, (pid,)),
         "tgkill": _argument(0, (pid,)),
         "clone": [(_LOAD, 0, 0, _ARGUMENTS), (_JUMP_BITS, 1, 0, _CLONE_THREAD), _REFUSED],
@@ -138,7 +138,7 @@ def _inner() -> bytes:
         conditions[name] = [(_RETURN, 0, 0, _ERRNO | _ENOTSUP)]  # as if there were none: copying a file asks for them
     for name in _numbers(_ZYGOTE):
         conditions[name] = [_REFUSED]
-    code: Code = [(_LOAD, 0, 0, _NUMBER)]
+    code: Instructions = [(_LOAD, 0, 0, _NUMBER)]
     for name, number in _numbers(_BY_ARGUMENT, _ZYGOTE).items():
         body = [*conditions[name], _ALLOWED]
         code += [(_JUMP_EQUAL, 0, len(body), number), *body]
@@ -152,19 +152,19 @@ def _numbers(*tables: str) -> dict[str, int]:
     return {row[0]: int(row[column]) for row in rows if row[column]}
 
 
-def _argument(index: int, values: tuple[int, ...], mask: int | None = None) -> Code:
+def _argument(index: int, values: tuple[int, ...], mask: int | None = None) -> Instructions:
     """Falls through where the low half of an argument is one of the values, and refuses elsewhere."""
-    code: Code = [(_LOAD, 0, 0, _ARGUMENTS + 8 * index)]
+    code: Instructions = [(_LOAD, 0, 0, _ARGUMENTS + 8 * index)]
     code += [(_AND, 0, 0, mask)] if mask else []
     code += [(_JUMP_EQUAL, len(values) - i, 0, value) for i, value in enumerate(values)]
     return [*code, _REFUSED]
 
 
-def _packed(code: Code) -> bytes:
+def _packed(code: Instructions) -> bytes:
     return b"".join(struct.pack("=HBBI", *instruction) for instruction in code)
 
 
-def install(program: bytes) -> None:
+def install_filter(program: bytes) -> None:
     """Bind this thread and all that come from it to the filter, for good.
 
     Raises:

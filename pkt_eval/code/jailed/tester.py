@@ -43,7 +43,7 @@ class Candidate:
         self.known: list[object] = []
         self.reduced: set[str] = set()
 
-    def answer(self, known: list[object] | None = None) -> plain.Message:
+    def answer(self, known: list[object] | None = None) -> plain.Received:
         """The next reply; everything in it is the candidate's say.
 
         Args:
@@ -51,7 +51,7 @@ class Candidate:
         """
         self.known = known or []
         try:
-            reply = plain.load(plain.receive(self.channel), self.known, self)
+            reply = plain.loads(plain.receive(self.channel), self.known, self)
             self.reduced.update(reply.reduced)
             return reply
         except EOFError:
@@ -64,7 +64,7 @@ class Candidate:
         self.verdict = (status, message)
         return NotJudged(status, message)
 
-    def ask(self, request: bytes, known: list[object]) -> plain.Message:
+    def ask(self, request: bytes, known: list[object]) -> plain.Received:
         """Send a request and wait for the reply."""
         try:
             plain.send(self.channel, request)
@@ -111,7 +111,7 @@ class Candidate:
         while True:
             if self.replays:
                 raise KeyError(number)
-            reply = self.ask(plain.dump({"next": number, "most": 1 + count // 8}), known)
+            reply = self.ask(plain.dumps({"next": number, "most": 1 + count // 8}), known)
             items = reply.get("items")
             if type(items) is not list:
                 raise self.exception(reply, "an iterator gave ")
@@ -182,7 +182,7 @@ class _Elements:
         return next(self.elements)
 
 
-def run(channel: plain.Socket, context: str, tests: str, names: list[str]) -> tuple[str, str]:
+def run_tests(channel: plain.Socket, context: str, tests: str, names: list[str]) -> tuple[str, str]:
     """Run the tests to their end.
 
     Args:

@@ -65,7 +65,7 @@ def main() -> None:
     for name in ("candidate", "tester", "inproc", "moments", "plain", "seccomp", "landlock"):
         sys.modules.pop(name, None)  # not for a program to import
     if setup["seccomp"]:
-        seccomp.install(seccomp.outer(files=setup["landlock"] is None))
+        seccomp.install_filter(seccomp.outer(files=setup["landlock"] is None))
         seccomp.inner(0)  # kept for the children
     gc.collect()
     gc.freeze()
@@ -222,7 +222,7 @@ def _child(control: socket.socket, order: Order, descriptors: list[int], setup: 
             if setup["scratch"]:
                 os.chdir(setup["scratch"])
             if setup["seccomp"]:
-                seccomp.install(seccomp.inner(os.getpid()))
+                seccomp.install_filter(seccomp.inner(os.getpid()))
         except BaseException as error:
             write(say, b"-" + f"{type(error).__name__}: {error}".encode())
             leave(0)
@@ -277,12 +277,12 @@ def _candidate(order: Order, channel: int) -> None:
 
 def _tester(order: Order, channel: int, report: int) -> None:
     end = socket.socket(fileno=channel)
-    status, message = tester_module.run(end, order["context"], order["tests"], order["names"])
+    status, message = tester_module.run_tests(end, order["context"], order["tests"], order["names"])
     os.write(report, json.dumps([status, message[: candidate_module.MESSAGE_CHARACTERS]]).encode())
 
 
 def _inproc(order: Order, channel: int) -> None:
-    inproc.run(channel, order["token"], order["candidate"], order["context"], order["tests"])
+    inproc.run_inproc(channel, order["token"], order["candidate"], order["context"], order["tests"])
 
 
 _WORK: dict[str, Callable[..., None]] = {"candidate": _candidate, "tester": _tester, "inproc": _inproc}

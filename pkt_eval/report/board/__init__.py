@@ -2,7 +2,7 @@
 
 from pkt_eval.report.board.assemble import leaderboard
 from pkt_eval.report.board.column import Column, Measure, Shown, Table
-from pkt_eval.report.board.model import BoardCell, Difference, Group, Leaderboard, Row, Source
+from pkt_eval.report.board.model import BoardCell, Difference, Group, Leaderboard, Source, StudentRow
 from pkt_eval.report.board.won_and_lost import Flips, flips
 
 __all__ = [
@@ -13,9 +13,9 @@ __all__ = [
     "Group",
     "Leaderboard",
     "Measure",
-    "Row",
     "Shown",
     "Source",
+    "StudentRow",
     "Table",
     "flips",
     "leaderboard",

@@ -18,8 +18,8 @@ from pkt_eval.report.board.model import (
     Difference,
     Group,
     Leaderboard,
-    Row,
     Source,
+    StudentRow,
     hypotheses,
 )
 from pkt_eval.report.board.notes import Notes
@@ -268,9 +268,9 @@ class _Assembly:
         )
 
 
-def _row(entry: SectionEntry) -> Row:
+def _row(entry: SectionEntry) -> StudentRow:
     student = entry.student
-    return Row("", entry.label, student.method, student.paradigm or "foreign", student.title, student.reference)
+    return StudentRow("", entry.label, student.method, student.paradigm or "foreign", student.title, student.reference)
 
 
 def relative(path: Path, out: Path) -> str:

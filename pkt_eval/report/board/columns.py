@@ -30,7 +30,7 @@ def _difference(
             return Shown("", signed=True)
         style = wording.style(shown) if shown.significant else ""
         said = " ".join(filter(None, (wording.on(shown, cell), f"to {shown.against}" if named else "")))
-        return Shown(wording.difference(shown), wording.difference_ends(shown), said, style, signed=True)
+        return Shown(wording.difference_text(shown), wording.difference_ends(shown), said, style, signed=True)
 
     def sort(cell: BoardCell) -> float | None:
         return shown.value if (shown := of(cell)) else None
@@ -89,7 +89,7 @@ COLUMNS: tuple[Column, ...] = (
     Column(
         id="score",
         head="score",
-        write=lambda cell: Shown(wording.score(cell), wording.ends(cell.low, cell.high)),
+        write=lambda cell: Shown(wording.score_text(cell), wording.ends(cell.low, cell.high)),
         sort=lambda cell: cell.score,
         numbers=lambda cell: {"score": cell.score, "score_low": cell.low, "score_high": cell.high},
         tables=_EVERYWHERE | Table.OVERVIEW | Table.PAPER,
@@ -141,7 +141,7 @@ COLUMNS: tuple[Column, ...] = (
     Column(
         id="gap",
         head="gap",
-        write=wording.gap,
+        write=wording.gap_text,
         sort=lambda cell: cell.gap.value if cell.gap else None,
         numbers=lambda cell: dict(zip(("gap", "gap_low", "gap_high"), cell.gap or (None,) * 3, strict=True)),
         tables=_EVERYWHERE,

@@ -54,7 +54,7 @@ def wilson(record: Record) -> Estimate:
     return Estimate(record.score, interval.low, interval.high)
 
 
-class Compared(NamedTuple):
+class Comparison(NamedTuple):
     """A comparison, notes of the matching, and what it could have shown at a level; None where nothing."""
 
     difference: Difference
@@ -62,7 +62,7 @@ class Compared(NamedTuple):
     detectable: Callable[[float], float | None]
 
 
-def difference(a: Sequence[Record], b: Sequence[Record], against: str) -> Compared:
+def difference(a: Sequence[Record], b: Sequence[Record], against: str) -> Comparison:
     """``a - b``, two students with a record for each seed, on the documents that all records have.
 
     The adjusted p-value is that of this comparison alone until the table is complete, and so is what it
@@ -104,9 +104,9 @@ def difference(a: Sequence[Record], b: Sequence[Record], against: str) -> Compar
         detectable=detectable(ALPHA),
         clusters=None if clusters is None else len(set(clusters)),
         seeds=apart.seeds,
-        hypothesis=digest([[answers(record, both.keys) for record in side] for side in (a, b)]),
+        hypothesis=answers_digest([[answers(record, both.keys) for record in side] for side in (a, b)]),
     )
-    return Compared(result, both.notes, detectable)
+    return Comparison(result, both.notes, detectable)
 
 
 def answers(record: Record, keys: Sequence[str]) -> list[tuple[str, str, float]]:
@@ -114,7 +114,7 @@ def answers(record: Record, keys: Sequence[str]) -> list[tuple[str, str, float]]
     return [(key, record.items[key].answer, record.items[key].score) for key in keys]
 
 
-def digest(value: object) -> str:
+def answers_digest(value: object) -> str:
     """Short, and the same for the same answers."""
     return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:16]
 

@@ -162,7 +162,7 @@ class BoardCell:
 
 
 @dataclass
-class Row:
+class StudentRow:
     """A student, as a method with its options; ``id`` is unique in the leaderboard and fit for a URL."""
 
     id: str
@@ -188,7 +188,7 @@ class Group:
     teacher: str | None
     student: str | None
     benchmarks: list[str]
-    rows: list[Row]
+    rows: list[StudentRow]
 
     @property
     def title(self) -> str:
@@ -206,7 +206,7 @@ class Leaderboard:
     chosen: str | None = None
     """Label of the row that all others are compared with, as the reader asked."""
 
-    def cells(self) -> Iterator[tuple[Group, Row, str, BoardCell]]:
+    def cells(self) -> Iterator[tuple[Group, StudentRow, str, BoardCell]]:
         """All of them, in the order in which they are shown."""
         for group in self.groups:
             for row in group.rows:

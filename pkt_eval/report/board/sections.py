@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from statistics import fmean
 
 from pkt_eval.data.benchmarks import benchmark_of_task
-from pkt_eval.report.board.model import Row
+from pkt_eval.report.board.model import StudentRow
 from pkt_eval.report.records import Model, Record, ScoredStudent
 
 _PARADIGMS = ("baseline", "PostPKT", "PrePKT", "control", "")
@@ -19,7 +19,7 @@ class SectionEntry:
     label: str
     student: ScoredStudent
     records: dict[str, list[Record]] = field(default_factory=dict)
-    row: Row = field(init=False)
+    row: StudentRow = field(init=False)
 
 
 @dataclass(eq=False)

@@ -9,7 +9,7 @@ from pkt_eval.report.board.assemble import relative
 from pkt_eval.report.board.model import BoardCell, Group, Leaderboard, Source
 from pkt_eval.report.records import Item, Record, join
 
-MOST = 50
+MOST_FLIPS = 50
 """Items won, and items lost, of a student on a benchmark that a page holds; the samples files have all."""
 LONGEST = {"prompt": 3000, "target": 1500, "answer": 1500}
 """Characters that are shown of a text; of a prompt its end, where the question is."""
@@ -84,7 +84,7 @@ def flips(board: Leaderboard, records: Iterable[Record], out: Path) -> Flips:
         pairs = [(item, theirs.items[key]) for key, item in ours.items.items() if key in theirs.items]
         won = [(a, b) for a, b in pairs if a.score > b.score]
         lost = [(a, b) for a, b in pairs if a.score < b.score]
-        items = [_shown(a, b, text) for a, b in [*won[:MOST], *lost[:MOST]]]
+        items = [_shown(a, b, text) for a, b in [*won[:MOST_FLIPS], *lost[:MOST_FLIPS]]]
         seed = cell.sources[0].seed
         shown.cells.setdefault(row.id, {})[benchmark] = {
             "seed": seed,

@@ -15,7 +15,7 @@ def harmless(text: str) -> str:
     return _CONTROL.sub("\ufffd", text)
 
 
-def score(cell: BoardCell) -> str:
+def score_text(cell: BoardCell) -> str:
     """``42.0``."""
     return f"{100 * cell.score:.1f}"
 
@@ -25,7 +25,7 @@ def ends(low: float | None, high: float | None) -> str:
     return BLANK if low is None or high is None else f"[{100 * low:.1f}, {100 * high:.1f}]"
 
 
-def difference(of: Difference | None) -> str:
+def difference_text(of: Difference | None) -> str:
     """``+4.5`` or ``−1.0``, in points."""
     return BLANK if of is None else points(of.value)
 
@@ -51,7 +51,7 @@ def style(of: Difference) -> str:
     return "chance" if not of.significant else "gain" if of.value > 0 else "loss"
 
 
-def gap(cell: BoardCell) -> str:
+def gap_text(cell: BoardCell) -> str:
     """``38 % [12, 64]``."""
     if cell.gap is None:
         return BLANK

@@ -25,7 +25,7 @@ from pkt_eval.errors import ConfigError
 from pkt_eval.report.board.compare import enough_clusters
 from pkt_eval.report.board.wording import points
 from pkt_eval.report.gate.outcome import HOLDS, UNDECIDED, WORSE, Check, Compared, Gate
-from pkt_eval.report.gate.power import MOST, POWER, Promise, needed_if_alike
+from pkt_eval.report.gate.power import GATE_POWER, MOST, Promise, needed_if_alike
 from pkt_eval.report.gate.students import name_of, only_student
 from pkt_eval.report.records import NotComparableError, Record, join, side_by_side
 from pkt_eval.report.stats import Crossed, crossed_difference, holm, non_inferiority_of_seeds
@@ -194,11 +194,11 @@ def _why_undecided(check: Compared) -> str:
             f"the seeds differ too much: {100 * check.by_seeds:.0f} % of the uncertainty is between "
             f"{' and '.join(map(str, check.seeds))} seeds, which more items do not lessen; more seeds do"
         )
-    if promise.power < POWER:
+    if promise.power < GATE_POWER:
         needed = promise.needed_if_equal()
         return (
             f"too few items: with {check.items}, an equal candidate would hold with a chance of "
-            f"{100 * promise.power:.0f} %; {_about(needed)} would make it {100 * POWER:.0f} %"
+            f"{100 * promise.power:.0f} %; {_about(needed)} would make it {100 * GATE_POWER:.0f} %"
         )
     return (
         f"the difference seen, {points(check.difference)} points, is too near the tolerance of "

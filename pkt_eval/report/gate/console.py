@@ -9,7 +9,7 @@ from rich.text import Text
 from pkt_eval._util.console import console
 from pkt_eval.report.board.wording import harmless, points
 from pkt_eval.report.gate.outcome import HOLDS, REFUSED, UNDECIDED, WORSE, Check, Compared, Gate
-from pkt_eval.report.gate.power import POWER
+from pkt_eval.report.gate.power import GATE_POWER
 from pkt_eval.report.printing import line
 
 _STYLE = {HOLDS: "green", WORSE: "bold red", UNDECIDED: "yellow", REFUSED: "yellow"}
@@ -27,12 +27,12 @@ def text(gate: Gate, width: int = 150) -> str:
     written = StringIO()
     _show_table(gate, console(written, width=width, plain=True))
     shown = "\n".join(line.rstrip() for line in written.getvalue().splitlines())
-    return harmless("\n\n".join(filter(None, [sentence(gate), shown, flips(gate)])))
+    return harmless("\n\n".join(filter(None, [sentence(gate), shown, flips_text(gate)])))
 
 
 def _show_table(gate: Gate, to: Console) -> None:
     wide = to.width >= _WIDE
-    to.print(table(gate, wide))
+    to.print(checks_table(gate, wide))
     to.print()
     if any(isinstance(check, Compared) for check in gate.checks):
         for said in _legend(gate, wide):
@@ -43,7 +43,7 @@ def _show_table(gate: Gate, to: Console) -> None:
         to.print(line(f"Not in the baseline, so not asked: {', '.join(gate.not_asked)}"), style="dim")
 
 
-def table(gate: Gate, wide: bool = True) -> Table:
+def checks_table(gate: Gate, wide: bool = True) -> Table:
     """A row for each benchmark.
 
     Args:
@@ -101,7 +101,7 @@ def _p(value: float) -> str:
 
 
 def _legend(gate: Gate, wide: bool) -> list[str]:
-    alpha, power = f"{gate.alpha:g}", f"{100 * POWER:.0f} %"
+    alpha, power = f"{gate.alpha:g}", f"{100 * GATE_POWER:.0f} %"
     return [
         f"Scores in %, differences in points. Holds: a loss of what is tolerated is excluded (p holds ≤ {alpha}). "
         f"Worse: a loss beyond it is shown (p worse ≤ {alpha}, Holm's over the benchmarks).",
@@ -129,7 +129,7 @@ def sentence(gate: Gate) -> str:
     return f"gate {word}: {who}: {said}"
 
 
-def flips(gate: Gate) -> str:
+def flips_text(gate: Gate) -> str:
     """The documents that were lost and won, a line for each benchmark that does not hold."""
     lines = []
     for check in gate.checks:

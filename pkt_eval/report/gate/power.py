@@ -17,8 +17,8 @@ from scipy.stats import norm
 from pkt_eval.report.stats import Crossed, non_inferiority_power
 from pkt_eval.report.stats.units import Units
 
-POWER = 0.8
-MOST = 20_000
+GATE_POWER = 0.8
+MOST_ITEMS = 20_000
 """Items; beyond that no number is told: the largest benchmark in use, MMLU, has 14,042."""
 
 
@@ -79,18 +79,18 @@ class Promise:
 
     @cached_property
     def detectable(self) -> float | None:
-        """Smallest true loss, on this benchmark alone, that is called worse with ``POWER``; None where none is."""
+        """Smallest true loss, on this benchmark alone, that is called worse with ``GATE_POWER``; None where none is."""
         n = self._alone
-        if self._worse(n, 1.0) < POWER:
+        if self._worse(n, 1.0) < GATE_POWER:
             return None
-        return float(brentq(lambda loss: self._worse(n, loss) - POWER, self.tolerance, 1.0, xtol=1e-4))
+        return float(brentq(lambda loss: self._worse(n, loss) - GATE_POWER, self.tolerance, 1.0, xtol=1e-4))
 
     def needed_if_equal(self) -> int | None:
-        """Items for an equal candidate to hold with ``POWER``; None above ``MOST``."""
+        """Items for an equal candidate to hold with ``GATE_POWER``; None above ``MOST_ITEMS``."""
         return self.needed_if(0.0)
 
     def needed_if(self, difference: float) -> int | None:
-        """Items for a candidate that differs so to hold, or to be called worse, with ``POWER``; None above ``MOST``."""
+        """Items for a candidate that differs so to hold or be called worse, with the same power; None if above."""
         if difference >= -self.tolerance:
             return self._search(self._holds, difference, self.alpha)
         return self._search(lambda n, d: self._worse(n, -d), difference, self.alpha / self.tests)
@@ -113,13 +113,13 @@ class Promise:
         away = abs(difference + self.tolerance)
         variance = max(self.discordance, abs(difference)) - difference**2
         z = norm.isf(alpha)
-        if away == 0 or (rough := (z + norm.isf(1 - POWER)) ** 2 * variance / away**2) > MOST:
+        if away == 0 or (rough := (z + norm.isf(1 - GATE_POWER)) ** 2 * variance / away**2) > MOST_ITEMS:
             return None
         # Where no item flips, the test itself asks for as many.
         least = needed_if_alike(self.tolerance, alpha) if -self.tolerance < difference <= 0 else 1
         n = ceil(max(0.6 * rough, least))
-        while power(n, difference) < POWER:
-            if n > MOST:
+        while power(n, difference) < GATE_POWER:
+            if n > MOST_ITEMS:
                 return None
             n = ceil(1.04 * n)
         return ceil(n * self.effect)

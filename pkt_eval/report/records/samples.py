@@ -12,7 +12,7 @@ from pkt_eval.code import Verdict
 from pkt_eval.errors import DataError
 
 
-class Sample(TypedDict):
+class SampleLine(TypedDict):
     """A line of lm-eval's samples JSONL, as far as it is read; its metrics are in it by their names."""
 
     doc_id: int
@@ -93,18 +93,18 @@ def read_items(path: Path, task: str, metric: str, filter_name: str, texts: dict
     return items
 
 
-def score_of(sample: Sample, metric: str) -> object:
+def score_of(sample: SampleLine, metric: str) -> object:
     """The value of a metric, which a sample has under its name; None where it has none."""
     return cast(dict[str, object], sample).get(metric)
 
 
-def _check_hashes(sample: Sample) -> None:
+def _check_hashes(sample: SampleLine) -> None:
     for name in ("doc_hash", "prompt_hash", "target_hash"):
         if not isinstance(value := cast(dict[str, object], sample)[name], str):
             raise TypeError(f"{name} is {value!r}")
 
 
-def samples_of(path: Path, task: str, filter_name: str) -> Iterator[tuple[int, Sample]]:
+def samples_of(path: Path, task: str, filter_name: str) -> Iterator[tuple[int, SampleLine]]:
     """The samples of a task and filter, with the number of their line.
 
     Args:
@@ -155,7 +155,7 @@ def _no_sample(path: Path, number: int, error: Exception) -> DataError:
     return DataError(f"{path}, line {number}: {said}. Truncated? Run that evaluation again.")
 
 
-def _item(sample: Sample, score: float, texts: dict[str, str]) -> Item:
+def _item(sample: SampleLine, score: float, texts: dict[str, str]) -> Item:
     doc = sample["doc"] if isinstance(sample["doc"], dict) else {}
     requests = list(sample["arguments"].values())
     first = sample["filtered_resps"][0] if sample["filtered_resps"] else None
@@ -184,7 +184,7 @@ def _is_choice(response: object) -> bool:
     return isinstance(response, list) and len(response) == 2 and str(response[1]) in ("True", "False")
 
 
-def _choices(sample: Sample, requests: list[dict[str, object]]) -> tuple[str, str]:
+def _choices(sample: SampleLine, requests: list[dict[str, object]]) -> tuple[str, str]:
     """The likeliest of a document's choices, and the right one."""
     choices = [str(request["arg_1"]).strip() for request in requests]
     values = [float(likelihood) for likelihood, _ in cast(list[list[str]], sample["filtered_resps"])]

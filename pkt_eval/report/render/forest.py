@@ -83,7 +83,7 @@ def forest(group: Group, benchmark: str) -> Forest | None:
                 x(_end(d.high)),
                 place,
                 wording.style(d),
-                f"{row.label}: {sentence(d)}",
+                f"{row.label}: {difference_sentence(d)}",
             )
             for (kind, d), place in zip(there, places, strict=True)
         ]
@@ -94,11 +94,11 @@ def forest(group: Group, benchmark: str) -> Forest | None:
     return Forest(benchmark, bottom + BOTTOM, x(0.0), axis, lines, _lead(group, benchmark), bottom=bottom)
 
 
-def sentence(of: Difference) -> str:
+def difference_sentence(of: Difference) -> str:
     """A difference in words, for a tooltip and for who cannot see the plot."""
     verdict = "significant" if of.significant else "not significant"
     return (
-        f"{wording.difference(of)} points against {of.against}, {wording.difference_ends(of)}, adjusted p "
+        f"{wording.difference_text(of)} points against {of.against}, {wording.difference_ends(of)}, adjusted p "
         f"{of.adjusted:.2g}: {verdict}"
     )
 
@@ -107,7 +107,7 @@ def _lead(group: Group, benchmark: str) -> str:
     for row in group.rows:
         if row.method == "teacher" and benchmark in row.cells and (lead := row.cells[benchmark].vanilla):
             said = "" if lead.significant else ", not significant"
-            return f"Teacher: {wording.difference(lead)} {wording.difference_ends(lead)}{said}"
+            return f"Teacher: {wording.difference_text(lead)} {wording.difference_ends(lead)}{said}"
     return ""
 
 

@@ -15,7 +15,7 @@ from pkt_eval.report.board import BoardCell, Column, Group, Leaderboard, Table, 
 from pkt_eval.report.board.columns import columns, compared, comparisons, legend, sortable
 from pkt_eval.report.board.model import hypotheses, written
 from pkt_eval.report.board.wording import harmless
-from pkt_eval.report.render.forest import forest, sentence
+from pkt_eval.report.render.forest import difference_sentence, forest
 from pkt_eval.report.render.links import link
 from pkt_eval.report.render.registry import Content, formats, output
 
@@ -37,7 +37,9 @@ def page(content: Content) -> str:
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, finalize=_shown, trim_blocks=True, lstrip_blocks=True
     )
-    environment.globals.update(w=wording, style=wording.style, sentence=sentence, link=link, heat=heat, number=_number)
+    environment.globals.update(
+        w=wording, style=wording.style, sentence=difference_sentence, link=link, heat=heat, number=_number
+    )
     others = [column for column in columns(Table.PAGE, board) if column.id not in _DRAWN]
     script = _script(board, others)
     groups = [

@@ -3,7 +3,7 @@
 import csv
 import io
 
-from pkt_eval.report.board import BoardCell, Group, Row, columns
+from pkt_eval.report.board import BoardCell, Group, StudentRow, columns
 from pkt_eval.report.board.model import written_object
 from pkt_eval.report.board.wording import harmless
 from pkt_eval.report.render.registry import Content, output
@@ -20,7 +20,7 @@ def spreadsheet(content: Content) -> str:
     return text.getvalue()
 
 
-def _line(group: Group, row: Row, benchmark: str, cell: BoardCell) -> dict[str, object]:
+def _line(group: Group, row: StudentRow, benchmark: str, cell: BoardCell) -> dict[str, object]:
     line: dict[str, object] = {
         "teacher": group.teacher,
         "student": group.student,

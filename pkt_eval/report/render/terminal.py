@@ -13,7 +13,7 @@ _WIDE = 120
 _STYLES = {"gain": "bold green", "loss": "bold red", "": ""}
 
 
-def show(board: Leaderboard, console: Console) -> None:
+def print_board(board: Leaderboard, console: Console) -> None:
     """Print it."""
     for group in board.groups:
         for benchmark in group.benchmarks:

@@ -214,14 +214,14 @@ def snapshot(folder: str | Path) -> dict[str, object]:
     if not os.path.isdir(folder):
         return seen
     for path in (Path(folder), *sorted(Path(folder).rglob("*"))):
-        found = path.lstat()
+        status = path.lstat()
         content: object = None
-        if stat.S_ISLNK(found.st_mode):
+        if stat.S_ISLNK(status.st_mode):
             content = os.readlink(path)
-        elif stat.S_ISREG(found.st_mode):
+        elif stat.S_ISREG(status.st_mode):
             content = path.read_bytes()
         names = os.listxattr(path, follow_symlinks=False)
-        facts = (found.st_mode, found.st_uid, found.st_gid, found.st_nlink, found.st_mtime_ns, found.st_ctime_ns)
+        facts = (status.st_mode, status.st_uid, status.st_gid, status.st_nlink, status.st_mtime_ns, status.st_ctime_ns)
         seen[str(path)] = (*facts, content, names)
     return seen
 

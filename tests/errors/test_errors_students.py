@@ -1,0 +1,58 @@
+"""Saved students, and the wrapper's own arguments."""
+
+import json
+
+import pytest
+from bounded import DEEP, refused
+
+MANIFESTS: dict[str, object] = {
+    "not UTF-8": b'{"\xff": 1}',
+    "deep": b"[" * DEEP,
+    "null": b"null",
+    "a list": b"[1]",
+    "empty": b"",
+    "no files": {"base": "x", "chat_template": None, "provenance": None},
+    "files of a list": {"base": "x", "chat_template": None, "provenance": None, "files": [1]},
+    "a file that is not there": {"base": "x", "chat_template": None, "provenance": None, "files": {"adapter/x": "0"}},
+    "a file elsewhere": {"base": "x", "chat_template": None, "provenance": None, "files": {"/etc/passwd": "0"}},
+    "a base of 3": {"base": 3, "chat_template": None, "provenance": None, "files": {}},
+    "a base without a revision": {"base": {"path": "x"}, "chat_template": None, "provenance": None, "files": {}},
+    "a provenance of 3": {"base": "x", "chat_template": None, "provenance": 3, "files": {}},
+    "a provenance of no method": {"base": "x", "chat_template": None, "provenance": {}, "files": {}},
+}
+
+
+@pytest.mark.parametrize("what", MANIFESTS)
+def test_a_wrong_student(what, tmp_path, monkeypatch):
+    from pkt_eval.model_wrappers.student import PKTStudent
+
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    content = MANIFESTS[what]
+    raw = content if isinstance(content, bytes) else json.dumps(content).encode()
+    (tmp_path / "pkt_student.json").write_bytes(raw)
+    refused(lambda: PKTStudent(student=str(tmp_path), device="cpu"), "")
+
+
+WRAPPER: dict[str, tuple[dict[str, object], str]] = {
+    "no student": ({"student": "nowhere"}, "nowhere"),
+    "a student and a method": ({"student": "nowhere", "method": "lora"}, "method"),
+    "a teacher without a method": ({"teacher": "x", "pretrained": "y"}, "method"),
+    "an unknown dtype": ({"method": "vanilla", "dtype": "float13"}, "float13"),
+    "an unknown argument": ({"method": "vanilla", "pretraind": "x"}, "pretrained"),
+    "another argument": ({"method": "vanilla", "colour": "red"}, "colour"),
+    "a batch size": ({"method": "vanilla", "batch_size": "many"}, "batch_size"),
+    "a batch size of zero": ({"method": "vanilla", "batch_size": 0}, "batch_size"),
+    "a length of text": ({"method": "vanilla", "max_length": "long"}, "max_length"),
+    "a length below zero": ({"method": "vanilla", "max_length": -1}, "max_length"),
+    "an adapter that is not there": ({"method": "vanilla", "peft": "nowhere"}, "peft"),
+    "a tokenizer that is not there": ({"method": "vanilla", "tokenizer": "nowhere/at-all"}, "tokenizer"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", WRAPPER)
+def test_a_wrong_argument_of_the_wrapper(what, monkeypatch):
+    from pkt_eval.model_wrappers.student import PKTStudent
+
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    arguments, says = WRAPPER[what]
+    refused(lambda: PKTStudent(**{"device": "cpu", **arguments}), says)
