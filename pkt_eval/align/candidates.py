@@ -22,7 +22,7 @@ from pkt_eval.errors import DataError
 from pkt_eval.locate.samples import examples
 from pkt_eval.models.beside import Beside
 from pkt_eval.models.edits import Edit
-from pkt_eval.tune.selection import By, Item, answers, judge, validation_items
+from pkt_eval.tune.selection import Criterion, Question, criterion, generate_answers, validation_items
 
 log = logging.getLogger(__name__)
 
@@ -55,15 +55,15 @@ class Jury:
 
     model: Any
     tokenizer: Any
-    items: Sequence[Item]
+    items: Sequence[Question]
     validation: Sequence[Example]
-    by: By
+    by: Criterion
     why: str
 
     @classmethod
-    def of(cls, model: Any, tokenizer: Any, data: TransferData, asked: By | None) -> "Jury":
-        """The validation split of a transfer; ``asked`` as of ``judge``."""
-        by, why = judge(data.splits.benchmark, asked)
+    def of(cls, model: Any, tokenizer: Any, data: TransferData, asked: Criterion | None) -> "Jury":
+        """The validation split of a transfer; ``asked`` as of ``criterion``."""
+        by, why = criterion(data.splits.benchmark, asked)
         if why:
             log.info("candidates are chosen by loss: %s", why)
         items = validation_items(data, tokenizer)
@@ -74,7 +74,7 @@ class Jury:
         beside = Beside(self.model, edits)
         try:
             loss = mean_loss(self.model, progress.bar(self.validation, f"{what}: loss"))
-            said = answers(
+            said = generate_answers(
                 self.model, self.tokenizer, self.items, lambda batches: progress.bar(batches, f"{what}: answers")
             )
         finally:

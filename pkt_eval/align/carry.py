@@ -29,7 +29,7 @@ from pkt_eval.models.edits import Edit, LowRankEdit
 from pkt_eval.models.pair import ModelPair
 from pkt_eval.tune.adapter import Factors, finetune, random_start
 from pkt_eval.tune.config import FinetuneConfig
-from pkt_eval.tune.selection import By
+from pkt_eval.tune.selection import Criterion
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ class CarryConfig(FinetuneConfig):
     """Blocks that are tuned in the teacher and carried, joined by +: out of v, o, up, gate, down."""
     strength: Annotated[tuple[float, ...], BeforeValidator(plus_separated)] = (0.25, 0.5, 1.0, 2.0)
     """Factor of the carried product; of several, joined by +, validation chooses."""
-    select_by: By | None = None
+    select_by: Criterion | None = None
     """What chooses the strength on validation; default score where the answer is a number, else loss."""
 
     @model_validator(mode="after")

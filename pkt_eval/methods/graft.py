@@ -30,7 +30,7 @@ from pkt_eval.models.activations import Tap, activations
 from pkt_eval.models.edits import LocatedEdit
 from pkt_eval.models.pair import ModelPair
 from pkt_eval.models.student import Student
-from pkt_eval.tune.selection import By
+from pkt_eval.tune.selection import Criterion
 
 
 class GraftConfig(MethodConfig):
@@ -40,7 +40,7 @@ class GraftConfig(MethodConfig):
     """Share of each student layer's neurons that are replaced, at most; of several, joined by +, validation chooses."""
     tokens: int = Field(2048, ge=2, le=10**7)
     """Tokens of align records that maps are fitted on and gains are taken of, at most."""
-    select_by: By | None = None
+    select_by: Criterion | None = None
     """What chooses the rate on validation; default score where the answer is a number, else loss."""
 
     @model_validator(mode="after")

@@ -27,7 +27,7 @@ from pkt_eval.models.activations import RESIDUAL, Tap
 from pkt_eval.models.edits import LocatedEdit
 from pkt_eval.models.pair import ModelPair
 from pkt_eval.models.student import Student
-from pkt_eval.tune.selection import By
+from pkt_eval.tune.selection import Criterion
 
 _ROUNDS = 200  # of proportional fitting; each raises the likelihood
 _CHUNK = 512  # rows whose logits over the whole vocabulary are in memory
@@ -40,7 +40,7 @@ class HeadConfig(MethodConfig):
     """Of the regression, over the last states' mean square: the larger, the smaller is the edit."""
     tokens: int = Field(1024, ge=1)
     """Answer tokens that are read, at most: the most frequent ones, the smaller id first among equals."""
-    select_by: By | None = None
+    select_by: Criterion | None = None
     """What chooses on validation; default score where the answer is a number, else loss."""
 
     @model_validator(mode="after")

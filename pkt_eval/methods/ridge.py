@@ -28,7 +28,7 @@ from pkt_eval.models.beside import Beside
 from pkt_eval.models.edits import Edit
 from pkt_eval.models.pair import ModelPair
 from pkt_eval.models.student import Student
-from pkt_eval.tune.selection import By
+from pkt_eval.tune.selection import Criterion
 
 _SPLITS = ("align", "extract")
 _GENERIC = 2048  # tokens
@@ -48,7 +48,7 @@ class RidgeConfig(MethodConfig):
     """Number of layers that share the way, fewer where there are fewer."""
     ridge: float = Field(1e-2, gt=0)
     """Of the covariance of generic inputs of down, over the median token's mean square."""
-    select_by: By | None = None
+    select_by: Criterion | None = None
     """What chooses on validation; default score where the answer is a number, else loss."""
 
     @model_validator(mode="after")

@@ -26,11 +26,10 @@ from pkt_eval.data.chat import collate
 from pkt_eval.data.transfer_data import Example, TransferData
 from pkt_eval.errors import DataError, StoreError
 from pkt_eval.methods.base import TransferMethod, register
-from pkt_eval.methods.lora import random_start
 from pkt_eval.models import blocks
 from pkt_eval.models.pair import ModelPair
 from pkt_eval.models.student import Student
-from pkt_eval.tune.adapter import finetune
+from pkt_eval.tune.adapter import finetune, random_start
 from pkt_eval.tune.config import FinetuneConfig
 from pkt_eval.tune.loss import supervised_logits, supervised_loss
 

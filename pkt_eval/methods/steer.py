@@ -27,7 +27,7 @@ from pkt_eval.models.activations import RESIDUAL, Tap
 from pkt_eval.models.edits import LowRankEdit
 from pkt_eval.models.pair import ModelPair
 from pkt_eval.models.student import Student
-from pkt_eval.tune.selection import By
+from pkt_eval.tune.selection import Criterion
 
 _SPLITS = ("align", "extract")
 _TOKENS = 2048  # of the prompts whose keys are edited, in one pass a candidate, and of generic text
@@ -47,7 +47,7 @@ class SteerConfig(MethodConfig):
     """What stands before the question: worked examples of the train split, or the question itself, answered."""
     ridge: float = Field(1e-2, gt=0)
     """Of the covariance of generic inputs of down, over the median token's mean square."""
-    select_by: By | None = None
+    select_by: Criterion | None = None
     """What chooses on validation; default score where the answer is a number, else loss."""
 
     @model_validator(mode="after")

@@ -29,7 +29,7 @@ from pkt_eval.models.activations import Tap
 from pkt_eval.models.edits import DenseEdit
 from pkt_eval.models.pair import ModelPair
 from pkt_eval.models.student import Student
-from pkt_eval.tune.selection import By
+from pkt_eval.tune.selection import Criterion
 
 _PAPER = "arXiv 2602.05495"
 _EPSILON = 0.1  # published, of both transports
@@ -59,7 +59,7 @@ class TransportConfig(MethodConfig):
     """Share α of the transported weights; of several, joined by +, validation chooses."""
     tokens: int = Field(2048, ge=2, le=10**7)
     """Tokens of extract and align records whose activations are compared, at most; all layers' stay in memory."""
-    select_by: By | None = None
+    select_by: Criterion | None = None
     """What chooses α on validation; default score where the answer is a number, else loss."""
 
     @model_validator(mode="after")

@@ -25,7 +25,7 @@ from pkt_eval.errors import ConfigError
 from pkt_eval.report.board.compare import enough_clusters
 from pkt_eval.report.board.wording import points
 from pkt_eval.report.gate.outcome import HOLDS, UNDECIDED, WORSE, Check, Compared, Gate
-from pkt_eval.report.gate.power import GATE_POWER, MOST, Promise, needed_if_alike
+from pkt_eval.report.gate.power import GATE_POWER, MOST_ITEMS, Promise, needed_if_alike
 from pkt_eval.report.gate.students import name_of, only_student
 from pkt_eval.report.records import NotComparableError, Record, join, side_by_side
 from pkt_eval.report.stats import Crossed, crossed_difference, holm, non_inferiority_of_seeds
@@ -105,7 +105,7 @@ def _check_tolerance(name: str, value: float, alpha: float) -> None:
         raise ConfigError(
             f"{said} is a share of the score, strictly between 0 and 1 (two points are 0.02), got {value:g}{meant}"
         )
-    if (least := needed_if_alike(value, alpha)) > MOST:
+    if (least := needed_if_alike(value, alpha)) > MOST_ITEMS:
         raise ConfigError(
             f"{said}, {value:g}, is {100 * value:g} points: even equal answers would need {least:,} items to hold, "
             "more than any benchmark has; it is a share of the score, so two points are 0.02"
