@@ -16,11 +16,11 @@ from pkt_eval.models import blocks
 
 _LOGITS = 1 << 25  # entries at a time: 128 MB of float32
 
-Answer = tuple[float, bool]
+Likelihood = tuple[float, bool]
 """Log-likelihood in nats, and whether every token was the likeliest."""
 
 
-class Text(NamedTuple):
+class JudgedText(NamedTuple):
     """What is judged.
 
     Attributes:
@@ -35,12 +35,12 @@ class Text(NamedTuple):
 @torch.no_grad()
 def likelihoods(
     model: PreTrainedModel,
-    texts: Sequence[Text],
+    texts: Sequence[JudgedText],
     *,
     rows: int,
     dtype: torch.dtype | None = None,
     done: Callable[[int], object] = lambda _: None,
-) -> list[Answer]:
+) -> list[Likelihood]:
     """Judge texts, in whatever order is cheapest.
 
     Args:
@@ -56,7 +56,7 @@ def likelihoods(
     questions: dict[tuple[int, ...], list[int]] = {}
     for i, text in enumerate(texts):
         questions.setdefault(text.context, []).append(i)
-    answers: list[Answer] = [(0.0, True)] * len(texts)
+    answers: list[Likelihood] = [(0.0, True)] * len(texts)
     judge = _Judge(model, texts, answers, rows, dtype)
     for shared, contexts in runs(sorted(questions)):
         prefix = Prefix.computed(model, list(contexts[0][:shared])) if shared else Prefix()
@@ -72,8 +72,8 @@ class _Judge:
     def __init__(
         self,
         model: PreTrainedModel,
-        texts: Sequence[Text],
-        answers: list[Answer],
+        texts: Sequence[JudgedText],
+        answers: list[Likelihood],
         rows: int,
         dtype: torch.dtype | None,
     ) -> None:

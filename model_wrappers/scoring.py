@@ -13,8 +13,8 @@ from tqdm import tqdm
 from transformers import PreTrainedModel
 
 from pkt_eval.model_wrappers.generate import applies, stop_texts
-from pkt_eval.model_wrappers.likelihoods import Answer, Text, likelihoods
-from pkt_eval.model_wrappers.slots import answers
+from pkt_eval.model_wrappers.likelihoods import JudgedText, Likelihood, likelihoods
+from pkt_eval.model_wrappers.slots import greedy_answers
 from pkt_eval.models import blocks
 
 _ASKED = {"until", "max_gen_toks", "do_sample", "temperature"}
@@ -61,7 +61,7 @@ def generate(
     stops = {lm.eot_token_id} if own is None else {*(own if isinstance(own, list) else [own])}
     texts: list[str] = [""] * len(requests)
     with tqdm(total=len(requests), disable=quiet, desc="Running generate_until requests") as bar:
-        said = answers(
+        said = greedy_answers(
             lm.model,
             [prompts[i] for i in order],
             slots=slots,
@@ -78,7 +78,7 @@ def generate(
     return texts
 
 
-def judge(lm: HFLM, requests: list[Any], rows: int, quiet: bool) -> list[Answer]:
+def judge_texts(lm: HFLM, requests: list[Any], rows: int, quiet: bool) -> list[Likelihood]:
     """Log-likelihoods of lm-eval's encoded requests: texts, tokens of the prompt, tokens of the continuation."""
     texts = [_judged(lm, context, continuation) for _, context, continuation in requests]
     with tqdm(total=len(requests), disable=quiet, desc="Running loglikelihood requests") as bar:
@@ -95,10 +95,10 @@ def _encoded(lm: HFLM, prompt: str, most: int) -> list[int]:
     return tokens
 
 
-def _judged(lm: HFLM, context: list[int], continuation: list[int]) -> Text:
+def _judged(lm: HFLM, context: list[int], continuation: list[int]) -> JudgedText:
     """As ``hf``, a text that is too long loses its beginning."""
     most = lm.max_length + 1 - len(continuation)
-    return Text(tuple(context[-most:]), tuple(continuation))
+    return JudgedText(tuple(context[-most:]), tuple(continuation))
 
 
 def _text(lm: HFLM, tokens: list[int], until: list[str]) -> str:

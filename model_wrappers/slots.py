@@ -21,7 +21,7 @@ from pkt_eval.model_wrappers.prefixes import Prefix, padded
 _COLUMNS = 128  # by so many the memory grows
 _PREFILL = 4096  # tokens of a pass over new prompts, padding included
 
-Ended = Callable[[list[list[int]]], list[bool]]
+HaveEnded = Callable[[list[list[int]]], list[bool]]
 """Of answers so far, which have met a stop sequence."""
 
 
@@ -164,14 +164,14 @@ class Slots:
             self.mask = self.mask[:, columns:]
 
 
-def answers(
+def greedy_answers(
     model: PreTrainedModel,
     prompts: Sequence[list[int]],
     *,
     slots: int,
     most: int,
     stops: set[int],
-    ended: Ended,
+    ended: HaveEnded,
     share: bool = True,
 ) -> Iterator[tuple[int, list[int]]]:
     """Greedy answers, each as soon as it has ended.
@@ -201,7 +201,7 @@ def _answers(
     slots: int,
     most: int,
     stops: set[int],
-    ended: Ended,
+    ended: HaveEnded,
     share: bool,
 ) -> Iterator[tuple[int, list[int]]]:
     slots = min(slots, len(prompts))

@@ -294,7 +294,7 @@ class PKTStudent(HFLM):
         size = self.batch_size if override_bs is None else override_bs
         if self._stock or size == "auto" or not scoring.shares(self):
             return super()._loglikelihood_tokens(requests, disable_tqdm, override_bs)
-        return scoring.judge(self, requests, size, disable_tqdm or self.rank != 0)
+        return scoring.judge_texts(self, requests, size, disable_tqdm or self.rank != 0)
 
     def _model_generate(self, context: Any, max_length: int, stop: list[str], **options: Any) -> Any:
         """As ``hf``, but that answers which have ended are computed no further."""

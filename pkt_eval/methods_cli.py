@@ -73,7 +73,7 @@ def _options(method: "Method") -> "Table":
     for column in ("option, default", "type", "meaning"):
         table.add_column(column, no_wrap=column == "option, default")
     for name, field in method.options().items():
-        table.add_row(typed(name, field.default), kind(field), (field.description or "").replace("``", "`"))
+        table.add_row(typed(name, field.default), kind_of_option(field), (field.description or "").replace("``", "`"))
     return table
 
 
@@ -92,7 +92,7 @@ def typed(name: str, value: object) -> str:
     return f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}"
 
 
-def kind(field: "FieldInfo") -> str:
+def kind_of_option(field: "FieldInfo") -> str:
     """What an option takes, in words: ``whole number``, ``exact or published``, ``texts, joined by +``."""
     return " or ".join(_kinds(field.annotation))
 

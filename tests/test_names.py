@@ -12,6 +12,7 @@ ROOMS = ("pkt_eval", "model_wrappers", "tasks")
 
 #: Name → why several files define it.
 SEVERAL = {
+    "Site": "what a method calls a place in a layer; methods do not import each other",
     "T": "a type variable of the file",
     "TYPE_CHECKING": "False, where importing typing would cost each start of Python",
     "app": "Typer's applications: the command, and its group of commands on data",

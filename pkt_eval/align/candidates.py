@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Candidate:
+class CandidateEdit:
     """An edit of the student that may be made.
 
     Attributes:
@@ -83,7 +83,7 @@ class Jury:
 
 
 def choose_candidate(
-    candidates: Iterable[Candidate], jury: Jury, progress: Progress, name: str, work: Path | None = None
+    candidates: Iterable[CandidateEdit], jury: Jury, progress: Progress, name: str, work: Path | None = None
 ) -> tuple[int, tuple[Edit, ...], dict[str, Any]]:
     """Measure the base and each candidate, and take the best; the earlier wins a tie.
 

@@ -21,7 +21,7 @@ from pkt_eval._util.files import load_tensors, save_tensors
 from pkt_eval._util.folders import store_root
 from pkt_eval._util.options import plus_separated
 from pkt_eval._util.progress import Progress
-from pkt_eval.align.candidates import Candidate, Jury, choose_candidate
+from pkt_eval.align.candidates import CandidateEdit, Jury, choose_candidate
 from pkt_eval.data.transfer_data import TransferData
 from pkt_eval.errors import StoreError
 from pkt_eval.models import blocks
@@ -151,7 +151,7 @@ def choose_strength(
     """
     jury = Jury.of(model, pair.student.tokenizer, data, config.select_by)
     candidates = [
-        Candidate({"strength": strength}, partial(_scaled, edits, strength)) for strength in sorted(config.strength)
+        CandidateEdit({"strength": strength}, partial(_scaled, edits, strength)) for strength in sorted(config.strength)
     ]
     _, chosen, record = choose_candidate(candidates, jury, progress, name, work)
     return chosen, {"choice": record, "delta_over_weight": delta_over_weight(model, chosen)}

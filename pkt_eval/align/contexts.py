@@ -71,7 +71,9 @@ def worked_examples(data: TransferData) -> list[ChatRecord]:
     return data.splits.train[:SHOTS]
 
 
-def shown(data: TransferData, tokenizer: Any, record: ChatRecord, before: Sequence[ChatRecord]) -> Example | None:
+def encoded_behind(
+    data: TransferData, tokenizer: Any, record: ChatRecord, before: Sequence[ChatRecord]
+) -> Example | None:
     """A record behind as many worked examples as fit, its own answer supervised; None where not one fits."""
     for count in range(len(before), 0, -1):
         messages = [message for one in (*before[:count], record) for message in one["messages"]]
@@ -107,7 +109,7 @@ def with_examples(
     used = 0
     for record in (r for split in splits for r in data.splits[split]):
         plain = data.chat.encode(tokenizer, record)
-        behind = shown(data, tokenizer, record, [record] if before is None else before)
+        behind = encoded_behind(data, tokenizer, record, [record] if before is None else before)
         if behind is None or len(plain["input_ids"]) > data.max_length or _answer(plain) != _answer(behind):
             continue
         if pairs and used + len(behind["input_ids"]) > budget:
@@ -122,7 +124,7 @@ def with_examples(
     return pairs
 
 
-def question(data: TransferData, example: Example) -> Example:
+def prompt_part(data: TransferData, example: Example) -> Example:
     """An example cut so that its one row is the position at which the answer is decided.
 
     That is the last token of the prompt; where a letter is the answer, the token before the letter.
@@ -150,13 +152,13 @@ def fitted_and_held_out(examples: Sequence[Example]) -> tuple[list[Example], lis
     return [e for i, e in enumerate(examples) if i not in held], [examples[i] for i in held]
 
 
-def batches(examples: Sequence[Example], size: int = _BATCH) -> Iterator[dict[str, torch.Tensor]]:
+def text_batches(examples: Sequence[Example], size: int = _BATCH) -> Iterator[dict[str, torch.Tensor]]:
     """The examples in order, padded on the right: ``input_ids``, ``labels``, ``attention_mask`` ``(B, T)``."""
     for start in range(0, len(examples), size):
         yield collate(examples[start : start + size], 0)
 
 
-def within(examples: Sequence[Example], budget: int) -> list[Example]:
+def within_budget(examples: Sequence[Example], budget: int) -> list[Example]:
     """The first examples that together hold no more tokens; the first in any case."""
     lengths = [len(example["input_ids"]) for example in examples]
     return [e for i, e in enumerate(examples) if i == 0 or sum(lengths[: i + 1]) <= budget]

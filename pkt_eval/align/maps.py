@@ -233,13 +233,14 @@ class TeacherRows:
         taps = list(dict.fromkeys(sites.values()))
         kept = []
         for of, number in ((fitted, 1), (held_out, 2)):
-            found = collect(teacher, progress.bar(list(contexts.batches(of)), f"{desc} {number}"), taps)
+            found = collect(teacher, progress.bar(list(contexts.text_batches(of)), f"{desc} {number}"), taps)
             kept.append({mine: found[tap] for mine, tap in sites.items()})
         return cls((fitted, held_out), (kept[0], kept[1]))
 
     def maps(self, model: Any, progress: Progress, desc: str) -> dict[Tap, AffineMap]:
         """Run the student over the same texts, and fit a map for each of its sites."""
         fitted, held_out = (
-            paired_moments(model, contexts.batches(of), rows) for of, rows in zip(self.texts, self.rows, strict=True)
+            paired_moments(model, contexts.text_batches(of), rows)
+            for of, rows in zip(self.texts, self.rows, strict=True)
         )
         return {tap: fit_map(fitted[tap], held_out[tap]) for tap in progress.bar(list(fitted), desc)}

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 BUDGET_CHARACTERS = 400_000
 BUDGET_ATTEMPTS = 400
-PATIENCE = 16
+TRIES = 16
 """Attempts at the end of one statement."""
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -71,7 +71,7 @@ class Parser:
         before = head.count("\n") + 1
         count, tries, start = len(lines), 0, self._characters
         while count > 0 and not self.spent:
-            if tries == PATIENCE or start - self._characters > BUDGET_CHARACTERS // 4:
+            if tries == TRIES or start - self._characters > BUDGET_CHARACTERS // 4:
                 count, tries, start = _last_at_the_margin(lines[:count]), 0, self._characters
                 continue
             tries += 1

@@ -42,12 +42,12 @@ Kept = str | list[Any]
 """An answer as JSON: ``[text, ended, looped, tokens]``, or the text where it is only that."""
 
 
-def to_json(answer: str) -> Kept:
+def answer_to_json(answer: str) -> Kept:
     """See ``Kept``."""
     return [str(answer), answer.ended, answer.looped, answer.tokens] if isinstance(answer, Answer) else answer
 
 
-def from_json(kept: Kept) -> str:
+def answer_from_json(kept: Kept) -> str:
     """See ``Kept``."""
     return kept if isinstance(kept, str) else Answer(*kept)
 

@@ -16,9 +16,9 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from pkt_eval._util.options import MethodConfig, plus_separated
 from pkt_eval._util.progress import Progress
-from pkt_eval.align.candidates import Candidate, Jury, choose_candidate
+from pkt_eval.align.candidates import CandidateEdit, Jury, choose_candidate
 from pkt_eval.align.carry import delta_over_weight
-from pkt_eval.align.contexts import batches, fitted_and_held_out, texts
+from pkt_eval.align.contexts import fitted_and_held_out, text_batches, texts
 from pkt_eval.align.gradients import output_gradients
 from pkt_eval.align.maps import AffineMap, Moments, collect, fit_map
 from pkt_eval.data.chat import IGNORE
@@ -113,7 +113,7 @@ class Graft(TransferMethod[GraftConfig]):
         )
         examples = [*fitted, *held_out]
         with pair.open_teacher() as teacher, progress.stage("read teacher"):
-            bar = progress.bar(batches(examples), f"{name}: activations of the teacher")
+            bar = progress.bar(text_batches(examples), f"{name}: activations of the teacher")
             theirs = collect(teacher, bar, [tap for layer in layers for tap in _streams(layer)])
         with pair.open_student() as model:
             with progress.stage("read student"):
@@ -144,7 +144,7 @@ class Graft(TransferMethod[GraftConfig]):
                     found.append(Layer(mapped.take(best), idle, len(with_gain(gains)), (before.r2, after.r2)))
             jury = Jury.of(model, pair.student.tokenizer, data, self.config.select_by)
             candidates = [
-                Candidate({"rate": rate}, partial(grafted, model, found, self._count(dims.ffn, rate)))
+                CandidateEdit({"rate": rate}, partial(grafted, model, found, self._count(dims.ffn, rate)))
                 for rate in sorted(self.config.rate)
             ]
             _, edits, choice = choose_candidate(candidates, jury, progress, name, self.work)
@@ -171,7 +171,7 @@ class Graft(TransferMethod[GraftConfig]):
         rows: dict[Tap, list[torch.Tensor]] = {tap: [] for k in layers for tap in _streams(k)}
         busy = [torch.zeros(()).double() for _ in layers]
         count = 0
-        bar = progress.bar(batches(examples), f"{self.method.name}: activations of the student")
+        bar = progress.bar(text_batches(examples), f"{self.method.name}: activations of the student")
         for batch in activations(model, bar, [*inside, *rows]):
             for tap, states in batch.items():
                 if tap in rows:
@@ -188,7 +188,10 @@ class Graft(TransferMethod[GraftConfig]):
         # The same records: what is chosen depends on their lengths alone.
         chosen = texts(data, pair.student.tokenizer, ["align"], rows=data.loss_on, budget=self.config.tokens)
         losses = [e for part in fitted_and_held_out(chosen) for e in part]
-        both = ({**loss, "rows": row["labels"]} for row, loss in zip(batches(examples), batches(losses), strict=True))
+        both = (
+            {**loss, "rows": row["labels"]}
+            for row, loss in zip(text_batches(examples), text_batches(losses), strict=True)
+        )
         bar = progress.bar(both, f"{self.method.name}: gradients of the student")
         return output_gradients(model, bar, [Tap("down", k) for k in range(pair.student.dims.layers)])
 

@@ -16,7 +16,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from pkt_eval._util.options import MethodConfig, plus_separated
 from pkt_eval._util.progress import Progress
 from pkt_eval.align import contexts
-from pkt_eval.align.candidates import Candidate, Jury, choose_candidate
+from pkt_eval.align.candidates import CandidateEdit, Jury, choose_candidate
 from pkt_eval.align.editing import relative_sizes
 from pkt_eval.align.maps import collect
 from pkt_eval.data.chat import IGNORE
@@ -96,11 +96,11 @@ class Head(TransferMethod[HeadConfig]):
         if self.variant.of == "teacher":
             pair.check()
             with progress.stage("teacher"), pair.open_teacher() as teacher:
-                bar = progress.bar(list(contexts.batches(examples)), f"{name}: teacher")
+                bar = progress.bar(list(contexts.text_batches(examples)), f"{name}: teacher")
                 theirs = _logits(teacher, final_states(teacher, bar), tokens)
         with pair.open_student() as model:
             with progress.stage("fit"):
-                bar = progress.bar(list(contexts.batches(examples)), f"{name}: student")
+                bar = progress.bar(list(contexts.text_batches(examples)), f"{name}: student")
                 states = final_states(model, bar)
                 if theirs is None:
                     biases = fit_biases(_probabilities(model, states, tokens), _counts(examples, tokens))
@@ -123,10 +123,10 @@ class Head(TransferMethod[HeadConfig]):
             record |= {**chosen, "delta_over_weight": relative_sizes(model, edits)}
         return Student(base=pair.student, edits=edits, record=record)
 
-    def _candidates(self, states: torch.Tensor, wanted: torch.Tensor, tokens: torch.Tensor) -> Iterator[Candidate]:
+    def _candidates(self, states: torch.Tensor, wanted: torch.Tensor, tokens: torch.Tensor) -> Iterator[CandidateEdit]:
         """The smaller edit first."""
         for ridge in sorted(self.config.ridge, reverse=True):
-            yield Candidate({"ridge": ridge}, partial(_edits, states, wanted, tokens, ridge))
+            yield CandidateEdit({"ridge": ridge}, partial(_edits, states, wanted, tokens, ridge))
 
 
 def _edits(states: torch.Tensor, wanted: torch.Tensor, tokens: torch.Tensor, ridge: float) -> list[LocatedEdit]:

@@ -16,7 +16,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from pkt_eval._util.options import MethodConfig, plus_separated
 from pkt_eval._util.progress import Progress
 from pkt_eval.align import contexts
-from pkt_eval.align.candidates import Candidate, Jury, choose_candidate
+from pkt_eval.align.candidates import CandidateEdit, Jury, choose_candidate
 from pkt_eval.align.editing import before_norm, guarded, relative_sizes
 from pkt_eval.align.maps import AffineMap, TeacherRows, collect
 from pkt_eval.data.transfer_data import Example, TransferData
@@ -134,7 +134,7 @@ class Ridge(TransferMethod[RidgeConfig]):
             record["teacher_layers"] = [paired[layer] for layer in lasts]
             sites = {tap: Tap(RESIDUAL, paired[tap.layer]) for tap in goals}
             with progress.stage("teacher"), pair.open_teacher() as teacher:
-                bar = progress.bar(list(contexts.batches(answers)), f"{name}: teacher's answers")
+                bar = progress.bar(list(contexts.text_batches(answers)), f"{name}: teacher's answers")
                 theirs = collect(teacher, bar, list(dict.fromkeys(sites.values())))
                 wanted = {tap: theirs[site] for tap, site in sites.items()}
                 if self.variant.states != "unmapped":
@@ -144,7 +144,7 @@ class Ridge(TransferMethod[RidgeConfig]):
             with progress.stage("map"):
                 maps: dict[Tap, AffineMap] = rows.maps(model, progress, f"{name}: maps") if rows else {}
                 if behind:
-                    bar = progress.bar(list(contexts.batches(behind)), f"{name}: behind worked examples")
+                    bar = progress.bar(list(contexts.text_batches(behind)), f"{name}: behind worked examples")
                     wanted = collect(model, bar, goals)
             if maps:
                 record |= {"ridge": [m.ridge for m in maps.values()], "r2": [round(m.r2, 6) for m in maps.values()]}
@@ -187,16 +187,16 @@ class _Maker:
         self._spans = {tap: list(range(max(0, tap.layer - config.span + 1), tap.layer + 1)) for tap in goals}
         layers = sorted({layer for span in self._spans.values() for layer in span})
         taps = [Tap("down", layer, "input") for layer in layers]
-        self._generic = collect(model, contexts.batches(generic), taps, positions="all")
+        self._generic = collect(model, contexts.text_batches(generic), taps, positions="all")
         # Of the unedited student: every candidate of a depth begins with them.
         self._first = {tap: self._rows(tap, span[0]) for tap, span in self._spans.items()}
 
-    def candidates(self) -> Iterator[Candidate]:
+    def candidates(self) -> Iterator[CandidateEdit]:
         """The gentler strength first."""
         config = self._config
         for strength, guard, tap in product(sorted(config.strength), config.guard, self._goals):
             settings = {"strength": strength, "guard": guard, "layers": self._spans[tap]}
-            yield Candidate(settings, self._maker(tap, strength, guard))
+            yield CandidateEdit(settings, self._maker(tap, strength, guard))
 
     def _maker(self, tap: Tap, strength: float, guard: float) -> Callable[[], list[Edit]]:
         def make() -> list[Edit]:
@@ -220,6 +220,6 @@ class _Maker:
         beside = Beside(self._model, edits)
         try:
             taps = [tap, Tap("down", layer, "input"), Tap("down", layer, "output")]
-            return collect(self._model, contexts.batches(self._answers), taps)
+            return collect(self._model, contexts.text_batches(self._answers), taps)
         finally:
             beside.remove()

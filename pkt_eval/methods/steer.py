@@ -15,7 +15,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from pkt_eval._util.options import MethodConfig, plus_separated
 from pkt_eval._util.progress import Progress
 from pkt_eval.align import contexts
-from pkt_eval.align.candidates import Candidate, Jury, choose_candidate
+from pkt_eval.align.candidates import CandidateEdit, Jury, choose_candidate
 from pkt_eval.align.editing import SecondMoment, before_norm, covariance, edits_in_order, rank_one, relative_sizes
 from pkt_eval.align.maps import AffineMap, TeacherRows, collect
 from pkt_eval.data.chat import collate
@@ -105,7 +105,7 @@ class Steer(TransferMethod[SteerConfig]):
         name, tokenizer, count = self.method.name, pair.student.tokenizer, pair.student.dims.layers
         before = None if self.config.contrast == "answer" else contexts.worked_examples(data)
         pairs = contexts.with_examples(data, tokenizer, _SPLITS, before, budget=2 * contexts.TOKENS)
-        prompts = [tuple(contexts.question(data, example) for example in both) for both in pairs]
+        prompts = [tuple(contexts.prompt_part(data, example) for example in both) for both in pairs]
         record: dict[str, Any] = {"prompts": len(prompts)}
         contrasts: list[torch.Tensor] = []
         rows: TeacherRows | None = None
@@ -130,7 +130,7 @@ class Steer(TransferMethod[SteerConfig]):
                 round(float(torch.cosine_similarity(d, o, dim=0)), 4) for d, o in zip(directions, own, strict=True)
             ]
             shifts = [norm * d / d.norm().clamp_min(_TINY) for norm, d in zip(norms, directions, strict=True)]
-            batch = collate(contexts.within([plain for plain, _ in prompts], _TOKENS), 0)
+            batch = collate(contexts.within_budget([plain for plain, _ in prompts], _TOKENS), 0)
             jury = Jury.of(model, tokenizer, data, self.config.select_by)
             candidates = self._candidates(model, batch, shifts, generic)
             _, edits, chosen = choose_candidate(candidates, jury, progress, name, self.work)
@@ -142,7 +142,7 @@ class Steer(TransferMethod[SteerConfig]):
         layers = range(len(blocks.layers(model)))
         taps = [Tap("down", layer, "input") for layer in layers]
         examples = contexts.texts(data, tokenizer, ("train",), rows="all", budget=_TOKENS)
-        keys = collect(model, contexts.batches(examples), taps, positions="all")
+        keys = collect(model, contexts.text_batches(examples), taps, positions="all")
         bar = progress.bar(layers, f"{self.method.name}: generic keys")
         return {layer: covariance(keys.pop(taps[layer]), self.config.ridge) for layer in bar}
 
@@ -162,7 +162,7 @@ class Steer(TransferMethod[SteerConfig]):
         batch: Mapping[str, torch.Tensor],
         shifts: Sequence[torch.Tensor],
         generic: Mapping[int, SecondMoment],
-    ) -> Iterator[Candidate]:
+    ) -> Iterator[CandidateEdit]:
         count = len(shifts)
         third = range(count // 3, count - count // 3)
 
@@ -177,7 +177,7 @@ class Steer(TransferMethod[SteerConfig]):
         for strength in sorted(self.config.strength):
             for name in self.config.layers:
                 layers = range(count) if name == "all" else third
-                yield Candidate({"strength": strength, "layers": name}, maker(strength, layers))
+                yield CandidateEdit({"strength": strength, "layers": name}, maker(strength, layers))
 
 
 def _contrast(
@@ -192,7 +192,7 @@ def _contrast(
     """
     taps = [Tap(RESIDUAL, layer) for layer in layers]
     plain, behind = (
-        collect(model, progress.bar(list(contexts.batches(of)), f"{desc} {number}"), taps)
+        collect(model, progress.bar(list(contexts.text_batches(of)), f"{desc} {number}"), taps)
         for number, of in enumerate(zip(*prompts, strict=True), 1)
     )
     contrasts = [(behind[tap].double() - plain[tap].double()).mean(0) for tap in taps]

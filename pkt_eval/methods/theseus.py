@@ -14,7 +14,7 @@ from pydantic import Field
 
 from pkt_eval._util.progress import Progress
 from pkt_eval.align.carry import CarryConfig, choose_strength, tuned_teacher
-from pkt_eval.align.contexts import batches, texts
+from pkt_eval.align.contexts import text_batches, texts
 from pkt_eval.align.gradients import output_gradients
 from pkt_eval.align.maps import collect
 from pkt_eval.align.procrustes import correlation, permutation_gauge, semi_orthogonal
@@ -117,12 +117,13 @@ class Theseus(TransferMethod[TheseusConfig]):
             return progress.bar(batches, f"{self.method.name}: {what} of the {role}")
 
         with progress.stage(f"read {role}"):
-            found = collect(model, bar("activations", batches(rows)), _taps(by_value, layers))
+            found = collect(model, bar("activations", text_batches(rows)), _taps(by_value, layers))
             if by_gradient:
                 # The same records: what is chosen depends on their lengths alone.
                 losses = texts(data, tokenizer, ["align"], rows=data.loss_on, budget=config.tokens)
                 both = (
-                    {**loss, "rows": row["labels"]} for row, loss in zip(batches(rows), batches(losses), strict=True)
+                    {**loss, "rows": row["labels"]}
+                    for row, loss in zip(text_batches(rows), text_batches(losses), strict=True)
                 )
                 found |= output_gradients(model, bar("gradients", both), _taps(by_gradient, layers))
         return [{site: found[Tap(site.block, layer, site.side)] for site in sites} for layer in layers]

@@ -16,9 +16,9 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from pkt_eval._util.options import MethodConfig, plus_separated
 from pkt_eval._util.progress import Progress
-from pkt_eval.align.candidates import Candidate, Jury, choose_candidate
+from pkt_eval.align.candidates import CandidateEdit, Jury, choose_candidate
 from pkt_eval.align.carry import delta_over_weight
-from pkt_eval.align.contexts import batches, texts
+from pkt_eval.align.contexts import text_batches, texts
 from pkt_eval.align.maps import collect
 from pkt_eval.align.procrustes import standardised
 from pkt_eval.align.sinkhorn import sinkhorn
@@ -144,7 +144,7 @@ class Transport(TransferMethod[TransportConfig]):
                 record["size_before_rescaling"] = {b: sum(of_block) / len(of_block) for b, of_block in sizes.items()}
             jury = Jury.of(model, pair.student.tokenizer, data, self.config.select_by)
             candidates = [
-                Candidate({"strength": strength}, partial(mixed, differences, strength))
+                CandidateEdit({"strength": strength}, partial(mixed, differences, strength))
                 for strength in sorted(self.config.strength)
             ]
             _, edits, record["choice"] = choose_candidate(candidates, jury, progress, name, self.work)
@@ -158,7 +158,7 @@ class Transport(TransferMethod[TransportConfig]):
         rows = texts(data, pair.student.tokenizer, ["extract", "align"], rows="all", budget=self.config.tokens)
         taps = {(k, site): Tap(site.block, k, site.side) for k in range(layers) for site in SITES}
         with progress.stage(f"read {role}"):
-            bar = progress.bar(batches(rows), f"{self.method.name}: activations of the {role}")
+            bar = progress.bar(text_batches(rows), f"{self.method.name}: activations of the {role}")
             found = collect(model, bar, list(taps.values()))
             return [
                 {site: standardised(found.pop(taps[k, site])).to(pair.device, torch.float32) for site in SITES}

@@ -18,7 +18,7 @@ SPREAD = 0.02
 """Assumed standard deviation between the scores of a method's seeds."""
 
 
-def comparisons(cells: Sequence[Cell]) -> int:
+def suite_comparisons(cells: Sequence[Cell]) -> int:
     """Differences that the leaderboard of a suite corrects for: of each transfer to vanilla, and to LoRA."""
     methods = {cell.learner.recipe.method for cell in cells}
     rows = {
@@ -43,7 +43,7 @@ def items(suite: Suite, name: str) -> int:
 
 def can_show(suite: Suite, cells: Sequence[Cell]) -> list[str]:
     """The smallest differences, a line for each benchmark, under a line that says what was assumed."""
-    if not (family := comparisons(cells)):
+    if not (family := suite_comparisons(cells)):
         return []
     from pkt_eval.report.stats import Correction
     from pkt_eval.report.stats.detectable import detectable_difference

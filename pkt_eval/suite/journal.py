@@ -21,7 +21,7 @@ from lm_eval.api.instance import Instance
 from lm_eval.api.model import LM
 
 from pkt_eval.errors import StoreError
-from pkt_eval.lm.answers import from_json, is_kept
+from pkt_eval.lm.answers import answer_from_json, is_kept
 from pkt_eval.suite.model import SuiteModel, answered
 
 log = logging.getLogger(__name__)
@@ -197,7 +197,7 @@ class JournalledLM(LM):
             lengths = {i: len(self.inner.tok_encode(requests[i].args[0])) for i in places}
             ordered = sorted(places, key=lambda i: (-lengths[i], requests[i].args[0], i))
             batches += self._cut([[i] for i in ordered])
-        return [from_json(answer) for answer in self._run("generate_until", requests, batches)]
+        return [answer_from_json(answer) for answer in self._run("generate_until", requests, batches)]
 
     def loglikelihood(self, requests: list[Instance]) -> list[tuple[float, bool]]:
         """As the inner model's; the choices of one item share a forward pass, and so a batch."""

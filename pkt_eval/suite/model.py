@@ -5,7 +5,7 @@ from typing import Any, Protocol
 import torch
 from lm_eval.api.instance import Instance
 
-from pkt_eval.lm.answers import to_json
+from pkt_eval.lm.answers import answer_to_json
 from pkt_eval.models.source import ModelSource
 from pkt_eval.models.student import Student
 
@@ -87,4 +87,4 @@ def answered(lm: SuiteModel, kind: str, block: list[Instance], rows: int) -> lis
     """
     lm.batch_size_per_gpu = rows
     said: list[Any] = getattr(lm, kind)(block, disable_tqdm=True)
-    return [to_json(answer) for answer in said] if kind == "generate_until" else said
+    return [answer_to_json(answer) for answer in said] if kind == "generate_until" else said

@@ -22,7 +22,7 @@ def show(made: Provenance, out: Path, to: Console) -> None:
     table = Table(show_header=False, box=None)
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
-    for name, said in rows(made):
+    for name, said in summary_rows(made):
         table.add_row(name, said)
     to.print(table)
     to.print(f"\nWritten to {out}. Evaluate it with either of", soft_wrap=True)
@@ -30,7 +30,7 @@ def show(made: Provenance, out: Path, to: Console) -> None:
     to.print(f"  lm_eval --model hf --model_args {_for_hf(made, f'{out}/merged')} --tasks …", soft_wrap=True)
 
 
-def rows(made: Provenance) -> Iterator[tuple[str, str]]:
+def summary_rows(made: Provenance) -> Iterator[tuple[str, str]]:
     """Name and value, in words, of what there is to say."""
     yield "method", f"{made.method}: {made.title}"
     if made.transfer_task:

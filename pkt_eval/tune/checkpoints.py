@@ -32,7 +32,7 @@ _MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 
 
 @dataclass(frozen=True)
-class Checkpoint:
+class TrainingCheckpoint:
     """A sound checkpoint, as it was read.
 
     Attributes:
@@ -46,7 +46,7 @@ class Checkpoint:
     scheduler: dict[str, Any]
 
 
-def last_checkpoint(folder: Path) -> Checkpoint | None:
+def last_checkpoint(folder: Path) -> TrainingCheckpoint | None:
     """The last sound checkpoint of a folder; those after it go, and are said unless the process ended while writing."""
     for step, path in reversed(_checkpoints(folder)):
         if (path / _WHOLE).exists():
@@ -64,7 +64,7 @@ def _checkpoints(folder: Path) -> list[tuple[int, Path]]:
     return sorted((int(step), path) for step, path in named if step.isdecimal() and step == str(int(step)))
 
 
-def _read(path: Path, step: int) -> Checkpoint:
+def _read(path: Path, step: int) -> TrainingCheckpoint:
     tensors, metadata = load_tensors(path / _TENSORS)
     try:
         if _digest(path) != (path / _WHOLE).read_text("utf-8"):
@@ -75,7 +75,7 @@ def _read(path: Path, step: int) -> Checkpoint:
         raise
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise StoreError(f"{path} is damaged: {error}") from None
-    return Checkpoint(str(path), tensors, metadata["scheduler"])
+    return TrainingCheckpoint(str(path), tensors, metadata["scheduler"])
 
 
 def _digest(path: Path) -> str:
@@ -110,13 +110,13 @@ def save_checkpoint(folder: Path, model: Any, optimizer: Any, scheduler: Any, st
 
 
 @torch.no_grad()
-def load_parameters(checkpoint: Checkpoint, model: Any) -> None:
+def load_parameters(checkpoint: TrainingCheckpoint, model: Any) -> None:
     """Put the trained parameters where they were."""
     for name, parameter in _trained(model):
         parameter.copy_(checkpoint.tensors[name])
 
 
-def load_optimizer(checkpoint: Checkpoint, model: Any, optimizer: Any, scheduler: Any) -> None:
+def load_optimizer(checkpoint: TrainingCheckpoint, model: Any, optimizer: Any, scheduler: Any) -> None:
     """Put AdamW's moments and the learning rate where they were."""
     for name, parameter in _trained(model):
         for moment in _MOMENTS:
@@ -140,7 +140,7 @@ def checkpoint_callback(progress: Progress) -> Any:
     """A ``TrainerCallback`` that saves by the clock: a step may take a minute, or a thousandth of it."""
     from transformers import TrainerCallback
 
-    class Checkpoint(TrainerCallback):
+    class TrainingCheckpoint(TrainerCallback):
         def __init__(self) -> None:
             self.last = time.monotonic()
 
@@ -150,4 +150,4 @@ def checkpoint_callback(progress: Progress) -> Any:
                 control.should_save = True
                 self.last = time.monotonic()
 
-    return Checkpoint()
+    return TrainingCheckpoint()

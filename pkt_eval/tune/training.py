@@ -20,7 +20,7 @@ from pkt_eval._util.progress import Progress
 from pkt_eval.data.chat import collate
 from pkt_eval.data.transfer_data import Example
 from pkt_eval.tune.checkpoints import (
-    Checkpoint,
+    TrainingCheckpoint,
     checkpoint_callback,
     last_checkpoint,
     load_optimizer,
@@ -132,7 +132,7 @@ def validation_loss(model: Any, examples: Sequence[Example], batch_size: int) ->
     return float(total / count) if count else float("nan")
 
 
-def _trainer_class(objective: Objective | None, last: Checkpoint | None) -> Any:
+def _trainer_class(objective: Objective | None, last: TrainingCheckpoint | None) -> Any:
     """Of a Trainer that goes on from a checkpoint, which was read to find it sound, and is not read again."""
     from transformers import Trainer
 

@@ -7,7 +7,7 @@ import pytest
 
 from pkt_eval._util.console import console
 from pkt_eval.models.provenance import Provenance
-from pkt_eval.transfer.summary import rows, show
+from pkt_eval.transfer.summary import show, summary_rows
 
 MADE = Provenance(
     method="lora",
@@ -32,19 +32,21 @@ MADE = Provenance(
 
 
 def test_it_is_said_in_words():
-    said = dict(rows(MADE))
+    said = dict(summary_rows(MADE))
     assert said["records"] == "extract 32, train 1,000" and said["transferred"] == "gsm8k, seed 3"
     assert said["time"] == "2 min: finetune 2 min, validation 6.2 s"
-    losses = [value for name, value in rows(MADE) if name == "validation loss"]
+    losses = [value for name, value in summary_rows(MADE) if name == "validation loss"]
     assert losses == [
         "1.5000 → 1.2500 in 80 steps at the rate 3e-05",
         "1.5000 → 1.0000 in 80 steps at the rate 0.0003, which was chosen",
     ]
-    assert not any("{" in value for _, value in rows(MADE))
+    assert not any("{" in value for _, value in summary_rows(MADE))
 
 
 def test_what_learns_nothing_says_its_name():
-    assert list(rows(Provenance(method="vanilla", title="Student base"))) == [("method", "vanilla: Student base")]
+    assert list(summary_rows(Provenance(method="vanilla", title="Student base"))) == [
+        ("method", "vanilla: Student base")
+    ]
 
 
 @pytest.mark.parametrize("out", ["out", "a/" * 60])

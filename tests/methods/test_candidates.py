@@ -8,7 +8,7 @@ from transformers import AutoModelForCausalLM
 
 from pkt_eval import nano
 from pkt_eval._util.progress import Progress
-from pkt_eval.align.candidates import Candidate, Jury, choose_candidate
+from pkt_eval.align.candidates import CandidateEdit, Jury, choose_candidate
 from pkt_eval.align.loop import mean_loss
 from pkt_eval.errors import DataError
 from pkt_eval.models import blocks
@@ -28,8 +28,8 @@ def noise(size: float) -> list[LowRankEdit]:
     return [LowRankEdit(blocks.weight_name("down", 1), size * B, A)]
 
 
-def candidates(*sizes: float) -> list[Candidate]:
-    return [Candidate({"size": size}, lambda size=size: noise(size)) for size in sizes]
+def candidates(*sizes: float) -> list[CandidateEdit]:
+    return [CandidateEdit({"size": size}, lambda size=size: noise(size)) for size in sizes]
 
 
 def test_loss_chooses_the_smallest_and_the_earlier_of_equals(model, records):

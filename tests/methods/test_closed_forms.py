@@ -90,12 +90,12 @@ def test_steering_moves_the_stream_by_what_was_asked(tiny, records, transferred,
     steered, random = (transferred(m, teacher, base, **one) for m in ("steer", "steer_random"))
     assert [e.name for e in steered.edits] == [blocks.weight_name("down", 1)]
     pairs = contexts.with_examples(data, tokenizer, ("align", "extract"), contexts.worked_examples(data))
-    plain = contexts.within([contexts.question(data, p) for p, _ in pairs], 2048)
-    every = [contexts.question(data, p) for p, _ in pairs]
+    plain = contexts.within_budget([contexts.prompt_part(data, p) for p, _ in pairs], 2048)
+    every = [contexts.prompt_part(data, p) for p, _ in pairs]
     model = model_of(base)
     key, out = Tap("down", 1, "input"), Tap("residual", 1)
-    mean = collect(model, contexts.batches(plain), [key])[key].mean(0)
-    norm = collect(model, contexts.batches(every), [out])[out].norm(dim=1).mean()
+    mean = collect(model, contexts.text_batches(plain), [key])[key].mean(0)
+    norm = collect(model, contexts.text_batches(every), [out])[out].norm(dim=1).mean()
     for student in (steered, random):
         shift = whole(student.edits[0]) @ mean
         assert float(shift.norm() / norm) == pytest.approx(0.2, rel=1e-3)
@@ -108,13 +108,13 @@ def test_the_contrast_is_of_the_position_that_decides(records):
     tokenizer, data = records
     ((plain, behind), *_) = contexts.with_examples(data, tokenizer, ("align",), contexts.worked_examples(data))
     for example in (plain, behind):
-        cut = contexts.question(data, example)
+        cut = contexts.prompt_part(data, example)
         assert tokenizer.decode(cut["input_ids"][:-1]).endswith("<|assistant|>\n")
         assert [x != -100 for x in cut["labels"]] == [False] * (len(cut["labels"]) - 1) + [True]
     assert len(behind["input_ids"]) > 2 * len(plain["input_ids"])
     letters = TransferData(build_splits("nano_mmlu", sizes=SIZES), ChatFormat("paper"), "answer", 512, lambda _: None)
     (found, *_) = contexts.texts(letters, tokenizer, ("align",), rows="answer")
-    assert tokenizer.decode(contexts.question(letters, found)["input_ids"][:-1]).endswith("The answer is:")
+    assert tokenizer.decode(contexts.prompt_part(letters, found)["input_ids"][:-1]).endswith("The answer is:")
     ((plain, own), *_) = contexts.with_examples(letters, tokenizer, ("align",), None)
     assert tokenizer.decode(own["input_ids"]).count(tokenizer.decode(plain["input_ids"][:20])) == 2
 

@@ -87,7 +87,7 @@ def test_one_pass_edits_as_one_pass_a_layer_would(family, tiny, records):
     for layer in (0, 2):
         beside = Beside(model, slow)
         tap, out = (Tap("down", layer, side) for side in ("input", "output"))
-        rows = collect(model, contexts.batches(texts), [tap, out])
+        rows = collect(model, contexts.text_batches(texts), [tap, out])
         beside.remove()
         slow.append(make(layer, rows[tap], rows[out]))
     for one, other in zip(found, slow, strict=True):

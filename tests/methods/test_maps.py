@@ -94,18 +94,18 @@ def test_a_model_maps_to_itself_and_streaming_is_what_stacked_rows_give(tiny, re
     for name, theirs in (("other", T), ("self", S)):
         parts = []
         for of in (fit, held):
-            kept = collect(theirs, contexts.batches(of), taps)
-            parts.append(paired_moments(S, contexts.batches(of, 3), kept))
+            kept = collect(theirs, contexts.text_batches(of), taps)
+            parts.append(paired_moments(S, contexts.text_batches(of, 3), kept))
         maps[name] = [fit_map(parts[0][tap], parts[1][tap]) for tap in taps]
     for one in maps["self"]:
         assert one.r2 > 1 - 1e-6
         torch.testing.assert_close(one.M, torch.eye(48, dtype=torch.float64), atol=1e-2, rtol=0)
-    stacked = [collect(m, contexts.batches(fit), taps)[taps[1]].double() for m in (T, S)]
-    judged = [collect(m, contexts.batches(held), taps)[taps[1]].double() for m in (T, S)]
+    stacked = [collect(m, contexts.text_batches(fit), taps)[taps[1]].double() for m in (T, S)]
+    judged = [collect(m, contexts.text_batches(held), taps)[taps[1]].double() for m in (T, S)]
     assert len(stacked[0]) == sum(len(e["input_ids"]) - 2 for e in fit)
     torch.testing.assert_close(maps["other"][1].M, fit_map(moments(*stacked), moments(*judged)).M, rtol=1e-6, atol=1e-8)
     with pytest.raises(DataError, match="the student has"):
-        paired_moments(S, contexts.batches(held), collect(T, contexts.batches(fit), taps))
+        paired_moments(S, contexts.text_batches(held), collect(T, contexts.text_batches(fit), taps))
 
 
 def test_texts_keep_their_budget_and_say_which_positions(records):

@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from pkt_eval.align.contexts import batches, texts
+from pkt_eval.align.contexts import text_batches, texts
 from pkt_eval.align.gradients import output_gradients
 from pkt_eval.align.maps import collect
 from pkt_eval.align.procrustes import correlation, permutation_gauge, semi_orthogonal, standardised
@@ -40,10 +40,10 @@ def read(model, records, layer: int, gradients: bool = False) -> dict[Site, torc
     rows = texts(data, tokenizer, ["align"], rows="all")
     sites = needed_sites(CARRIED)
     taps = [Tap(s.block, layer, s.side) for s in sites]
-    found = collect(model, batches(rows), taps)
+    found = collect(model, text_batches(rows), taps)
     if gradients:
         losses = texts(data, tokenizer, ["align"], rows="answer")
-        both = ({**b, "rows": a["labels"]} for a, b in zip(batches(rows), batches(losses), strict=True))
+        both = ({**b, "rows": a["labels"]} for a, b in zip(text_batches(rows), text_batches(losses), strict=True))
         found |= output_gradients(model, both, [t for t in taps if t.side == "output"])
     return {site: found[tap] for site, tap in zip(sites, taps, strict=True)}
 
@@ -102,7 +102,7 @@ def test_gradients_at_outputs_are_finite_differences(tiny, records):
     """A change ε of one output moves the loss by ε times the gradient."""
     tokenizer, data = records
     model = opened(tiny("gemma2")[1])
-    (batch,) = list(batches(texts(data, tokenizer, ["align"], rows="answer"), 99))[:1]
+    (batch,) = list(text_batches(texts(data, tokenizer, ["align"], rows="answer"), 99))[:1]
     wanted = batch["labels"].clone()
     wanted[:, 3:9] = 5  # rows before the answer, too
     flags = [p.requires_grad for p in model.parameters()]

@@ -9,7 +9,7 @@ from lm_eval.tasks import TaskManager
 
 import pkt_eval.tasks
 from pkt_eval import nano
-from pkt_eval.lm.answers import METRICS, Answer, from_json, is_kept, metrics_of, to_json
+from pkt_eval.lm.answers import METRICS, Answer, answer_from_json, answer_to_json, is_kept, metrics_of
 from pkt_eval.model_wrappers.generate import Ending, Endings, endings
 from pkt_eval.model_wrappers.student import PKTVanilla
 from pkt_eval.suite.journal import Journal, JournalledLM
@@ -64,10 +64,10 @@ def test_an_answer_is_text_wherever_it_goes():
     answer = Answer("4 apples", True, False, 3)
     assert answer == "4 apples" and json.dumps([answer]) == '["4 apples"]'
     assert type(pickle.loads(pickle.dumps(answer))) is str  # lm-eval's cache names no class of ours
-    kept = json.loads(json.dumps(to_json(answer)))
-    back = from_json(kept)
+    kept = json.loads(json.dumps(answer_to_json(answer)))
+    back = answer_from_json(kept)
     assert (back, back.ended, back.looped, back.tokens) == ("4 apples", True, False, 3)
-    assert from_json(to_json("from elsewhere")) == "from elsewhere"
+    assert answer_from_json(answer_to_json("from elsewhere")) == "from elsewhere"
     assert is_kept(kept) and is_kept("text")
     assert not any(map(is_kept, (["text", 1, False, 3], ["text", True, False], [1.0, True], None)))
 

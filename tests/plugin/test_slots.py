@@ -10,9 +10,9 @@ from transformers import AutoModelForCausalLM
 
 from pkt_eval import nano
 from pkt_eval.errors import DataError
-from pkt_eval.model_wrappers.likelihoods import Text, likelihoods, runs
+from pkt_eval.model_wrappers.likelihoods import JudgedText, likelihoods, runs
 from pkt_eval.model_wrappers.prefixes import Prefix, common
-from pkt_eval.model_wrappers.slots import Slots, answers
+from pkt_eval.model_wrappers.slots import Slots, greedy_answers
 
 STOP = 7
 
@@ -42,7 +42,9 @@ def test_answers_do_not_depend_on_their_company(model, slots, shared):
     prompts = texts(13, shared)
     with torch.no_grad():
         wanted = {i: alone(model, prompt, 25) for i, prompt in enumerate(prompts)}
-    said = dict(answers(model, prompts, slots=slots, most=25, stops={STOP}, ended=lambda so_far: [False] * len(so_far)))
+    said = dict(
+        greedy_answers(model, prompts, slots=slots, most=25, stops={STOP}, ended=lambda so_far: [False] * len(so_far))
+    )
     assert said == wanted
     assert len({len(tokens) for tokens in wanted.values()}) > 1 or all(len(t) == 25 for t in wanted.values())
 
@@ -76,7 +78,7 @@ def test_a_place_is_taken_as_soon_as_it_is_free(counting, monkeypatch):
     stop = 200
     prompts = [[9, 10, stop - 120]] + [[9, stop - 4]] * 39
     never = lambda so_far: [False] * len(so_far)  # noqa: E731
-    said = dict(answers(counting, prompts, slots=4, most=150, stops={stop}, ended=never))
+    said = dict(greedy_answers(counting, prompts, slots=4, most=150, stops={stop}, ended=never))
     assert said == {i: list(range(prompt[-1] + 1, stop + 1)) for i, prompt in enumerate(prompts)}
     assert len(rows) == 119, "the long answer's first token is its prompt's pass, and nobody waits for it"
     assert sum(rows) == 119 + 39 * 3
@@ -89,7 +91,9 @@ def test_columns_that_nobody_needs_are_forgotten(counting, monkeypatch):
     monkeypatch.setattr(Slots, "step", lambda self: widths.append(self.mask.shape[1]) or step(self))
     monkeypatch.setattr("pkt_eval.model_wrappers.slots._COLUMNS", 16)
     prompts = [[9, 200 - 3 - i % 5] for i in range(60)]
-    said = dict(answers(counting, prompts, slots=3, most=50, stops={200}, ended=lambda so_far: [False] * len(so_far)))
+    said = dict(
+        greedy_answers(counting, prompts, slots=3, most=50, stops={200}, ended=lambda so_far: [False] * len(so_far))
+    )
     assert said == {i: list(range(prompt[-1] + 1, 201)) for i, prompt in enumerate(prompts)}
     assert max(widths) < 40 < len(widths)
 
@@ -98,7 +102,7 @@ def test_logits_that_are_nan_are_refused(model):
     with torch.no_grad():
         model.get_output_embeddings().weight.fill_(float("nan"))
     with pytest.raises(DataError, match="NaN"):
-        list(answers(model, [[9]], slots=1, most=2, stops=set(), ended=lambda so_far: [False] * len(so_far)))
+        list(greedy_answers(model, [[9]], slots=1, most=2, stops=set(), ended=lambda so_far: [False] * len(so_far)))
 
 
 @pytest.mark.parametrize("shared", [0, 50])
@@ -106,7 +110,7 @@ def test_likelihoods_are_those_of_whole_texts(model, shared):
     judged = []
     for i, context in enumerate(texts(11, shared, seed=1)):
         for j in range(1 + i % 4):  # choices of one and of several tokens
-            judged.append(Text(tuple(context), tuple(range(20 + j, 21 + j + (i + j) % 3))))
+            judged.append(JudgedText(tuple(context), tuple(range(20 + j, 21 + j + (i + j) % 3))))
     random.Random(2).shuffle(judged)
     seen = []
     found = likelihoods(model, judged, rows=4, done=seen.append)
@@ -132,7 +136,7 @@ def test_what_is_shared_is_computed_once(model, monkeypatch):
 
     monkeypatch.setattr(model.model, "forward", counted)
     head = tuple(random.Random(3).choices(range(8, 60), k=200))
-    likelihoods(model, [Text((*head, 10 + i, 11), (9,)) for i in range(20)], rows=8)
+    likelihoods(model, [JudgedText((*head, 10 + i, 11), (9,)) for i in range(20)], rows=8)
     assert sum(done) == 200 + 20 * 2
 
 

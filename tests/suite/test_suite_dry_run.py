@@ -9,7 +9,7 @@ from pkt_eval.cli import app
 from pkt_eval.data.benchmarks import benchmark
 from pkt_eval.report.stats import Correction
 from pkt_eval.report.stats.detectable import detectable_difference
-from pkt_eval.suite.detectable import SPREAD, can_show, comparisons, items
+from pkt_eval.suite.detectable import SPREAD, can_show, items, suite_comparisons
 from pkt_eval.suite.estimate import History
 from pkt_eval.suite.plan import cells
 from pkt_eval.suite.schema import Suite
@@ -66,7 +66,7 @@ def test_the_smallest_difference_is_the_reports_own():
     suite = Suite(**{**NANO, "limit": 50, "seeds": [0, 1, 2]})
     planned = cells(suite)
     # lora and seeking to vanilla, and seeking to lora, on each benchmark; seeds are one comparison.
-    assert comparisons(planned) == 2 * 3
+    assert suite_comparisons(planned) == 2 * 3
     level = Correction.BH.level(6)
     head, *lines = can_show(suite, planned)
     assert "among 6 comparisons" in head and "3 seeds" in head and "assumed" in head
