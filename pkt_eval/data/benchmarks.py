@@ -100,6 +100,7 @@ class Benchmark:
         scoring: A letter is compared by likelihood, a number is read from the answer, or a program is judged.
         tasks: lm-eval's; the first of a protocol is the one that a suite runs.
         contrast: The benchmark of the same family that stands for another task, in controls.
+        answer_tokens: Longest answer of its chat task, as that task's YAML says; a letter is not generated.
         discordance: Share of the items that a student and its base answer differently, assumed for a plan.
         aliases: Other names of it, such as upstream's.
         file_stem: First part of the published splits' file names, where that is not the name.
@@ -119,6 +120,7 @@ class Benchmark:
     scoring: Literal["choice", "number"] | Code
     tasks: tuple[Task, ...]
     contrast: str
+    answer_tokens: int = 512
     discordance: float = 0.20
     aliases: tuple[str, ...] = ()
     file_stem: str = ""
@@ -158,6 +160,7 @@ def _nano(real: Benchmark, name: str, contrast: str) -> Benchmark:
         pool=TrainingPool(("train", "validation")),
         tasks=(Task(name, "chat"),),
         contrast=contrast,
+        answer_tokens=96,
         aliases=(),
         file_stem=name,
     )

@@ -7,7 +7,6 @@ Whether answers end by themselves, or go round in circles, is told of every stud
 A program is not run here: nobody has consented to that while a student is made. Those benchmarks go by the loss.
 """
 
-import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -23,7 +22,7 @@ from pkt_eval.data.transfer_data import TransferData
 Criterion = Literal["score", "loss"]
 
 VALIDATION_ITEMS = 64  # validation records that a candidate answers, at most
-_LENGTH, _MORE = 1.5, 16  # an answer may be so many times as long as the reference, and so many tokens longer
+_LETTER = 16  # tokens of an answer that is one letter: whether it ends there is all that is looked at
 _BATCH = VALIDATION_ITEMS
 _CIRCLE, _TIMES = 12, 3  # tokens, and rounds, of an end that goes round in circles
 
@@ -82,7 +81,10 @@ def validation_items(data: TransferData, tokenizer: Any, count: int = VALIDATION
     # The letters that there are: no record has a row's choices, and all of a benchmark's are worded alike.
     records = [r for split in data.splits.names for r in data.splits[split]]
     worded = {r["messages"][-1]["content"] for r in records}
-    scoring = benchmark(data.splits.benchmark).scoring
+    asked = benchmark(data.splits.benchmark)
+    scoring = asked.scoring
+    # The task's own limit: a student that answers in more words than the reference is not wrong for that.
+    limit = _LETTER if scoring == "choice" else asked.answer_tokens
     items: list[Question] = []
     for record in data.splits.validation:
         *question, answer = record["messages"]
@@ -90,8 +92,6 @@ def validation_items(data: TransferData, tokenizer: Any, count: int = VALIDATION
         prompt = list(tokenizer.encode(text, add_special_tokens=False))
         if adds_bos(tokenizer) and prompt[:1] != [tokenizer.bos_token_id]:
             prompt.insert(0, tokenizer.bos_token_id)
-        length = len(data.chat.encode(tokenizer, record)["input_ids"]) - len(prompt)
-        limit = math.ceil(_LENGTH * max(1, length)) + _MORE
         if len(prompt) >= data.max_length:
             continue
         stem, choices = _choices(data, tokenizer, record, worded) if scoring == "choice" else ([], [])
@@ -166,7 +166,7 @@ def _greedy(model: Any, items: Sequence[Question], stop: set[int]) -> list[list[
     ids, mask = _padded(model, [item.prompt for item in items])
     positions, cache = (mask.cumsum(-1) - 1).clamp(min=0), None
     said: list[list[int]] = [[] for _ in items]
-    speaking = set(range(len(items)))
+    speaking = list(range(len(items)))  # the rows that are still being written
     while True:
         out = model(
             input_ids=ids,
@@ -177,15 +177,18 @@ def _greedy(model: Any, items: Sequence[Question], stop: set[int]) -> list[list[
             logits_to_keep=1,
         )
         following = out.logits[:, -1].argmax(-1)
-        for i, token in enumerate(following.tolist()):
-            if i in speaking:
-                said[i].append(token)
-                if token in stop or len(said[i]) == items[i].limit:
-                    speaking.discard(i)
-        if not speaking:
+        for i, token in zip(speaking, following.tolist(), strict=True):
+            said[i].append(token)
+        go_on = [row for row, i in enumerate(speaking) if said[i][-1] not in stop and len(said[i]) < items[i].limit]
+        if not go_on:
             return said
         ids, positions, cache = following[:, None], positions[:, -1:] + 1, out.past_key_values
-        mask = torch.cat([mask, mask.new_ones(len(items), 1)], dim=1)
+        if len(go_on) < len(speaking):
+            left = torch.tensor(go_on, device=ids.device)
+            ids, positions, mask = ids[left], positions[left], mask[left]
+            cache.batch_select_indices(left)
+            speaking = [speaking[row] for row in go_on]
+        mask = torch.cat([mask, mask.new_ones(len(speaking), 1)], dim=1)
 
 
 @torch.no_grad()

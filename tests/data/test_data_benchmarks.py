@@ -141,3 +141,11 @@ def test_arcs_labels_become_letters(labels, key, letter):
 def test_an_arc_key_that_is_no_label_is_an_error():
     with pytest.raises(DataError, match=r"answerKey.*'E'.*A, B"):
         assistant_turn("arc", ARC | {"choices": {"text": ["x", "y"], "label": ["A", "B"]}, "answerKey": "E"})
+
+
+def test_an_answer_may_be_as_long_as_in_its_task():
+    """What chooses a student lets it answer as long as what scores it."""
+    for row in benchmarks():
+        if row.scoring != "choice":
+            (file,) = TASKS.rglob(f"{row.task('chat')}.yaml")
+            assert f"max_gen_toks: {row.answer_tokens}\n" in file.read_text("utf-8"), row.name

@@ -43,10 +43,8 @@ def test_questions_are_those_of_the_records_and_leave_room_for_the_answer(items,
     for item, record in zip(items, data.splits.validation, strict=True):
         question, answer = (m["content"] for m in record["messages"])
         assert tokenizer.decode(item.prompt) == f"<|user|>\n{question}\n\n<|assistant|>\n"
-        length = len(tokenizer.encode(answer, add_special_tokens=False)) + 1
-        assert (
-            item.number == answer.rpartition("#### ")[2] and 1.5 * length + 16 <= item.limit <= 1.5 * (length + 1) + 17
-        )
+        assert item.number == answer.rpartition("#### ")[2]
+        assert item.limit == 96, "the task's: an answer in more words than the reference's is not wrong for that"
         assert not item.choices
     assert validation_items(data_of("nano_gsm8k", max_length=8), tokenizer) == []
 
