@@ -60,7 +60,7 @@ limit: 100                   # items a task, or by benchmark: {mmlu: 570, gsm8k:
                              # protocol takes its subjects in turn, so many in all; upstream's so many of each subject
 batch_size: 8                # recorded: it moves scores; or by benchmark: {mmlu: 8, gsm8k: 64}. MMLU takes more memory,
                              # the logits of whole prompts; generation's are the last token's alone
-# dtype: float32             # of the evaluation; auto: as the checkpoint, float32 if a student needs it
+# dtype: float32             # of the evaluation; auto: as the checkpoint, where the device is fast in it
 # device: cuda:0
 # confirm_run_unsafe_code: true    # lm-eval's consent; a run needs it for humaneval and mbpp, a dry run does not
 # engine: ray                # students as Ray tasks; default: local, one after the other in this process
