@@ -471,8 +471,8 @@ def _whole_adapter() -> Iterator[None]:
         result = load(self, folder, *args, **kwargs)
         if names := result.unexpected_keys:
             raise IncompatiblePairError(
-                f"peft={folder} has {len(names)} tensors that the model has no place for, first {names[0]}: it is another "
-                "model's adapter, or its adapter_config.json another's"
+                f"peft={folder} has {len(names)} tensors that the model has no place for, first {names[0]}: it is "
+                "another model's adapter, or its adapter_config.json another's"
             )
         return result
 
