@@ -11,7 +11,7 @@ import logging
 import math
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -170,7 +170,8 @@ class PKTStudent(HFLM):
         try:
             with warnings.catch_warnings():  # peft fills what an adapter lacks with its start
                 warnings.filterwarnings("error", message="Found missing adapter keys")
-                super()._create_model(*args, **kwargs)
+                with _whole_adapter() if kwargs.get("peft") else nullcontext():
+                    super()._create_model(*args, **kwargs)
         except UserWarning as warning:
             said = next(iter(str(warning).splitlines()))[:300]
             raise IncompatiblePairError(f"peft={kwargs.get('peft')} is not whole: {said}") from None
@@ -242,6 +243,7 @@ class PKTStudent(HFLM):
             self.add_bos_token,
             self.truncation,
             self.think_end_token,
+            self._stock,
             str(self.tokenizer.chat_template),
             str(self.chat_template_args),
         ]
@@ -342,10 +344,11 @@ class PKTStudent(HFLM):
 
     def _check_numbers(self, values: list[float], requests: list[Any]) -> None:
         if broken := [i for i, value in enumerate(values) if not math.isfinite(value)]:
+            dtype = _short(self.model.dtype)
             raise DataError(
                 f"{self.source} gives {values[broken[0]]} as the log-likelihood of {len(broken)} of {len(values)} "
                 f"answers, first in {requests[broken[0]].task_name}: its weights are broken, or overflow in "
-                f"{_short(self.model.dtype)}; try dtype=float32"
+                f"{dtype}{'' if dtype == 'float32' else '; try dtype=float32'}"
             )
 
     @contextmanager
@@ -455,3 +458,26 @@ def _evaluation_dtype(source: ModelSource, device: str) -> Any:
 
 def _short(dtype: Any) -> str:
     return str(dtype).removeprefix("torch.")
+
+
+@contextmanager
+def _whole_adapter() -> Iterator[None]:
+    """Have peft refuse what it passes over in silence: tensors of an adapter that its model has no place for."""
+    from peft import PeftModel
+
+    load = PeftModel.load_adapter
+
+    def checked(self: PeftModel, folder: Any, *args: Any, **kwargs: Any) -> Any:
+        result = load(self, folder, *args, **kwargs)
+        if names := result.unexpected_keys:
+            raise IncompatiblePairError(
+                f"peft={folder} has {len(names)} tensors that the model has no place for, first {names[0]}: it is "
+                "another model's adapter, or its adapter_config.json another's"
+            )
+        return result
+
+    PeftModel.load_adapter = checked
+    try:
+        yield
+    finally:
+        PeftModel.load_adapter = load

@@ -17,14 +17,22 @@ _NUMBER = re.compile(
     rf"(?<![\w.])(?P<sign>(?<![\w)\]%])[-+](?=[\d.$€£¥]))?(?:{_CURRENCY} ?)?(?P<inner>(?<={_CURRENCY})-)?"
     rf"(?P<value>{_FRACTION}|{_DECIMAL})"
 )
-_HASHES = re.compile(r"####")
-_BOXED = re.compile(r"\\boxed *\{")
-_ANSWER_IS = re.compile(
-    r"\b(?:the|final|my|correct) +(?:(?:final|correct|numerical|numeric) +)?answer[*_]* *"
-    r"(?:is|would be|should be|=|:)",
+_HASHES = re.compile(
+    # Markdown's headings of the fourth level announce nothing: "#### Step 2: add", "#### 1. Count".
+    r"####(?!#)(?! *[*_]*(?:(?:step|part|case) *\d|\d+[.)][*_]* +[^\W\d]))",
     re.I,
 )
-_LATEX_FRACTION = re.compile(r"\\[dt]?frac *\{([^{}]*)\} *\{([^{}]*)\}")
+_BOXED = re.compile(r"\\boxed *\{")
+_ANSWER_IS = re.compile(
+    r"\b(?:the|final|my|correct) +(?:(?:final|correct|numerical|numeric) +)?answer"
+    r"(?: (?:to|for|of) [^\n.=:]{1,80}?)?[*_]* *(?:is\b(?!n['’]t)|would be|should be|=|:)"
+    # "Answer:" begins every answer of the chat tasks; with a number alone on its line it announces that.
+    r"|^[ *_#]*answer[*_]* *[:=](?=[ *_]*-?[$€£¥]?-?\d[\d.,]*[ *_]*$)",
+    re.I | re.M,
+)
+_WHY = re.compile(r"\b(?:because|since)\b", re.I)
+_CALCULATES = re.compile(r" *(?:[-+*/×÷^]|\\(?:times|cdot|div)\b|x\b) *[(]?[\d.$€£¥]")
+_LATEX_FRACTION = re.compile(r"\\[dt]?frac *(?:\{([^{}]*)\}|(\d)) *(?:\{([^{}]*)\}|(\d))")
 _FARTHEST = 1000  # characters after an announcement
 _LONGEST = 400  # characters of a number; a longer one is none
 
@@ -32,9 +40,10 @@ _LONGEST = 400  # characters of a number; a longer one is none
 def final_number(answer: str) -> str | None:
     r"""The number that an answer gives as its result.
 
-    That is the last one that it announces: after ``####``, in ``\boxed{}``, after "the answer is" or "final answer:".
-    Of what follows, up to the end of the line, the number after the last ``=`` counts, else the first; where the line
-    has none, the next is looked at. Without an announcement it is the last number of the answer.
+    That is the last one that it announces: after ``####``, in ``\boxed{}``, after "the answer is" or "final answer:",
+    or alone on a line after "Answer:". Of what follows, up to the end of the line or a "because", the last part of an
+    equation that is no calculation counts, else the last part; of it, the first number. Where the line has none, the
+    next is looked at. Without an announcement it is the last number of the answer.
 
     Args:
         answer: What the model wrote.
@@ -83,7 +92,9 @@ def _plain(text: str) -> str:
     """Without what LaTeX and typesetting put into numbers."""
     text = re.sub(r"\{,\}", ",", text).replace("\\!", "").replace("\\,", "").replace("\\$", "$").replace("\\%", "%")
     text = text.replace("−", "-").replace("\u00a0", " ").replace("\u202f", " ")
-    return _LATEX_FRACTION.sub(r" \1/\2", text)
+    text = re.sub(r"\bnegative (?=[$€£¥]?\d)", "-", text)
+    text = _LATEX_FRACTION.sub(r" \1\2/\3\4", text)
+    return re.sub(r"(?<![\w.)])- (?=\d+/)", "-", text)
 
 
 def _in_braces(text: str) -> str:
@@ -103,11 +114,16 @@ def _announced(rest: str) -> str | None:
         if re.match(r"[\s*_:]*(?:not|never)\b", line, re.I):
             return None
         sentence = re.split(r"(?<=[^\s.])\.(?=\s|$)", line, maxsplit=1)[0]
-        before, equals, after = sentence.rpartition("=")
-        for part in (after, before) if equals else (sentence,):
-            if numbers := _numbers(part):
-                return numbers[0]
+        parts = [part for part in reversed(_WHY.split(sentence)[0].split("=")) if _NUMBER.search(part)]
+        for part in [*(part for part in parts if not _calculates(part)), *parts]:
+            return _numbers(part)[0]
     return None
+
+
+def _calculates(part: str) -> bool:
+    """Whether a part of an equation begins with a calculation, "3 * 4", and is no result."""
+    first = _NUMBER.search(part)
+    return first is not None and _CALCULATES.match(part, first.end()) is not None
 
 
 def _numbers(text: str) -> list[str]:

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from pkt_eval._util.text import in_markdown
 from pkt_eval.models.provenance import Provenance
 from pkt_eval.models.source import ModelSource
 
@@ -29,8 +30,14 @@ def model_card(base: ModelSource, made: Provenance | None, *, adapter: bool, mer
         pipeline_tag="text-generation",
         tags=["pkt-eval", "parametric-knowledge-transfer", method],
     )
-    lines = ["---", data.to_yaml(), "---", f"# {_name(base.path)}, {method}", "", _what(base, made), ""]
-    lines += ["| | |", "|---|---|", *(f"| {_plain(name)} | {_plain(value)} |" for name, value in _rows(base, made)), ""]
+    lines = ["---", data.to_yaml(), "---"]
+    lines += [f"# {in_markdown(f'{_name(base.path)}, {method}')}", "", in_markdown(_what(base, made)), ""]
+    lines += [
+        "| | |",
+        "|---|---|",
+        *(f"| {in_markdown(name)} | {in_markdown(str(value))} |" for name, value in _rows(base, made)),
+        "",
+    ]
     lines += ["## Use", "", "```", "lm_eval --model pkt_student --model_args student=FOLDER --tasks …", "```", ""]
     if adapter:
         lines += ["`adapter/` opens with `peft.PeftModel.from_pretrained(base, …)`.", ""]
@@ -76,8 +83,3 @@ def _name(path: str | None) -> str:
 
 def _on_hub(path: str) -> bool:
     return path.count("/") == 1 and not path.startswith((".", "/", "~")) and not Path(path).exists()
-
-
-def _plain(value: Any) -> str:
-    """In a table's cell."""
-    return str(value).replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")

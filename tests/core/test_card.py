@@ -33,9 +33,11 @@ def test_a_folder_of_somebodys_disk_is_not_named(student):
 
 
 def test_a_cell_cannot_break_out_of_its_table(student):
-    made = replace(student.provenance, teacher="a|b<script>\nx")
+    made = replace(student.provenance, teacher="a|b<script>\nx", title="[x](http://a) \x1b[31m\r# y \u202e \ud800")
     text = model_card(student.base, made, adapter=False, merged=False)
-    assert "a\\|b&lt;script> x" in text
+    assert "| a\\|b\\<script\\> x |" in text
+    assert "\n\\[x\\](http://a) \\[31m \\# y  ? (" in text
+    assert text.encode("utf-8").isascii() or not set(text) & set("\x1b\r\u202e\ud800")
 
 
 def test_its_reader_may_change_it(student, tmp_path):

@@ -275,9 +275,23 @@ def test_an_adapter_that_is_not_whole_is_refused(copy, tmp_path):
     save_file(kept, adapter / "adapter_model.safetensors", metadata={"format": "pt"})
     with pytest.raises(PKTError, match="missing adapter keys"):
         PKTVanilla(pretrained=str(copy), peft=str(adapter), device="cpu")
+    first = sorted(tensors)[0]
+    more = {**tensors, first.replace("layers.0", "layers.99"): tensors[first].clone()}
+    save_file(more, adapter / "adapter_model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(PKTError, match=r"no place for, first .*layers\.99"):
+        PKTVanilla(pretrained=str(copy), peft=str(adapter), device="cpu")
     save_file({k: t * float("nan") for k, t in tensors.items()}, adapter / "adapter_model.safetensors")
     with pytest.raises(PKTError, match="NaN"):
         PKTVanilla(pretrained=str(copy), peft=str(adapter), device="cpu")
+
+
+def test_answers_of_stock_loops_are_kept_apart(copy):
+    from pkt_eval.model_wrappers.student import PKTVanilla
+
+    keys = [
+        PKTVanilla(pretrained=str(copy), device="cpu", stock_loops=stock).cache_key() for stock in (False, False, True)
+    ]
+    assert keys[0] == keys[1] != keys[2]
 
 
 def test_a_merged_checkpoint_with_a_file_too_many_is_refused(copy, tmp_path):

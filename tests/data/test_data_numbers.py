@@ -35,7 +35,22 @@ ANSWERS = {
     "#### 5\n#### 6\n7": "6",
     "\\boxed{5}, so the answer is 6; 7": "6",
     "The answer is 6.\n#### 5\n7": "5",
+    # An equation's result, on whichever side; what comes after a reason is none.
+    "The answer is 12 = 3*4": "12",
+    "The answer is 18, because 9 * 2 = 18 and 18/2 = 9": "18",
+    "The answer is: for day 3, total = 12 per 2 days": "12",
+    "The answer to the third question is 12. Of 3": "12",
+    "Answer: 12\nThere were 3 others": "12",
+    "**Answer:** $1,200\nin 3 years": "1,200",
+    "\\boxed{-\\frac{1}{2}} of 8": "-1/2",
+    "\\boxed{\\frac12} of 8": "1/2",
+    "\\boxed{1\\frac{1}{2}} of 8": "1 1/2",
+    "The answer is negative 5, of 3": "-5",
+    # A heading of Markdown's announces nothing.
+    "#### Step 1: count the 3 apples\nSo she has 12": "12",
+    "#### 1. Count\n3 apples\n#### 2. Add\n3+4=7": "7",
     # One that announces nothing does not.
+    "The answer isn't 5, it's 6": "6",
     "The answer is not 5, it is 6": "6",
     "The answer is unclear.\nPerhaps\n6 of 7": "7",
     "#### none\nno\n4": "4",

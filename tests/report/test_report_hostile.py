@@ -24,8 +24,12 @@ NAMES = {
     "surrogate": "half \ud800 pair",
     "control": "nul\x00 c1\x9b31m turned\u202e",
     "lines": "a\nb\r\n# c",
+    "return": "a\r=1",
+    "wide": "＝1",
+    "space": " =1",
+    "marks": "a\u200fb\u061cc\u2028d",
 }
-COMMANDS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e\ud800-\udfff]")
+COMMANDS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200f\u2028\u202e\ud800-\udfff]")
 
 
 def hostile(made, folder, name):
@@ -46,15 +50,14 @@ def test_a_hostile_name_is_text_everywhere(made, tmp_path, name):
     assert ran.exit_code == 0, ran.exception
     assert not COMMANDS.search(ran.output.replace("\n", ""))
     texts = {path.name: path.read_text("utf-8") for path in (tmp_path / "out").iterdir()}
-    for file in ("leaderboard.md", "leaderboard.tex", "leaderboard.csv", "index.html"):
-        data = re.sub(r"<script.*?</script>", "", texts[file], flags=re.DOTALL)
-        assert not COMMANDS.search(data.replace("\r", "")), file
+    for file, data in texts.items():
+        assert not COMMANDS.search(data), file
     # JSON says what it was.
     (group,) = json.loads(texts["leaderboard.json"])["groups"]
     assert group["rows"][0]["method"] == name
     with (tmp_path / "out" / "leaderboard.csv").open(encoding="utf-8", newline="") as file:
         (line,) = csv.DictReader(file)
-    assert not [value for value in line.values() if value.startswith(("=", "+", "-", "@", "\t", "\r", "\n"))]
+    assert not [value for value in line.values() if value.strip().startswith(tuple("=+-@＝"))]
     for line in texts["leaderboard.md"].splitlines():
         if line.startswith("| ") and "---" not in line:
             assert len(re.findall(r"(?<!\\)\|", line)) in (4, 13), line

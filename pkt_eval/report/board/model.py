@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import cast
 
+from pkt_eval._util.text import json_escapes
 from pkt_eval.report.stats import Correction, Estimate
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
@@ -234,7 +235,7 @@ class Leaderboard:
 
     def to_json(self) -> str:
         """Of ``to_dict``, the same text for the same records."""
-        return json.dumps(self.to_dict(), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+        return json_escapes(json.dumps(self.to_dict(), indent=1, ensure_ascii=False, allow_nan=False)) + "\n"
 
 
 def hypotheses(groups: Iterable[Group], leads: bool = False) -> list[list[Difference]]:

@@ -6,13 +6,15 @@ from pkt_eval.report.board.model import BoardCell, Difference
 
 BLANK = ""
 ABSENT = "–"
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-"""Control characters, ESC among them; those that turn the direction of writing; halves of surrogate pairs."""
+_CONTROL = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"  # tab and newline stay
+)
+"""Control characters, ESC among them; what turns the direction of writing or ends a line; halves of surrogate pairs."""
 
 
 def harmless(text: str) -> str:
     """A label, note or path of somebody's, without what a terminal, a browser or a file takes for more than text."""
-    return _CONTROL.sub("\ufffd", text)
+    return _CONTROL.sub("\ufffd", text.replace("\r\n", "\n"))
 
 
 def score_text(cell: BoardCell) -> str:

@@ -12,6 +12,9 @@ _ESCAPES = {
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
     "[": "{[}",  # after a line's end it would be the space to the next
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
     "−": "$-$",
     "→": r"$\rightarrow$",
     "←": r"$\leftarrow$",

@@ -1,8 +1,8 @@
 """The leaderboard as Markdown: for each pair a table of all benchmarks, and one of each with everything known."""
 
-import re
 from collections.abc import Sequence
 
+from pkt_eval._util.text import in_markdown
 from pkt_eval.report.board import BoardCell, Group, Leaderboard, Shown, Table
 from pkt_eval.report.board.columns import columns, legend
 from pkt_eval.report.board.wording import harmless
@@ -41,7 +41,7 @@ def overview(group: Group, board: Leaderboard) -> str:
 
 def escape_markdown(text: str) -> str:
     """Text that Markdown shows as it is, in a table too: labels and paths are not ours."""
-    return re.sub(r"([\\`*_\[\]<>|#&~$])", r"\\\1", harmless(" ".join(text.split())))
+    return in_markdown(harmless(text))
 
 
 def _short(cell: BoardCell, board: Leaderboard) -> str:

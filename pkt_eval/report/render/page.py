@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 
+from pkt_eval._util.text import json_escapes
 from pkt_eval.report.board import BoardCell, Column, Group, Leaderboard, Table, wording
 from pkt_eval.report.board.columns import columns, compared, comparisons, legend, sortable
 from pkt_eval.report.board.model import hypotheses, written
@@ -112,8 +113,8 @@ def _linked() -> list[tuple[str, str]]:
 
 def embedded(value: object) -> str:
     """JSON that ends no script element and opens no comment, whatever strings it holds."""
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    for character in "<>&\u2028\u2029":
+    text = json_escapes(json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")))
+    for character in "<>&":
         text = text.replace(character, f"\\u{ord(character):04x}")
     # Half a surrogate pair, which a model may write, is no UTF-8.
     return text.encode("utf-8", "backslashreplace").decode("utf-8")

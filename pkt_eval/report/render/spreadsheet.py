@@ -40,4 +40,5 @@ def _plain(value: object) -> object:
     if not isinstance(value, str):
         return value
     text = harmless(value)
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r", "\n")) else text
+    begins = text.lstrip().startswith(tuple("=+-@＝＋－＠"))
+    return f"'{text}" if begins or text.startswith(("\t", "\n")) else text
