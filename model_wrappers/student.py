@@ -20,6 +20,7 @@ from lm_eval.models.huggingface import HFLM
 
 from pkt_eval._util.devices import check_device, default_device, native_dtype
 from pkt_eval._util.hub import offline_if_unreachable
+from pkt_eval._util.secrets import is_secret
 from pkt_eval.data.benchmarks import is_chat_task
 from pkt_eval.errors import ConfigError, DataError, IncompatiblePairError, MissingDataError, PKTError
 from pkt_eval.lm.patches import silence_git
@@ -110,7 +111,7 @@ class PKTStudent(HFLM):
             if isinstance(error, PKTError):
                 raise
             said = next(iter(str(error).splitlines()), "") or type(error).__name__
-            given = ", ".join(f"{name}={value}" for name, value in arguments.items())
+            given = ", ".join(f"{name}={value}" for name, value in arguments.items() if not is_secret(name, value))
             raise ConfigError(f"hf cannot load {self.source} with {given}: {said}") from error
 
     def _saved(self, folder: str, method: str | None, arguments: dict[str, Any]) -> dict[str, Any]:

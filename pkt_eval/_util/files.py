@@ -105,6 +105,7 @@ def new_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
     Raises:
         StoreError: It cannot be written; other errors of the body stay what they are.
     """
+    path = path.resolve() if path.is_symlink() else path  # the folder is replaced, and not the link to it
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         shutil.rmtree(temporary, ignore_errors=True)

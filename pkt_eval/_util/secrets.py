@@ -4,7 +4,8 @@ import re
 
 _NAME = re.compile(r"(^|_)(token|api_?key|secret|password|credentials?|auth)$", re.IGNORECASE)
 _WORD = re.compile(r"(^|_)(bos|eos|pad|unk|sep|cls|mask|start|end)_token$")  # of a tokenizer
-_LOOK = re.compile(r"(hf_|sk-|gh[opsu]_)[\w-]{16,}$")
+# Also inside a header, a URL or an argument of an argument.
+_LOOK = re.compile(r"(?<![A-Za-z0-9])(hf_[A-Za-z0-9]{16,}|(sk-|gh[opsu]_)[\w-]{16,})|://[^/\s:@]+:[^/\s@]+@")
 
 
 def is_secret(name: str, value: object) -> bool:
@@ -12,7 +13,7 @@ def is_secret(name: str, value: object) -> bool:
 
     Args:
         name: E.g. ``token``, ``OPENAI_API_KEY``.
-        value: E.g. ``hf_…``, whatever it is called.
+        value: E.g. ``hf_…``, whatever it is called and whatever it is part of; or a URL with a password.
     """
     named = _NAME.search(name) and not _WORD.search(name)
-    return bool(named) or (isinstance(value, str) and bool(_LOOK.match(value)))
+    return bool(named) or bool(_LOOK.search(str(value)))

@@ -166,13 +166,22 @@ class ChatFormat:
         return {"input_ids": ids, "labels": labels}, was_cut
 
     def _render(self, tokenizer: Any, messages: list[Message], *, add_generation_prompt: bool) -> str:
-        return tokenizer.apply_chat_template(
-            messages,
-            chat_template=self.template(tokenizer),
-            tokenize=False,
-            add_generation_prompt=add_generation_prompt,
-            **self.arguments,
-        )
+        from jinja2 import TemplateError
+
+        template = self.template(tokenizer)
+        try:
+            return tokenizer.apply_chat_template(
+                messages,
+                chat_template=template,
+                tokenize=False,
+                add_generation_prompt=add_generation_prompt,
+                **self.arguments,
+            )
+        except (TemplateError, TypeError) as error:
+            raise ConfigError(
+                f"the chat template cannot write the transfer's records: {' '.join(str(error).split())[:200]}. What it "
+                "asks for is given by chat_template_args; or choose chat_format='paper'"
+            ) from error
 
 
 @cache

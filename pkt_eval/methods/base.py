@@ -10,6 +10,7 @@ import importlib
 import importlib.metadata
 import logging
 import pkgutil
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, is_dataclass
@@ -168,6 +169,8 @@ def register(
         ConfigError: The name is taken by another class; the paradigm or a use is unknown; the variant can be changed;
             it is a control of itself.
     """
+    if not re.fullmatch(r"\w[\w.+-]{0,99}", name, re.ASCII):  # it is the name of a folder
+        raise ConfigError(f"register({name[:40]!r}): a name is at most 100 letters, digits and _ . + -, no path")
     _check(f"register({name!r}): paradigm", [paradigm], get_args(Paradigm))
     for word, value in (("uses", uses), ("control_of", control_of)):
         if isinstance(value, str):

@@ -65,7 +65,7 @@ def _write(folder: Path, results: Path, group: list[Record], items: Path) -> Non
     content = _nameless(load_results(results))
     # lm-eval writes a function as what Python calls it, its address included.
     text = re.sub(r" at 0x[0-9a-f]+>", ">", json.dumps(content, indent=1, ensure_ascii=False))
-    (folder / results.name).write_text(text + "\n", "utf-8")
+    (folder / results.name).write_text(text + "\n", "utf-8", "backslashreplace")
     samples = [sample for record in group for sample in _samples(record)]
     if samples:
         asked = _lines(item for item, _ in samples)
@@ -79,7 +79,7 @@ def _write(folder: Path, results: Path, group: list[Record], items: Path) -> Non
 
 
 def _lines(values: Iterable[Mapping[str, object]]) -> bytes:
-    return "".join(json.dumps(value, ensure_ascii=False) + "\n" for value in values).encode()
+    return "".join(json.dumps(value, ensure_ascii=False) + "\n" for value in values).encode("utf-8", "backslashreplace")
 
 
 def _nameless(content: Results) -> dict[str, object]:

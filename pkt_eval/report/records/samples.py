@@ -4,6 +4,7 @@ import gzip
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import IO, NotRequired, TypedDict, cast
 
@@ -71,7 +72,7 @@ def read_items(path: Path, task: str, metric: str, filter_name: str, texts: dict
         texts: Prompts and targets met so far, so that those of many students are in memory once.
 
     Raises:
-        DataError: A line cannot be read; names the file and the line.
+        DataError: A line cannot be read, or an item is there twice; names the file and the line or item.
     """
     keyed: list[tuple[str, Item]] = []
     for number, sample in samples_of(path, task, filter_name):
@@ -83,6 +84,8 @@ def read_items(path: Path, task: str, metric: str, filter_name: str, texts: dict
         except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
             raise _no_sample(path, number, error) from None
     keyed.sort(key=lambda pair: pair[1].doc_id)
+    if twice := [a.doc_id for (_, a), (_, b) in pairwise(keyed) if a.doc_id == b.doc_id]:
+        raise DataError(f"{path} has item {twice[0]} of {task} twice: it was changed. Run that evaluation again.")
     items: dict[str, Item] = {}
     for key, item in keyed:
         unique, copies = key, 1

@@ -1,0 +1,75 @@
+"""Files that were altered, and what is secret: neither gets into a page."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+
+from pkt_eval._util.files import new_folder
+from pkt_eval._util.secrets import is_secret
+from pkt_eval.errors import ConfigError, DataError
+from pkt_eval.methods import register
+from pkt_eval.report.records.digests import CELL, check_digests
+from pkt_eval.report.records.keeping import _lines
+from pkt_eval.report.records.samples import read_items
+
+TOKEN = "hf_" + "aB3" * 11
+
+
+@pytest.mark.parametrize(
+    "value", [TOKEN, {"Authorization": f"Bearer {TOKEN}"}, [f"X: {TOKEN}"], f"https://h/?k={TOKEN}", "https://u:p@h/v1"]
+)
+def test_a_secret_is_known_wherever_it_stands(value: object) -> None:
+    assert is_secret("header", value)
+
+
+def test_a_path_is_no_secret() -> None:
+    assert not is_secret("pretrained", "/data/hf_checkpoints_of_a_run/task-1234567890123456789")
+
+
+def test_a_cell_has_the_files_that_it_lists(tmp_path: Path) -> None:
+    results = tmp_path / "results_1.json"
+    results.write_text("{}")
+    digest = hashlib.sha256(b"{}").hexdigest()
+    (tmp_path / CELL).write_text(json.dumps({"files": {results.name: digest}}))
+    check_digests(results)
+    (tmp_path / CELL).write_text(json.dumps({"files": {results.name: digest, "samples_1.jsonl": digest}}))
+    with pytest.raises(DataError, match=r"samples_1\.jsonl is missing"):
+        check_digests(results)
+    (tmp_path / CELL).write_text(json.dumps({"files": {}}))
+    with pytest.raises(DataError, match="does not list it"):
+        check_digests(results)
+
+
+def test_an_item_is_there_once(tmp_path: Path) -> None:
+    line = {"doc_id": 3, "doc": {}, "target": "1", "arguments": {"gen_args_0": {"arg_0": "q"}}, "resps": [["1"]]}
+    line |= {
+        "filtered_resps": ["1"],
+        "filter": "none",
+        "acc": 1.0,
+        **dict.fromkeys(("doc_hash", "prompt_hash", "target_hash"), "h"),
+    }
+    path = tmp_path / "samples.jsonl"
+    path.write_text(2 * (json.dumps(line) + "\n"))
+    with pytest.raises(DataError, match="item 3 of t twice"):
+        read_items(path, "t", "acc", "none", {})
+
+
+def test_kept_answers_hold_half_a_surrogate_pair() -> None:
+    assert json.loads(_lines([{"a": "\ud800"}])) == {"a": "\ud800"}
+
+
+@pytest.mark.parametrize("name", ["..", ".", "a/b", "x\x1b", "n" * 101, "", "x\n"])
+def test_a_method_is_no_path(name: str) -> None:
+    with pytest.raises(ConfigError, match="no path"):
+        register(name, title="t", reference="r", paradigm="baseline")
+
+
+def test_a_new_folder_may_be_behind_a_link(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path / "real")
+    with new_folder(link) as folder:
+        (folder / "f").write_text("x")
+    assert link.is_symlink() and (tmp_path / "real" / "f").read_text() == "x"
