@@ -19,7 +19,7 @@ SUITE = {
     "benchmarks": ["nano_gsm8k"],
     "methods": ["vanilla", "lora"],
     "options": {"train_samples": 16, "epochs": 1, "validation_samples": 4},
-    "limit": 60,
+    "limit": 120,
     "batch_size": 1,  # many batches, to be in the midst of
 }
 LIMIT = 600
@@ -78,7 +78,7 @@ def mid_cell(out: Path, process: subprocess.Popen, since: int = 0) -> dict[Path,
     end = time.monotonic() + LIMIT
     while time.monotonic() < end and process.poll() is None:
         journals = {path: path.read_bytes() for path in out.glob("**/journal.jsonl")}
-        if any(text.count(b"\n") > since + 2 and not (p.parent / "cell.json").exists() for p, text in journals.items()):
+        if any(text.count(b"\n") > since + 1 and not (p.parent / "cell.json").exists() for p, text in journals.items()):
             return journals
         time.sleep(0.02)
     pytest.fail(f"no cell was begun; exit code {process.poll()}")
