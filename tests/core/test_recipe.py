@@ -198,4 +198,5 @@ def test_every_source_that_a_transfer_imports_counts_in_the_fingerprint():
     # Each method's own source counts for itself; nano's rows count by content.
     imported = {f for f in imported if Path(f).parent.name not in ("methods", "nano")}
     assert len(imported) > 20
-    assert {Path(f).name for f in imported - counted} <= {"plugin.py", "progress.py", "__init__.py"}
+    # How something is said and shown decides nothing.
+    assert {Path(f).name for f in imported - counted} <= {"plugin.py", "progress.py", "text.py", "__init__.py"}
