@@ -7,7 +7,7 @@ import pytest
 from pkt_eval.data.benchmarks import benchmark
 from pkt_eval.data.contamination import PHRASING, HeldOut, held_out
 from pkt_eval.data.sources import load_rows
-from pkt_eval.data.splits import SPLIT_NAMES, Splits, build_splits, question, write_splits
+from pkt_eval.data.splits import SPLIT_NAMES, Splits, build_splits, question_text, write_splits
 from pkt_eval.errors import MissingDataError
 
 LONG = "a train leaves the station at noon and comes back at five with forty two people on board of it"
@@ -36,7 +36,7 @@ def test_what_the_test_set_has_is_dropped_before_anything_is_drawn(folder):
     clean = build_splits("gsm8k", data_dir=folder, sizes=sizes, decontaminate=True)
     assert clean.sizes == sizes and clean.dropped == 2  # the pool has as many without them
     assert "2 of the test set's left out" in clean.source
-    texts = [question(r) for name in SPLIT_NAMES for r in clean[name]]
+    texts = [question_text(r) for name in SPLIT_NAMES for r in clean[name]]
     assert len(texts) == 20 and not any("fish" in text or "station" in text.lower() for text in texts)
     assert build_splits("gsm8k", data_dir=folder, sizes=SIZES).dropped == 0
 

@@ -29,7 +29,7 @@ ONE = {  # one candidate each
 @pytest.fixture
 def silent(monkeypatch):
     """Candidates answer nothing: that is tested elsewhere, and a random model goes on to the limit."""
-    monkeypatch.setattr("pkt_eval.align.candidates.answers", lambda *args: None)
+    monkeypatch.setattr("pkt_eval.align.candidates.generate_answers", lambda *args: None)
 
 
 def model_of(folder: str):

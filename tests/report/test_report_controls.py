@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from pkt_eval.cli import app
 from pkt_eval.errors import ConfigError, StoreError
-from pkt_eval.models.provenance import VERSION, Provenance
+from pkt_eval.models.provenance import PROVENANCE_VERSION, Provenance
 from pkt_eval.report.board import Table, columns, leaderboard
 from pkt_eval.report.records import read
 
@@ -87,7 +87,7 @@ def test_a_record_says_of_what_it_is_a_control(student, tmp_path, method, said, 
 def test_a_provenance_keeps_it_and_refuses_nonsense():
     made = Provenance("mine", control_of=("laten", "seeking"))
     content = json.loads(json.dumps(made.to_json()))
-    assert content["version"] == VERSION == 3 and content["control_of"] == ["laten", "seeking"]
+    assert content["version"] == PROVENANCE_VERSION == 3 and content["control_of"] == ["laten", "seeking"]
     assert Provenance.from_json(content) == made
     assert Provenance.from_json({"method": "mine"}).control_of is None
     for wrong in ("laten", [1], {"laten": 1}):
