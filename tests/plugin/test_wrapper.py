@@ -54,6 +54,11 @@ def ask(lm, text="<|user|>\nHow many?\n\n<|assistant|>\n"):
     return [score for score, _ in lm.loglikelihood(requests, disable_tqdm=True)]
 
 
+def alike(scores):
+    """Log-likelihoods of ``hf``, which adds the same products in another order."""
+    return pytest.approx(scores, abs=1e-4)
+
+
 def test_the_results_carry_provenance_and_can_be_written_as_json(small):
     results = evaluate(model_args={"method": "lora", **small})
     pkt = results["config"]["pkt"]
@@ -82,7 +87,8 @@ def test_vanilla_scores_what_hf_scores():
     )
     for mine, other in zip(ours["samples"]["nano_mmlu"], theirs["samples"]["nano_mmlu"], strict=True):
         assert mine["arguments"] == other["arguments"]
-        assert mine["filtered_resps"] == other["filtered_resps"]
+        (scores, likeliest), (theirs_too, same) = (zip(*s["filtered_resps"], strict=True) for s in (mine, other))
+        assert list(scores) == alike(list(theirs_too)) and likeliest == same
 
 
 def test_the_loaded_model_is_the_student(small):
@@ -91,9 +97,9 @@ def test_the_loaded_model_is_the_student(small):
     student = make_student(make_recipe({"method": "seeking", **small}))  # from the store
     assert student.provenance.fingerprint == lm.student.provenance.fingerprint
     reference = HFLM(pretrained=student.base.path, dtype="float32", **CPU)
-    assert ask(reference) != ask(lm)
+    assert ask(lm) != alike(ask(reference))
     student.apply(reference.model)
-    assert ask(reference) == ask(lm)
+    assert ask(lm) == alike(ask(reference))
 
 
 def test_shorthands_and_mistakes(small):
@@ -122,7 +128,7 @@ def test_transfer_writes_what_student_and_hf_evaluate_alike(small, tmp_path):
     hf = HFLM(pretrained=str(out / "merged"), dtype="float32", **CPU)
     # nano is stored in fp16: the merged checkpoint is rounded to it once, as any checkpoint of this base is
     torch.testing.assert_close(torch.tensor(ask(saved)), torch.tensor(ask(live)), rtol=0, atol=5e-2)
-    assert ask(saved) == ask(hf)
+    assert ask(saved) == alike(ask(hf))
     assert saved.tokenizer.chat_template == live.tokenizer.chat_template == hf.tokenizer.chat_template
     assert saved.student.provenance.fingerprint == live.student.provenance.fingerprint
     again = CliRunner().invoke(app, ["transfer", "method=seeking", *words, "--out", str(out)])
@@ -145,7 +151,7 @@ def test_a_student_and_its_merged_checkpoint_give_one_score_or_it_is_said_how(st
         assert not said or ("computes in bfloat16" in said and "dtype=float32 in both" in said)
         told = {"dtype": "float32"} if said else {}
         saved, hf = PKTStudent(student=str(out), **told, **CPU), HFLM(pretrained=str(out / "merged"), **told, **CPU)
-        assert ask(saved) == ask(hf)
+        assert ask(saved) == alike(ask(hf))
 
 
 def test_use_cache_never_serves_one_student_anothers_answers(small, tmp_path):
