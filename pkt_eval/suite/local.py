@@ -108,7 +108,7 @@ class Local(Engine):
 
         def advance(done: int, of: int) -> None:
             if not paces:  # what an earlier run has answered took this one no time
-                paces.append(Pace("batch", done))
+                paces.append(Pace("block", done))
             self.state.advance(cell, done / of, paces[0].said(done, of))
 
         try:

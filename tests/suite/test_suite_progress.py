@@ -11,8 +11,8 @@ SMALL = {
     "benchmarks": ["nano_gsm8k"],
     "methods": ["lora"],
     "options": {"train_samples": 16, "validation_samples": 4, "max_steps": 4, "train_batch_size": 4, "rank": 2},
-    "limit": 4,
-    "batch_size": 2,
+    "limit": 8,
+    "batch_size": 1,
     "device": "cpu",
 }
 
@@ -56,7 +56,7 @@ def test_a_row_shows_step_loss_and_batch(tmp_path, monkeypatch):
     run.state.watch(watch)
     assert run.run()[cell.name].state == "done"
     tuning = [step for step in steps if step.startswith("fine-tuning 2/4, loss ")]
-    assert tuning and "left" in tuning[-1] and any(step.startswith("batch 1/2") for step in steps)
+    assert tuning and "left" in tuning[-1] and any(step.startswith("block 1/2") for step in steps)
     assert any(step.startswith("fine-tuning 2/4") for step in written), "`pkt-eval status` sees it, too"
     assert steps[-1] == ""
 
