@@ -78,7 +78,8 @@ def test_the_limits_are_calibrated(humaneval, mbpp, verdicts):
     jobs = [code_job("humaneval", row, (row["prompt"] + row["canonical_solution"]).rstrip()) for row in humaneval]
     jobs += [code_job("mbpp", row, extract_code(row["code"])) for row in mbpp]
     for job, verdict in zip(jobs, verdicts(jobs), strict=True):
-        assert 5 * verdict.cpu_seconds < job.limits.cpu_seconds, job.candidate  # 10 on an idle machine
+        # 10 on an idle machine; a core that is shared by two threads counts more seconds for the same work.
+        assert 3 * verdict.cpu_seconds < job.limits.cpu_seconds, job.candidate
         assert 10 * (verdict.peak_memory_mb - 13) < job.limits.memory_mb, job.candidate
 
 

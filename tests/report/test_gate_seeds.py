@@ -64,7 +64,8 @@ def test_students_that_lose_the_margin_by_seeds_hold_no_more_often_than_alpha():
     assert held / rounds <= 0.05 + 3 * (0.05 * 0.95 / rounds) ** 0.5 < held_by_items / rounds
 
 
-def test_all_seeds_of_a_student_are_meant_where_none_is_named(suite):
+def test_all_seeds_of_a_student_are_meant_where_none_is_named(suite, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "150")
     done = gate("--baseline", f"{suite}::vanilla", "--candidate", f"{suite}::lora")
     assert done.exit_code == 0, done.output
     assert "lora, seeds 0, 1 and 2 against vanilla" in done.output and "1 / 3" in done.output
