@@ -19,7 +19,7 @@ SUITE = {
     "benchmarks": ["nano_gsm8k"],
     "methods": ["vanilla", "lora"],
     "options": {"train_samples": 16, "epochs": 1, "validation_samples": 4},
-    "limit": 120,
+    "limit": 80,
     "batch_size": 1,  # many batches, to be in the midst of
 }
 LIMIT = 600
