@@ -13,6 +13,10 @@ import pytest
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
+# What is written does not depend on the terminal from which the tests are started: tests name their own width.
+for _name in ("COLUMNS", "LINES", "FORCE_COLOR", "NO_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "PKT_EVAL_DEBUG"):
+    os.environ.pop(_name, None)
+
 #: Files that take a minute or more. Workers take whole files, one after the other: with these first, none is left with
 #: a long one when the others are done.
 LONGEST = (

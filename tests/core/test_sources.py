@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -16,48 +17,61 @@ from pkt_eval.methods.base import _registry
 from pkt_eval.transfer.recipe import make_recipe
 from pkt_eval.transfer.transfer import Transfer
 
-METHODS = ("lora", "seeking", "laten", "base")
+METHODS = ("lora", "seeking", "laten")
+#: Answers each line with the digests as the files are now.
 CODE = """
 import json, sys
 from pkt_eval._util import sources
-print(json.dumps({m: sources.module_digest("pkt_eval.methods." + m) for m in sys.argv[1:]}
-      | {"transfer": sources.digest(sources.TRANSFER)}))
+from pkt_eval.methods import methods
+for line in sys.stdin:
+    sources.module_digest.cache_clear(), sources.digest.cache_clear()
+    own = {m: sources.class_digest(methods()[m].cls, methods()[m].cls.Config) for m in sys.argv[1:]}
+    print(json.dumps(own | {"transfer": sources.digest(sources.TRANSFER)}), flush=True)
 """
 
 
 @pytest.fixture
 def tree(tmp_path) -> Path:
-    """The package, of links but for the folder of methods, which is a copy."""
+    """The package, of links but for the folders of methods and reports, which are copies."""
     ours = Path(pkt_eval.__file__).parent
     there = tmp_path / "tree" / "pkt_eval"
     there.mkdir(parents=True)
     for room in ours.iterdir():
-        if room.name != "methods":
+        if room.name in ("methods", "report"):
+            shutil.copytree(room, there / room.name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
             (there / room.name).symlink_to(room)
-    shutil.copytree(ours / "methods", there / "methods", ignore=shutil.ignore_patterns("__pycache__"))
     return there
 
 
-def digests(tree: Path) -> dict[str, str]:
-    words = [sys.executable, "-c", CODE, *METHODS]
+@pytest.fixture
+def digests(tree: Path) -> Iterator[Callable[[], dict[str, str]]]:
     # An interpreter imports the package at its start, from where PYTHONPATH says.
     env = {**os.environ, "PYTHONPATH": str(tree.parent)}
-    done = subprocess.run(words, env=env, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", CODE, *METHODS], env=env, **pipes) as process:
+
+        def now() -> dict[str, str]:
+            process.stdin.write("\n")
+            process.stdin.flush()
+            return json.loads(process.stdout.readline())
+
+        yield now
+        process.stdin.close()
 
 
-def test_a_method_has_its_own_source_and_no_other_methods(tree):
-    before = digests(tree)
-    (tree / "methods" / "a_new_one.py").write_text("# a method of somebody\n")
-    assert digests(tree) == before
-    with (tree / "methods" / "laten.py").open("a") as file:
-        file.write("# changed\n")
-    after = digests(tree)
-    assert {name for name in before if after[name] != before[name]} == {"laten"}
-    with (tree / "methods" / "base.py").open("a") as file:
-        file.write("# changed\n")
-    assert digests(tree)["transfer"] != before["transfer"]  # which everybody has
+def test_a_method_has_its_own_source_and_no_other_methods(tree, digests):
+    def changed(*name: str) -> set[str]:
+        before = digests()
+        with tree.joinpath(*name).open("a") as file:
+            file.write("# changed\n")
+        after = digests()
+        return {name for name in before if after[name] != before[name]}
+
+    assert changed("methods", "a_new_one.py") == set()
+    assert changed("report", "cli.py") == set()
+    assert changed("methods", "laten.py") == {"laten"}
+    assert "transfer" in changed("methods", "base.py")  # which everybody has
 
 
 PLUGIN = """
