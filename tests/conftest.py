@@ -2,8 +2,13 @@
 
 import gc
 import importlib.util
+import multiprocessing
 import os
 import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from multiprocessing.context import BaseContext
 from pathlib import Path
 
 import pytest
@@ -60,6 +65,31 @@ def lean_lm_eval(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture(autouse=True)
 def _own_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PKT_EVAL_STORE", str(tmp_path / "store"))
+
+
+@pytest.fixture(scope="session")
+def processes() -> BaseContext:
+    """Processes that start with everything imported, and run what is in ``forked``."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["forked"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
+        # The first process waits for the imports, which are no part of what the others do.
+        first = context.Process(target=time.sleep, args=(0,))
+        first.start()
+        first.join()
+    return context
+
+
+@pytest.fixture(scope="module")
+def short_answers() -> Iterator[None]:
+    """Who judges candidates by their answers reads eight tokens of each: tiny random models never end theirs."""
+    from pkt_eval.data import benchmarks
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("nano_gsm8k", "nano_humaneval", "nano_mbpp"):
+            patch.setitem(benchmarks._TABLE, name, replace(benchmarks.benchmark(name), answer_tokens=8))
+        yield
 
 
 #: family → what its configuration needs beyond sizes. GQA everywhere, h·e ≠ d everywhere.

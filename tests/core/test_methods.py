@@ -15,6 +15,8 @@ from pkt_eval.transfer.recipe import make_recipe
 from pkt_eval.transfer.transfer import make_student
 from pkt_eval.tune.config import FinetuneConfig
 
+pytestmark = pytest.mark.usefixtures("short_answers")
+
 QUIET = Progress(enabled=False)
 # Those that carry a teacher's product train the teacher: see tests/methods.
 TRAINED = [

@@ -1,26 +1,23 @@
 """An interrupted fine-tune goes on where it was, and ends with the weights of one that was left alone."""
 
 import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
-import textwrap
 import time
 from contextlib import nullcontext
 
+import forked
 import pytest
 
 from pkt_eval._util.files import load_tensors
 from pkt_eval._util.progress import Progress
 from pkt_eval.align import loop
 from pkt_eval.errors import StoreError
-from pkt_eval.models.provenance import Provenance
 from pkt_eval.transfer.recipe import make_recipe
 from pkt_eval.transfer.store import Store
 from pkt_eval.transfer.transfer import make_student
 from pkt_eval.tune import checkpoints, training
+
+pytestmark = pytest.mark.usefixtures("short_answers")
 
 # Three steps an epoch, so that the interruption is in the second.
 OPTIONS = {
@@ -112,33 +109,22 @@ def test_an_interrupted_fine_tune_goes_on(undisturbed, tmp_path, monkeypatch, pa
 
 
 @pytest.mark.parametrize("seen", ["checkpoint-*", "checkpoint-*/whole"])
-def test_a_killed_fine_tune_goes_on(undisturbed, tmp_path, seen):
-    script = f"""
-        from pkt_eval.tune import checkpoints
-        from pkt_eval.transfer.recipe import make_recipe
-        from pkt_eval.transfer.transfer import make_student
-        checkpoints.SECONDS = 0.0
-        print(make_student(make_recipe({OPTIONS!r})).weights_digest())
-    """
-    command = [sys.executable, "-c", textwrap.dedent(script)]
-    environment = {**os.environ, "PKT_EVAL_STORE": str(tmp_path)}
-    run = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
-    while not list(tmp_path.glob(f"unfinished/*/rate-*/{seen}")) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    run.send_signal(signal.SIGKILL)
-    run.wait()
+def test_a_killed_fine_tune_goes_on(undisturbed, tmp_path, seen, processes):
+    run = processes.Process(target=forked.transfer, args=(OPTIONS, tmp_path))
+    run.start()
+    while not list(tmp_path.glob(f"unfinished/*/rate-*/{seen}")) and run.is_alive():
+        time.sleep(0.001)
+    run.kill()
+    run.join()
     assert list(tmp_path.glob("unfinished/*/rate-*")), "it was killed before it began"
     states = list(tmp_path.glob("unfinished/*/rate-*/checkpoint-*/trainer_state.json"))
     assert not states or json.loads(states[0].read_text())["global_step"] < 9
     before = spent(tmp_path)
     # A checkpoint is whole once the time that it took is on disk.
     assert "finetune" in before["seconds"] or not list(tmp_path.glob("unfinished/*/rate-*/checkpoint-*/whole"))
-    again = subprocess.run(command, env=environment, capture_output=True, text=True)
-    assert again.returncode == 0, again.stderr[-3000:]
-    assert again.stdout.split()[-1] == undisturbed.weights_digest()
-    (manifest,) = tmp_path.glob("students/*/pkt_student.json")
-    assert_cost_is_of_both(Provenance.from_json(json.loads(manifest.read_text())["provenance"]), before)
+    student = make_student(make_recipe(OPTIONS), store=Store(tmp_path))
+    assert student.weights_digest() == undisturbed.weights_digest()
+    assert_cost_is_of_both(student.provenance, before)
 
 
 def test_an_interrupted_alignment_goes_on_after_its_last_step(tmp_path, monkeypatch):

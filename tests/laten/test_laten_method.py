@@ -39,6 +39,8 @@ WORDS = dict(
     learning_rate=1e-2,
 )
 
+pytestmark = pytest.mark.usefixtures("short_answers")
+
 
 def student_of(tiny, method="laten", family="qwen2", **changes):
     teacher, base = tiny(family)

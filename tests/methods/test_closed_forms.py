@@ -19,6 +19,8 @@ from pkt_eval.models.activations import Tap
 from pkt_eval.models.edits import LowRankEdit
 from pkt_eval.models.student import load_student
 
+pytestmark = pytest.mark.usefixtures("short_answers")
+
 ONE = {  # one candidate each
     "steer": {"strength": 0.2},
     "ridge": {"strength": 1.0, "depth": 0.5},

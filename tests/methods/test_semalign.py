@@ -31,6 +31,8 @@ BATCH = collate(
     0,
 )
 
+pytestmark = pytest.mark.usefixtures("short_answers")
+
 
 def random(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)

@@ -2,16 +2,14 @@
 
 import gc
 import json
-import multiprocessing
-import os
 import random
 import shutil
 import signal
 import time
 from pathlib import Path
 
+import forked
 import pytest
-import suite_process
 from filelock import FileLock
 
 from pkt_eval.errors import ConfigError
@@ -29,9 +27,10 @@ from pkt_eval.suite.switchable_model import SwitchableModel
 from pkt_eval.transfer.transfer import Transfer
 from pkt_eval.tune import adapter
 
+LATEN = {"steps": 2, "samples_per_step": 2, "select_by": "loss", "learning_rate": 1e-2}
 SUITE = {
     "benchmarks": ["nano_mmlu", "nano_gsm8k"],
-    "methods": ["vanilla", "teacher", "lora", {"method": "laten", "options": {"steps": 2, "samples_per_step": 2}}],
+    "methods": ["vanilla", "teacher", "lora", {"method": "laten", "options": LATEN}],
     "options": {"train_samples": 48, "epochs": 2, "validation_samples": 4, "extract_samples": 2, "align_samples": 4}
     | {"train_batch_size": 8, "micro_batch_size": 8},
     "limit": 6,
@@ -49,24 +48,10 @@ def go_here(undisturbed, monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def processes():
-    """Processes that start with everything imported, in which a run takes seconds."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([suite_process.__name__])
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
-        # The first process waits for the imports, which are no part of what a run takes.
-        first = context.Process(target=time.sleep, args=(0,))
-        first.start()
-        first.join()
-    return context
-
-
-@pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory, processes):
     folder = tmp_path_factory.mktemp("undisturbed")
     start = time.monotonic()
-    process = processes.Process(target=suite_process.go, args=(SUITE, folder / "out", folder / "store"))
+    process = processes.Process(target=forked.run_suite, args=(SUITE, folder / "out", folder / "store"))
     process.start()
     process.join()
     assert process.exitcode == 0
@@ -103,7 +88,7 @@ def test_a_run_that_is_killed_again_and_again_ends_with_the_same_bytes(undisturb
     reference, seconds = undisturbed
     while True:
         after = dice.uniform(0.02, 0.25) * seconds if kills < KILLS else None
-        process = processes.Process(target=suite_process.go, args=(SUITE, tmp_path / "out", tmp_path / "store", after))
+        process = processes.Process(target=forked.run_suite, args=(SUITE, tmp_path / "out", tmp_path / "store", after))
         process.start()
         process.join()
         if process.exitcode == -signal.SIGALRM:
