@@ -17,6 +17,8 @@ import pytest
 # and inherited by the processes that tests start.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+# No test needs the hub; one that names what is nowhere would wait half a minute for it, without a network.
+os.environ["HF_HUB_OFFLINE"] = "1"
 
 # What is written does not depend on the terminal from which the tests are started: tests name their own width.
 for _name in ("COLUMNS", "LINES", "FORCE_COLOR", "NO_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "PKT_EVAL_DEBUG"):

@@ -64,7 +64,6 @@ def places(tmp_path, monkeypatch) -> None:
     """``file``, a full folder ``full``, a loop, a ``fifo``, a suite and records."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", sys.argv)
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     (tmp_path / "file").write_text("x")
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "x").write_text("x")

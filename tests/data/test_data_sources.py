@@ -107,6 +107,7 @@ def test_an_absent_hub_is_one_line_and_leaves_the_settings_alone(monkeypatch):
 
     monkeypatch.setattr(datasets, "load_dataset", offline)
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     monkeypatch.setattr(hub, "hub_answers", lambda: False)
     with pytest.raises(MissingDataError) as raised:
         load_rows("humaneval", "test")

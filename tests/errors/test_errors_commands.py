@@ -111,7 +111,6 @@ COMMANDS: dict[str, tuple[list[str], str]] = {
 
 @pytest.mark.parametrize("what", COMMANDS)
 def test_a_wrong_command(what, places, refuses, monkeypatch):
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     refuses(*COMMANDS[what])
     assert not Path("out").exists()
 

@@ -26,7 +26,6 @@ MANIFESTS: dict[str, object] = {
 def test_a_wrong_student(what, tmp_path, monkeypatch):
     from pkt_eval.model_wrappers.student import PKTStudent
 
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     content = MANIFESTS[what]
     raw = content if isinstance(content, bytes) else json.dumps(content).encode()
     (tmp_path / "pkt_student.json").write_bytes(raw)
@@ -53,6 +52,5 @@ WRAPPER: dict[str, tuple[dict[str, object], str]] = {
 def test_a_wrong_argument_of_the_wrapper(what, monkeypatch):
     from pkt_eval.model_wrappers.student import PKTStudent
 
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     arguments, says = WRAPPER[what]
     refused(lambda: PKTStudent(**{"device": "cpu", **arguments}), says)

@@ -50,7 +50,6 @@ def test_what_cannot_be_done_is_an_exit_code(dry, tmp_path, monkeypatch):
         ({**NANO, "methods": ["lora"], "options": {"train_samples": 10**6, "splits": str(tmp_path)}}, "gsm8k"),
     ):
         monkeypatch.setenv("PKT_EVAL_DATA", str(tmp_path))
-        monkeypatch.setenv("HF_HUB_OFFLINE", "1")
         code, said = dry(suite)
         assert code == 1 and "cannot be done: " in said and reason in said
 

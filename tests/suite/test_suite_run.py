@@ -31,7 +31,7 @@ LATEN = {"steps": 2, "samples_per_step": 2, "select_by": "loss", "learning_rate"
 SUITE = {
     "benchmarks": ["nano_mmlu", "nano_gsm8k"],
     "methods": ["vanilla", "teacher", "lora", {"method": "laten", "options": LATEN}],
-    "options": {"train_samples": 48, "epochs": 2, "validation_samples": 4, "extract_samples": 2, "align_samples": 4}
+    "options": {"train_samples": 24, "epochs": 2, "validation_samples": 4, "extract_samples": 2, "align_samples": 4}
     | {"train_batch_size": 8, "micro_batch_size": 8},
     "limit": 6,
     "batch_size": 2,
@@ -87,7 +87,7 @@ def test_a_run_that_is_killed_again_and_again_ends_with_the_same_bytes(undisturb
     dice, kills = random.Random(0), 0
     reference, seconds = undisturbed
     while True:
-        after = dice.uniform(0.02, 0.25) * seconds if kills < KILLS else None
+        after = dice.uniform(0.02, 0.2) * seconds if kills < KILLS else None
         process = processes.Process(target=forked.run_suite, args=(SUITE, tmp_path / "out", tmp_path / "store", after))
         process.start()
         process.join()
