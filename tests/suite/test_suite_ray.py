@@ -16,10 +16,10 @@ from pkt_eval.suite.run import Run
 from pkt_eval.suite.schema import Suite
 
 SUITE = {
-    "benchmarks": ["nano_gsm8k"],
+    "benchmarks": ["nano_mmlu"],
     "methods": ["vanilla", "lora"],
     "options": {"train_samples": 16, "epochs": 1, "validation_samples": 4},
-    "limit": 80,
+    "limit": 150,
     "batch_size": 1,  # many batches, to be in the midst of
 }
 LIMIT = 600
