@@ -71,6 +71,18 @@ def _add_tasks(module: "ModuleType") -> None:
     add_tasks(module)
 
 
+def _complete_results(module: "ModuleType") -> None:
+    from pkt_eval.lm.patches import complete_results
+
+    complete_results(module)
+
+
+def _say_no_secret(module: "ModuleType") -> None:
+    from pkt_eval.lm.patches import say_no_secret
+
+    say_no_secret(module)
+
+
 def _end_in_one_line(module: "ModuleType") -> None:
     from pkt_eval.lm.excepthook import end_lm_eval_in_one_line
 
@@ -90,9 +102,12 @@ def _quietly(do: "Callable[[], None]") -> None:
         logging.getLogger("pkt_eval").warning("pkt_eval could not attach to lm_eval: %r", error)
 
 
-# The last is imported by the command alone, not where lm-eval is used as a library.
+# The last two are imported by the command alone, not where lm-eval is used as a library.
 _PATCHES: "dict[str, Callable[[ModuleType], None]]" = {
     "lm_eval.models": _register_models,
     "lm_eval.tasks": _add_tasks,
+    "lm_eval.loggers.evaluation_tracker": _complete_results,
+    "lm_eval.evaluator": _say_no_secret,
+    "lm_eval._cli.run": _say_no_secret,
     "lm_eval._cli": _end_in_one_line,
 }

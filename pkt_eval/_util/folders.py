@@ -9,6 +9,8 @@ from pkt_eval.errors import ConfigError
 
 _LONGEST = 255 - 40
 """Bytes of a name; what is written first has a longer one."""
+_OF_THE_STORE = ("students", "unfinished", "tuned", "scores", "digests", "times.jsonl")
+"""What the store holds."""
 
 
 def store_root() -> Path:
@@ -18,6 +20,15 @@ def store_root() -> Path:
         return Path(root).expanduser()
     cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     return Path(cache).expanduser() / "pkt_eval"
+
+
+def _in_the_store(out: Path) -> Path | None:
+    """The store, where a folder is the store itself, or lies where it keeps its own."""
+    root, whole = Path(os.path.realpath(store_root())), Path(os.path.realpath(out))
+    if not whole.is_relative_to(root):
+        return None
+    inside = whole.relative_to(root).parts
+    return root if not inside or inside[0].casefold() in _OF_THE_STORE else None
 
 
 def check_out(out: Path, *, new: bool = False) -> None:
@@ -35,6 +46,8 @@ def check_out(out: Path, *, new: bool = False) -> None:
             raise ValueError("its name has a null byte")
         if out.exists() and not out.is_dir():
             raise ConfigError(f"--out {out} is a file: name a folder")
+        if within := _in_the_store(out):
+            raise ConfigError(f"--out {out} lies in the store, {within}, whose folders are ours: choose another folder")
         if new and out.exists() and any(out.iterdir()):
             raise ConfigError(f"--out {out} is there already and not empty: choose another folder, or remove it")
         if out.is_symlink() and not out.exists():

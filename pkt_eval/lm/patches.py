@@ -4,6 +4,7 @@ Its main branch has entry points for models (not for tasks); ours are declared i
 registered twice, by lm-eval and here, in either order.
 """
 
+import logging
 import subprocess
 from functools import wraps
 from importlib.metadata import EntryPoint
@@ -11,6 +12,10 @@ from inspect import signature
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+
+from pkt_eval._util.secrets import hide_secrets
+
+log = logging.getLogger(__name__)
 
 _STUDENT = "pkt_eval.model_wrappers.student"
 MODELS = {
@@ -82,6 +87,50 @@ def silence_git() -> None:
     from lm_eval.loggers import utils
 
     utils.subprocess = _SilentSubprocess()
+
+
+def complete_results(module: Any) -> None:
+    """Have every results JSON completed before it is written; see ``results_file``.
+
+    Args:
+        module: ``lm_eval.loggers.evaluation_tracker``, which has just been imported.
+    """
+    tracker = module.EvaluationTracker
+    plain = tracker.save_results_aggregated
+    if getattr(plain, "_pkt_eval", False):
+        return
+
+    @wraps(plain)
+    def save(self: Any, results: Any, samples: Any = None) -> None:
+        try:
+            from pkt_eval.lm.results_file import complete
+
+            complete(results, samples)
+        except Exception as error:  # a record that is not bound to its samples is better than none
+            log.warning("the results are not bound to their samples: %r", error)
+        plain(self, results=results, samples=samples)
+
+    vars(save)["_pkt_eval"] = True
+    tracker.save_results_aggregated = save
+
+
+def say_no_secret(module: Any) -> None:
+    """Have a module of lm-eval log and print ``***`` for a token among the arguments of a model.
+
+    Args:
+        module: One that logs or prints them, which has just been imported.
+    """
+    logging.getLogger(module.__name__).addFilter(_hide)
+    vars(module)["print"] = _print
+
+
+def _hide(record: logging.LogRecord) -> bool:
+    record.msg, record.args = hide_secrets(record.getMessage()), None
+    return True
+
+
+def _print(*values: object, **how: Any) -> None:
+    print(*(hide_secrets(value) if isinstance(value, str) else value for value in values), **how)
 
 
 def _task_folder() -> str:

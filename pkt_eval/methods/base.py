@@ -166,11 +166,13 @@ def register(
             best of its controls. Whether there are such methods is checked once all are known.
 
     Raises:
-        ConfigError: The name is taken by another class; the paradigm or a use is unknown; the variant can be changed;
-            it is a control of itself.
+        ConfigError: The name is taken by another class, or but for capital letters another's; the paradigm or a use is
+            unknown; the variant can be changed; it is a control of itself.
     """
-    if not re.fullmatch(r"\w[\w.+-]{0,99}", name, re.ASCII):  # it is the name of a folder
-        raise ConfigError(f"register({name[:40]!r}): a name is at most 100 letters, digits and _ . + -, no path")
+    if not re.fullmatch(r"\w([\w.+-]{0,98}[\w+-])?", name, re.ASCII):  # it is the name of a folder
+        raise ConfigError(
+            f"register({name[:40]!r}): a name is at most 100 letters, digits and _ . + -, no path, and ends in no dot"
+        )
     _check(f"register({name!r}): paradigm", [paradigm], get_args(Paradigm))
     for word, value in (("uses", uses), ("control_of", control_of)):
         if isinstance(value, str):
@@ -186,6 +188,8 @@ def register(
         taken = _registry.get(name)
         if taken and (taken.cls.__module__, taken.cls.__qualname__) != (cls.__module__, cls.__qualname__):
             raise ConfigError(f"method {name!r} is registered by {taken.cls.__module__} and by {cls.__module__}")
+        if other := next((n for n in _registry if n != name and n.casefold() == name.casefold()), None):
+            raise ConfigError(f"method {name!r} differs from {other!r} in capital letters alone: choose another name")
         _registry[name] = Method(name, title, reference, paradigm, cls, frozenset(uses), variant, control_of)
         return cls
 

@@ -10,7 +10,9 @@ from typing import Any
 
 from pkt_eval._util.digests import file_digest
 from pkt_eval.errors import StoreError
+from pkt_eval.lm.results_file import complete
 from pkt_eval.lm.tasks import BenchmarkTask
+from pkt_eval.report.records.digests import UNFINISHED
 from pkt_eval.suite.estimate import remember
 from pkt_eval.suite.journal import ORDER, Journal, JournalledLM
 from pkt_eval.suite.plan import Asked
@@ -90,7 +92,7 @@ def evaluate_cell(
     random.seed(SEEDS["random_seed"])
     numpy.random.seed(SEEDS["numpy_seed"])
     torch.manual_seed(SEEDS["torch_seed"])
-    tracker = EvaluationTracker(output_path=str(folder / "new"))
+    tracker = EvaluationTracker(output_path=str(folder / UNFINISHED))
     journal = Journal(folder / "journal.jsonl", identity)
     anew = not journal.answers
     model_args = {"pretrained": lm.pretrained, "dtype": str(lm.model.dtype).removeprefix("torch.")}
@@ -133,8 +135,9 @@ def evaluate_cell(
 
 def _write(folder: Path, tracker: Any, results: dict[str, Any], identity: Identity, seconds: float) -> CellRecord:
     samples = results.pop("samples")
-    new = folder / "new"
+    new = folder / UNFINISHED
     shutil.rmtree(new, ignore_errors=True)
+    complete(results, samples)
     tracker.save_results_aggregated(results=results, samples=samples)
     for name in results["configs"]:
         tracker.save_results_samples(task_name=name, samples=samples[name])

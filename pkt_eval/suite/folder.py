@@ -11,6 +11,7 @@ from filelock import FileLock, Timeout
 
 from pkt_eval._util.files import check_regular, save_text
 from pkt_eval.errors import ConfigError, StoreError
+from pkt_eval.suite.names import LOCK, PROGRESS, SUITE
 from pkt_eval.suite.plan import Cell, cells
 from pkt_eval.suite.record import is_whole, read_record
 from pkt_eval.suite.schema import Suite
@@ -18,7 +19,6 @@ from pkt_eval.suite.state import CellStatus, Statuses
 
 log = logging.getLogger(__name__)
 
-SUITE, PROGRESS, LOCK = "suite.json", "progress.json", ".lock"
 _EVERY = 1.0
 """Seconds between two writings."""
 

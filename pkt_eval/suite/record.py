@@ -16,6 +16,9 @@ log = logging.getLogger(__name__)
 
 RECORD = "cell.json"
 
+_ASIDE = "replaced"
+"""Ending of what is set aside."""
+
 Identity = dict[str, Any]
 """Everything that decides the samples of a cell, as JSON."""
 
@@ -75,6 +78,11 @@ def _is_ours(name: str) -> bool:
     return name.startswith(("results_", "samples_")) and not set(name) & set("/\\\0")
 
 
+def _is_read(name: str) -> bool:
+    """Whether a report would read a file."""
+    return _is_ours(name) and name.endswith((".json", ".jsonl", ".jsonl.gz"))
+
+
 def is_whole(folder: Path, record: CellRecord) -> bool:
     """Whether a cell's files are as they were written."""
     try:
@@ -90,7 +98,10 @@ def finished(folder: Path, identity: Identity) -> CellRecord | None:
 
 
 def replace(folder: Path, record: CellRecord, files: list[Path]) -> None:
-    """Put a cell's record and files in the place of an earlier evaluation's; nothing else is deleted.
+    """Put a cell's record and files in the place of an earlier evaluation's.
+
+    What the earlier record lists goes. Results and samples that it does not list, or that are left of a record which
+    was damaged, are not known to be ours: they are set aside under another name, where no report finds them.
 
     Args:
         folder: The cell's.
@@ -99,6 +110,10 @@ def replace(folder: Path, record: CellRecord, files: list[Path]) -> None:
     """
     for name in (read_record(folder) or {"files": {}})["files"]:
         (folder / name).unlink(missing_ok=True)
+    for stray in [path for path in folder.iterdir() if path.is_file() and _is_read(path.name)]:
+        aside = stray.with_name(f"{stray.name}.{_ASIDE}")
+        log.warning("%s is of no record of this cell: it is called %s now", stray, aside.name)
+        stray.replace(aside)
     save_text(folder / RECORD, json.dumps(record, indent=1, sort_keys=True) + "\n")
     for path in files:
         path.replace(folder / path.name)

@@ -14,13 +14,11 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from pkt_eval._util.options import did_you_mean
 from pkt_eval.methods.base import get_method
+from pkt_eval.suite.names import check_name
 from pkt_eval.transfer.words import FIELDS
 
-_LONGEST_NAME = 100
-"""It is a folder's, beside which others stand in one path."""
 _MOST = 1000
 """Students of one grid."""
-_LETTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-+=,()")
 #: What the suite itself says of all students.
 _OF_THE_SUITE = {
     "pretrained": "student:",
@@ -64,15 +62,7 @@ class Entry(BaseModel):
     @field_validator("name")
     @classmethod
     def _is_a_folder(cls, value: str) -> str:
-        if not value or set(value) - _LETTERS:
-            raise ValueError(
-                "a name consists of letters, digits, dots, dashes, underscores, and ( ) = , + as in lora(rank=4)"
-            )
-        if not value.strip("."):
-            raise ValueError(f"{value!r} is a folder's name for another one: choose a word")
-        if len(value) > _LONGEST_NAME:
-            raise ValueError(f"{value[:20]}… has {len(value)} characters: a name has at most {_LONGEST_NAME}")
-        return value
+        return check_name(value)
 
     @model_validator(mode="after")
     def _options_are_known(self) -> "Entry":

@@ -1,8 +1,10 @@
 """A run of a suite in a folder: what is finished is kept, the rest is given to an engine."""
 
+from pkt_eval._util.files import save_text
 from pkt_eval.errors import ConfigError
 from pkt_eval.suite.engine import engine_of
-from pkt_eval.suite.folder import SUITE, ProgressFile, alone
+from pkt_eval.suite.folder import ProgressFile, alone
+from pkt_eval.suite.names import SUITE
 from pkt_eval.suite.state import Statuses
 from pkt_eval.suite.work import Work
 
@@ -21,7 +23,7 @@ class Run(Work):
         if lacking := self.suite.lacks_consent:
             raise ConfigError(lacking)
         with alone(self.out):
-            (self.out / SUITE).write_text(self.suite.model_dump_json(indent=1) + "\n", "utf-8")
+            save_text(self.out / SUITE, self.suite.model_dump_json(indent=1) + "\n")
             progress = ProgressFile(self.out)
             self.state.watch(progress.show)
             try:

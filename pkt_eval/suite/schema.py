@@ -25,6 +25,7 @@ from pkt_eval.data.splits import canonical_task
 from pkt_eval.errors import ConfigError, MissingDataError
 from pkt_eval.methods.base import get_method
 from pkt_eval.suite.engines import ENGINES, EngineOptions, options_class
+from pkt_eval.suite.names import check_apart
 from pkt_eval.suite.rows import Entry, check_own, expanded
 from pkt_eval.transfer.words import FIELDS
 
@@ -159,9 +160,7 @@ class Suite(BaseModel):
 
     @model_validator(mode="after")
     def _together(self) -> "Suite":
-        names = [entry.name for entry in self.methods]
-        if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise ValueError(f"two methods are called {', '.join(twice)}: give each a name: of its own")
+        check_apart([entry.name for entry in self.methods])
         if self.teacher and not self.student:
             raise ValueError("teacher is given but student is not")
         known = set(FIELDS).union(*(get_method(entry.method).options() for entry in self.methods))

@@ -336,3 +336,20 @@ def test_named_templates_need_a_default():
     assert ChatFormat("paper").prompt(tokenizer, RECORDS[0]["messages"][:1]).startswith("<|user|>")
     tokenizer.chat_template = {"tool_use": "", "default": CHATML}
     assert ChatFormat("model").template(tokenizer) == CHATML
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        "{{ raise_exception('Roles must\\nalternate') }}",
+        "{% for m in messages %}{{ m['content'] }}",
+        "{{ messages[0]['content'] + 1 }}",
+        "{{ nowhere.at_all.either }}",
+        "{{ messages[0]['content'] | unknown_filter }}",
+    ],
+)
+def test_a_template_that_cannot_be_rendered_is_said_in_a_line(broken):
+    """Before training: jinja's own errors have no word of what to do, and some have several lines."""
+    with pytest.raises(ConfigError, match=r"cannot write the transfer's records: .*chat_format='paper'") as error:
+        ChatFormat("model").encode(_with(broken), RECORDS[0])
+    assert "\n" not in str(error.value)

@@ -16,6 +16,7 @@ OUTS = {
     "file": "file",
     "loop": "loop",
     "loop/out": "loop",
+    "store/Students/mine": "in the store",
     LONG: "long",
     f"a/{LONG}/b": "long",
     "nowhere-link": "link",

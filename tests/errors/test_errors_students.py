@@ -5,6 +5,8 @@ import json
 import pytest
 from bounded import DEEP, refused
 
+from pkt_eval.errors import ConfigError
+
 MANIFESTS: dict[str, object] = {
     "not UTF-8": b'{"\xff": 1}',
     "deep": b"[" * DEEP,
@@ -54,3 +56,25 @@ def test_a_wrong_argument_of_the_wrapper(what, monkeypatch):
 
     arguments, says = WRAPPER[what]
     refused(lambda: PKTStudent(**{"device": "cpu", **arguments}), says)
+
+
+CANNOT_LOAD: dict[str, dict[str, object]] = {
+    "a package that is not installed": {"gptqmodel": True},
+    "two that exclude each other": {"gptqmodel": True, "autogptq": True},
+    "a tokenizer that is not there": {"tokenizer": "nowhere/at-all"},
+    "a backend that is none": {"backend": "sideways"},
+}
+
+
+@pytest.mark.parametrize("what", CANNOT_LOAD)
+def test_what_hf_cannot_load_is_said_with_its_arguments_and_without_a_token(what, monkeypatch):
+    """``hf`` ends in assertions, import errors and several lines; a token is not repeated."""
+    from pkt_eval.model_wrappers.student import PKTStudent
+
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    arguments = CANNOT_LOAD[what]
+    with pytest.raises(ConfigError, match=r"hf cannot load .* with ") as error:
+        PKTStudent(method="vanilla", device="cpu", token="hf_" + 20 * "x", **arguments)
+    said = str(error.value)
+    assert all(f"{name}={value}" in said for name, value in arguments.items()), said
+    assert "token=" not in said and "\n" not in said

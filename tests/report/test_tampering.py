@@ -9,7 +9,7 @@ import pytest
 from pkt_eval._util.files import new_folder
 from pkt_eval._util.secrets import is_secret
 from pkt_eval.errors import ConfigError, DataError
-from pkt_eval.methods import register
+from pkt_eval.methods import get_method, register
 from pkt_eval.report.records.digests import CELL, check_digests
 from pkt_eval.report.records.keeping import _lines
 from pkt_eval.report.records.samples import read_items
@@ -60,10 +60,15 @@ def test_kept_answers_hold_half_a_surrogate_pair() -> None:
     assert json.loads(_lines([{"a": "\ud800"}])) == {"a": "\ud800"}
 
 
-@pytest.mark.parametrize("name", ["..", ".", "a/b", "x\x1b", "n" * 101, "", "x\n"])
+@pytest.mark.parametrize("name", ["..", ".", "a/b", "x\x1b", "n" * 101, "", "x\n", "x."])
 def test_a_method_is_no_path(name: str) -> None:
     with pytest.raises(ConfigError, match="no path"):
         register(name, title="t", reference="r", paradigm="baseline")
+
+
+def test_a_method_is_not_called_as_another_but_for_capitals() -> None:
+    with pytest.raises(ConfigError, match="differs from 'lora' in capital letters alone"):
+        register("LoRA", title="t", reference="r", paradigm="baseline")(get_method("vanilla").cls)
 
 
 def test_a_new_folder_may_be_behind_a_link(tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 import pytest
 
 from pkt_eval.errors import ConfigError, MissingDataError
+from pkt_eval.report.render.registry import formats
+from pkt_eval.suite.names import LOCK, PROGRESS, SUITE, check_name
 from pkt_eval.suite.plan import Asked, cells, learners, select
 from pkt_eval.suite.schema import EXAMPLE, Suite, load_suite
 
@@ -43,6 +45,13 @@ def test_the_example_is_a_suite(tmp_path):
         ("benchmarks: [nano_gsm8k]\nmethods: [{method: lora, name: .}]", "is a folder's name for another one"),
         ("benchmarks: [nano_gsm8k]\nmethods: [{method: lora, name: '..\\a'}]", "a name consists of"),
         ('benchmarks: [nano_gsm8k]\nmethods: [{method: lora, name: "a\\u0007"}]', "a name consists of"),
+        ("benchmarks: [nano_gsm8k]\nmethods: [{method: lora, name: .lock}]", "begins or ends in a dot"),
+        ("benchmarks: [nano_gsm8k]\nmethods: [{method: lora, name: lora.}]", "begins or ends in a dot"),
+        ("benchmarks: [nano_gsm8k]\nmethods: [{method: lora, name: Suite.JSON}]", "a file of ours in a suite's folder"),
+        ("benchmarks: [nano_gsm8k]\nmethods: [{method: lora, name: progress.json}]", "a file of ours"),
+        ("benchmarks: [nano_gsm8k]\nmethods: [{method: lora, name: leaderboard.md}]", "a file of ours"),
+        ("benchmarks: [nano_gsm8k]\nmethods: [{method: lora, name: Records}]", "a file of ours"),
+        ("benchmarks: [nano_gsm8k]\nmethods: [lora, {method: lora, name: LoRA}]", "lora and LoRA are one folder where"),
         (f"benchmarks: [nano_gsm8k]\nmethods: [{{method: lora, name: {101 * 'a'}}}]", "has 101 characters"),
         ("benchmarks: [nano_gsm8k]\nmethods: [lora]\nengine: rya", "engine: there is no 'rya'; there are local, ray"),
         ("benchmarks: [nano_gsm8k]\nmethods: [lora]\nlocal: {cpus: 1}", "local.cpus is no key: local takes none"),
@@ -56,6 +65,13 @@ def test_a_wrong_file_says_where_and_what_was_meant(tmp_path, text, said):
     with pytest.raises(ConfigError) as error:
         load_suite(written(tmp_path, text))
     assert said in str(error.value) and "suite.yaml" in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_row_is_called_by_no_name_that_we_write():
+    """What stands in a suite's folder, and what a report writes there."""
+    for name in [SUITE, PROGRESS, LOCK, *(each.file for each in formats())]:
+        with pytest.raises(ValueError, match=r"begins or ends in a dot|file of ours"):
+            check_name(name.upper())
 
 
 def test_no_file_says_how_to_get_one(tmp_path):

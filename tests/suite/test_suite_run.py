@@ -14,6 +14,7 @@ from filelock import FileLock
 
 from pkt_eval.errors import ConfigError
 from pkt_eval.model_wrappers.student import PKTStudent
+from pkt_eval.report.records import read
 from pkt_eval.suite import evaluate as cell_evaluation
 from pkt_eval.suite import local
 from pkt_eval.suite.engine import engine_of
@@ -224,6 +225,10 @@ def test_a_malformed_record_is_a_cell_to_redo(undisturbed, tmp_path, go_here, ca
     assert states == {"vanilla/nano_mmlu": "done", "vanilla/nano_gsm8k": "kept"}
     assert json.loads(record.read_text())["scores"] == before["scores"]
     assert "the cell is done again" in caplog.text
+    # The files of the damaged record are out of a report's way, and nothing is lost.
+    records, notes = read([out])
+    assert {each.task for each in records} == {"nano_mmlu", "nano_gsm8k"} and not notes
+    assert all((record.parent / f"{name}.replaced").exists() for name in before["files"])
 
 
 def test_only_files_of_the_cell_are_deleted(undisturbed, tmp_path, go_here):
@@ -239,8 +244,9 @@ def test_only_files_of_the_cell_are_deleted(undisturbed, tmp_path, go_here):
     # A record that names files elsewhere is none.
     (cell / "cell.json").write_text(json.dumps({**record, "files": {"../../../theirs.json": "0", **record["files"]}}))
     assert go_here(out, suite)["vanilla/nano_mmlu"].state == "done"
-    assert [path.read_text() for path in (theirs, cell / "results_of_mine.json")] == ["mine", "mine"]
-    assert (cell / "samples_of_mine.jsonl").read_text() == "mine"
+    aside = [cell / "results_of_mine.json.replaced", cell / "samples_of_mine.jsonl.replaced"]
+    assert [path.read_text() for path in (theirs, *aside)] == ["mine", "mine", "mine"]
+    read([out])
 
 
 def test_a_run_that_ends_while_files_are_moved_leaves_none_behind(undisturbed, tmp_path, go_here, scores, monkeypatch):

@@ -8,6 +8,8 @@ from pkt_eval.errors import DataError
 
 CELL = "cell.json"
 """What a suite writes last into a cell, with the sha256 of its files."""
+UNFINISHED = ".new"
+"""Folder in a cell into which lm-eval writes: what is there is not whole, or not yet in its place."""
 
 
 def check_digests(path: Path) -> None:

@@ -14,7 +14,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
-from pkt_eval._util.secrets import is_secret
+from pkt_eval._util.sample_digests import SAMPLE_DIGESTS
+from pkt_eval._util.secrets import without_secrets
 from pkt_eval.code import Verdict
 from pkt_eval.errors import ConfigError, DataError, StoreError
 from pkt_eval.report.records.record import Record
@@ -63,9 +64,6 @@ def _write(folder: Path, results: Path, group: list[Record], items: Path) -> Non
     folder.mkdir(parents=True, exist_ok=True)
     items.mkdir(parents=True, exist_ok=True)
     content = _nameless(load_results(results))
-    # lm-eval writes a function as what Python calls it, its address included.
-    text = re.sub(r" at 0x[0-9a-f]+>", ">", json.dumps(content, indent=1, ensure_ascii=False))
-    (folder / results.name).write_text(text + "\n", "utf-8", "backslashreplace")
     samples = [sample for record in group for sample in _samples(record)]
     if samples:
         asked = _lines(item for item, _ in samples)
@@ -75,7 +73,12 @@ def _write(folder: Path, results: Path, group: list[Record], items: Path) -> Non
         if not of.exists():  # no student before was asked the same
             of.write_bytes(gzip.compress(asked, mtime=0))
         name = f"samples_{results.stem.removeprefix('results_')}.jsonl.gz"
-        (folder / name).write_bytes(gzip.compress(answers, mtime=0))
+        packed = gzip.compress(answers, mtime=0)
+        (folder / name).write_bytes(packed)
+        content[SAMPLE_DIGESTS] = {name: hashlib.sha256(packed).hexdigest()}
+    # lm-eval writes a function as what Python calls it, its address included.
+    text = re.sub(r" at 0x[0-9a-f]+>", ">", json.dumps(content, indent=1, ensure_ascii=False))
+    (folder / results.name).write_text(text + "\n", "utf-8", "backslashreplace")
 
 
 def _lines(values: Iterable[Mapping[str, object]]) -> bytes:
@@ -86,27 +89,18 @@ def _nameless(content: Results) -> dict[str, object]:
     """The results without places on somebody's disk, and without what opens somebody's account."""
     chosen: dict[str, object] = {key: value for key, value in content.items() if key in _KEPT}
     config = placeless(cast(dict[str, object], content["config"]))
-    arguments, loaded = config.get("model_args"), config.get("pkt_hf")
-    if isinstance(loaded, dict):
-        config["pkt_hf"] = _public(loaded)
-    if isinstance(arguments, str):
-        said = [pair for pair in arguments.split(",") if not is_secret(*pair.partition("=")[::2])]
-        config["model_args"] = ",".join(said)
-    if isinstance(arguments, dict):
-        public = _public(arguments)
-        if "pretrained" in public:
-            public["pretrained"] = short_name(str(public["pretrained"]))
-        config["model_args"] = public
+    for name in ("pkt_hf", "model_args"):
+        if name in config:
+            config[name] = without_secrets(config[name])
+    arguments = config.get("model_args")
+    if isinstance(arguments, dict) and "pretrained" in arguments:
+        config["model_args"] = arguments | {"pretrained": short_name(str(arguments["pretrained"]))}
     configs = {
         task: {k: v for k, v in settings.items() if k not in ("dataset_kwargs", "metadata")}
         for task, settings in content["configs"].items()
     }
     whole = chosen | {"config": config, "configs": configs}
     return {key: whole[key] for key in _KEPT if key in whole}
-
-
-def _public(arguments: Mapping[str, object]) -> dict[str, object]:
-    return {name: value for name, value in arguments.items() if not is_secret(name, value)}
 
 
 def _samples(record: Record) -> Iterator[tuple[dict[str, object], dict[str, object]]]:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from pkt_eval.errors import MissingDataError
+from pkt_eval.report.records.digests import UNFINISHED
 from pkt_eval.report.records.labels import labelled, relabel
 from pkt_eval.report.records.record import Record
 from pkt_eval.report.records.results import records_of
@@ -42,11 +43,15 @@ def _results_files(paths: Sequence[Path]) -> list[Path]:
             raise MissingDataError(
                 f"{str(path)[:200]} is not there; name the folder of a suite or of lm_eval's --output_path"
             )
-        here = [path] if path.is_file() else sorted(path.rglob("results_*.json"))
+        here = [path] if path.is_file() else sorted(f for f in path.rglob("results_*.json") if _is_in_place(f, path))
         if not here:
             raise MissingDataError(f"{path} holds no results_*.json: run lm_eval with --output_path {path}, or a suite")
         files |= {os.path.realpath(file): file for file in here if os.path.realpath(file) not in files}
     return list(files.values())
+
+
+def _is_in_place(file: Path, within: Path) -> bool:
+    return UNFINISHED not in file.relative_to(within).parts
 
 
 def _newest(records: list[Record]) -> tuple[list[Record], list[str]]:

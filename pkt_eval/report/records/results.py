@@ -8,6 +8,7 @@ from typing import Any, TypedDict, TypeGuard, cast
 
 from pkt_eval._util.files import check_regular
 from pkt_eval.errors import DataError
+from pkt_eval.report.records.binding import Binding, check_kept
 from pkt_eval.report.records.digests import check_digests
 from pkt_eval.report.records.primary_metric import is_mean, primary_metric
 from pkt_eval.report.records.record import Record
@@ -76,7 +77,7 @@ def records_of(path: Path, texts: dict[str, str]) -> list[Record]:
     members = _benchmarks(content)
     # With --output_path NAME.json, lm-eval calls the file NAME_<time>.json.
     stamp = path.stem.rpartition("_")[2]
-    records = []
+    records: list[Record] = []
     for task in content["configs"]:
         values = content["results"].get(task) or {}
         scores = {k: float(v) for k, v in values.items() if "," in k and "_stderr," not in k and _is_number(v)}
@@ -89,6 +90,8 @@ def records_of(path: Path, texts: dict[str, str]) -> list[Record]:
             samples = path.with_name(f"samples_{stamp}.jsonl.gz")  # as ``keep`` writes those of all tasks
         if samples.exists():
             check_digests(samples)
+            if samples.suffix == ".gz" and not records:  # once for all tasks
+                check_kept(content, path, samples)
         record = Record(
             results=path,
             samples=(samples,) if samples.exists() else (),
@@ -109,7 +112,7 @@ def records_of(path: Path, texts: dict[str, str]) -> list[Record]:
             limit=config.get("limit"),
             date=float(content.get("date") or 0),
         )
-        records.append(_with_items(record, texts))
+        records.append(_with_items(record, texts, Binding(content, task)))
     return records
 
 
@@ -184,11 +187,14 @@ def _benchmarks(content: Results) -> dict[str, str]:
     return topmost
 
 
-def _with_items(record: Record, texts: dict[str, str]) -> Record:
+def _with_items(record: Record, texts: dict[str, str], binding: Binding) -> Record:
     if not record.samples:
         return replace(record, reason=f"{record.results.name} has no samples beside it (lm_eval --log_samples)")
     path = record.samples[0]
-    items = read_items(path, record.task, record.metric, record.filter, texts)
+    whole = path.suffix != ".gz"  # kept samples are those of one filter
+    items = read_items(path, record.task, record.metric, record.filter, texts, binding.see if whole else None)
+    if whole:
+        binding.check(record.results, path)
     if items is None:
         return replace(record, reason=f"{record.metric} is not a number between 0 and 1 for each item")
     if not items or (record.count and len(items) != record.count):

@@ -2,7 +2,7 @@
 
 import gzip
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -59,7 +59,14 @@ class Item:
     verdict: str = ""
 
 
-def read_items(path: Path, task: str, metric: str, filter_name: str, texts: dict[str, str]) -> dict[str, Item] | None:
+def read_items(
+    path: Path,
+    task: str,
+    metric: str,
+    filter_name: str,
+    texts: dict[str, str],
+    see: Callable[[SampleLine], None] | None = None,
+) -> dict[str, Item] | None:
     """Items by document hash; None where the metric is no number in [0, 1] for each item.
 
     A document that occurs twice in a task is two items: the second's key ends in ``#2``.
@@ -70,19 +77,24 @@ def read_items(path: Path, task: str, metric: str, filter_name: str, texts: dict
         metric: Whose value is the score.
         filter_name: Whose lines count.
         texts: Prompts and targets met so far, so that those of many students are in memory once.
+        see: Is called with every line, of other filters too.
 
     Raises:
         DataError: A line cannot be read, or an item is there twice; names the file and the line or item.
     """
     keyed: list[tuple[str, Item]] = []
-    for number, sample in samples_of(path, task, filter_name):
+    numbers = True
+    for number, sample in samples_of(path, task, filter_name, see):
         try:
             score = score_of(sample, metric)
             if not isinstance(score, int | float) or not 0 <= score <= 1:
-                return None
+                numbers = False
+                continue
             keyed.append((sample["doc_hash"], _item(sample, float(score), texts)))
         except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
             raise _no_sample(path, number, error) from None
+    if not numbers:
+        return None
     keyed.sort(key=lambda pair: pair[1].doc_id)
     if twice := [a.doc_id for (_, a), (_, b) in pairwise(keyed) if a.doc_id == b.doc_id]:
         raise DataError(f"{path} has item {twice[0]} of {task} twice: it was changed. Run that evaluation again.")
@@ -107,7 +119,9 @@ def _check_hashes(sample: SampleLine) -> None:
             raise TypeError(f"{name} is {value!r}")
 
 
-def samples_of(path: Path, task: str, filter_name: str) -> Iterator[tuple[int, SampleLine]]:
+def samples_of(
+    path: Path, task: str, filter_name: str, see: Callable[[SampleLine], None] | None = None
+) -> Iterator[tuple[int, SampleLine]]:
     """The samples of a task and filter, with the number of their line.
 
     Args:
@@ -115,6 +129,7 @@ def samples_of(path: Path, task: str, filter_name: str) -> Iterator[tuple[int, S
             answers alone, whose first line names the file of what was asked.
         task: Whose are wanted, where the file has those of several tasks.
         filter_name: Whose are wanted.
+        see: Is called with every line, wanted or not.
 
     Raises:
         DataError: A line cannot be read; names the file and the line.
@@ -130,6 +145,8 @@ def samples_of(path: Path, task: str, filter_name: str) -> Iterator[tuple[int, S
                     continue
                 if asked:
                     sample |= json.loads(next(asked, "{}"))
+                if see:
+                    see(sample)
                 if sample["filter"] == filter_name and sample.get("task", task) == task:
                     _check_hashes(sample)
                     yield number, sample

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from pkt_eval._util.digests import combine_digests
 from pkt_eval._util.secrets import is_secret
@@ -106,6 +106,8 @@ class ScoredStudent:
         return json.dumps([self.variant, self.transfer_task, self.seed, data], sort_keys=True)
 
 
+_MERGED = "pkt_merged"
+"""In ``config``: the provenance of the student whose merged checkpoint was evaluated as a model like any other."""
 _CONTROLS = {
     **dict.fromkeys(("laten_random", "laten_shuffled", "laten_zero", "unaligned"), ("laten",)),
     **dict.fromkeys(("seeking_random", "seeking_self", "seeking_wrong_task"), ("seeking",)),
@@ -130,10 +132,11 @@ def shown(student: ScoredStudent) -> dict[str, object]:
 
 def placeless(config: Mapping[str, object]) -> dict[str, object]:
     """A results JSON's ``config`` whose provenance and ``hf`` arguments call folders by their names alone."""
-    made, loaded = config.get("pkt"), config.get("pkt_hf")
+    loaded = config.get("pkt_hf")
     without = dict(config)
-    if isinstance(made, dict):
-        without["pkt"] = made | {key: short_name(made[key]) for key in PLACES if made.get(key)}
+    for name in ("pkt", _MERGED):
+        if isinstance(made := config.get(name), dict):
+            without[name] = made | {key: short_name(made[key]) for key in PLACES if made.get(key)}
     if isinstance(loaded, dict):
         without["pkt_hf"] = {key: _short(value) for key, value in loaded.items()}
     return without
@@ -148,11 +151,24 @@ def student_of(config: Mapping[str, object]) -> ScoredStudent:
     Raises:
         DataError: Its provenance cannot be read.
     """
-    content = config.get("pkt")
+    content, merged = config.get("pkt"), config.get(_MERGED)
+    if isinstance(merged, dict) and (not isinstance(content, dict) or content.get("method") == "vanilla"):
+        loaded = _loaded(config) if isinstance(content, dict) else _arguments(config)
+        return _student(config, merged, {"merged": str(config.get("model")), **loaded})
     if not isinstance(content, dict):
         return _foreign(config)
+    student = _student(config, content, _loaded(config))
+    if isinstance(merged, dict):  # a transfer on top of another one
+        base = replace(student.base, name=f"{student.base.name} ({_made(merged).method})")
+        student = replace(student, base=base)
+    return student
+
+
+def _student(
+    config: Mapping[str, object], content: Mapping[str, object], loaded: Mapping[str, object]
+) -> ScoredStudent:
+    """The student of a provenance, evaluated as ``config`` says."""
     made = _made(content)
-    loaded = _loaded(config)
     named = _named(config)
     name = named or made.method
     said = ", ".join(f"{key}={_short(value)}" for key, value in loaded.items() if key != CONTENT)
@@ -199,14 +215,22 @@ def _named(config: Mapping[str, object]) -> str | None:
     return name
 
 
-def _foreign(config: Mapping[str, object]) -> ScoredStudent:
+def _said(config: Mapping[str, object]) -> Mapping[str, object]:
+    """The arguments of the model, however lm-eval was given them."""
     said = config.get("model_args") or {}
     if isinstance(said, str):
         said = dict(pair.split("=", 1) for pair in said.split(",") if "=" in pair)
-    arguments: Mapping[str, object] = said if isinstance(said, dict) else {}
+    return said if isinstance(said, dict) else {}
+
+
+def _arguments(config: Mapping[str, object]) -> dict[str, object]:
+    """Those that make another model of a foreign one: `hf` can put an adapter on a base, or quantise it."""
+    return {k: v for k, v in _said(config).items() if v not in (None, "") and not (k in _HARMLESS or is_secret(k, v))}
+
+
+def _foreign(config: Mapping[str, object]) -> ScoredStudent:
+    arguments, extra = _said(config), _arguments(config)
     source = str(arguments.get("pretrained") or arguments.get("model") or config.get("model") or "unnamed model")
-    # `hf` can put an adapter on a base, or quantise it: that is another model.
-    extra = {k: v for k, v in arguments.items() if v not in (None, "") and not (k in _HARMLESS or is_secret(k, v))}
     model = _model(source, None)
     said = (short_name(str(v)) if k in _PARTS else f"{k}={_short(v)}" for k, v in extra.items())
     name = "+".join([model.name, *said])
