@@ -448,12 +448,12 @@ def _device(asked: str | None) -> str:
     return check_device(str(asked or there))
 
 
-def _evaluation_dtype(source: ModelSource, device: str) -> Any:
+def _evaluation_dtype(source: ModelSource, device: str) -> str:
     """The checkpoint's dtype, or float32 on a CPU that is slow in it, which is said."""
     stored = source.stored_dtype
     chosen = native_dtype(stored, device)
     if chosen != stored:
-        log.warning("this CPU has no fast %s: evaluating in %s (choose with dtype=)", _short(stored), _short(chosen))
+        log.warning("this CPU has no fast %s: evaluating in %s (choose with dtype=)", stored, chosen)
     return chosen
 
 
