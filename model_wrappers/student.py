@@ -69,6 +69,8 @@ class PKTStudent(HFLM):
         self, method: str | None = None, student: str | None = None, stock_loops: bool = False, **arguments: Any
     ) -> None:
         _share_log()
+        if not isinstance(stock_loops, bool):
+            raise ConfigError(f"stock_loops={stock_loops!r} is neither true nor false")
         self._stock = stock_loops
         silence_git()
         self._chat_applied = False

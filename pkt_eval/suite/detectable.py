@@ -69,7 +69,7 @@ def items(suite: Suite, name: str) -> int:
     return min(limit or len(rows), len(rows))
 
 
-def answered(out: Path, cells: Sequence[Cell], state: RunState) -> list[Path]:
+def finished_folders(out: Path, cells: Sequence[Cell], state: RunState) -> list[Path]:
     """Folders of finished cells whose answers say how much students differ: of each benchmark the first few."""
     finished = [cell for cell in cells if state[cell].record]
     by_benchmark: dict[str, list[Cell]] = {}

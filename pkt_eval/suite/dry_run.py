@@ -9,7 +9,7 @@ from rich.table import Table
 
 from pkt_eval.data.decontaminate import contamination_warning
 from pkt_eval.models.student import MANIFEST
-from pkt_eval.suite.detectable import answered, can_show, counted_discordance
+from pkt_eval.suite.detectable import can_show, counted_discordance, finished_folders
 from pkt_eval.suite.estimate import estimate
 from pkt_eval.suite.plan import Cell, Learner, learners
 from pkt_eval.suite.work import Work
@@ -50,7 +50,7 @@ def show_plan(planned: Work, to: Console, records: Sequence[Path] = ()) -> bool:
         soft_wrap=True,
     )
     to.print(estimate(left, to_make, planned.identities), soft_wrap=True)
-    counted = counted_discordance([*answered(planned.out, planned.cells, planned.state), *records])
+    counted = counted_discordance([*finished_folders(planned.out, planned.cells, planned.state), *records])
     for line in can_show(planned.suite, planned.cells, counted):
         to.print(line, soft_wrap=True)
     for line in _contamination(planned, to_make):
