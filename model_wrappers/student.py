@@ -69,6 +69,8 @@ class PKTStudent(HFLM):
         self, method: str | None = None, student: str | None = None, stock_loops: bool = False, **arguments: Any
     ) -> None:
         _share_log()
+        if not isinstance(stock_loops, bool):
+            raise ConfigError(f"stock_loops={stock_loops!r} is neither true nor false")
         self._stock = stock_loops
         silence_git()
         self._chat_applied = False
@@ -448,12 +450,12 @@ def _device(asked: str | None) -> str:
     return check_device(str(asked or there))
 
 
-def _evaluation_dtype(source: ModelSource, device: str) -> Any:
+def _evaluation_dtype(source: ModelSource, device: str) -> str:
     """The checkpoint's dtype, or float32 on a CPU that is slow in it, which is said."""
     stored = source.stored_dtype
     chosen = native_dtype(stored, device)
     if chosen != stored:
-        log.warning("this CPU has no fast %s: evaluating in %s (choose with dtype=)", _short(stored), _short(chosen))
+        log.warning("this CPU has no fast %s: evaluating in %s (choose with dtype=)", stored, chosen)
     return chosen
 
 

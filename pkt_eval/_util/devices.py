@@ -1,19 +1,43 @@
-"""Where a process computes, in what dtype, and how it gives memory back."""
+"""Where a process computes, in what dtype, and how it gives memory back.
+
+torch is asked where only torch knows: what plans a suite computes nothing, and should not wait for it to be imported.
+"""
 
 import ctypes
 import gc
 import sys
 from contextlib import suppress
-from typing import Any
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from runpy import run_path
 
 from pkt_eval.errors import ConfigError
 
 
 def default_device() -> str:
     """A GPU if there is one."""
+    if not _may_have_cuda():
+        return "cpu"
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+@cache
+def _may_have_cuda() -> bool:
+    """False where torch was built without any, or there is no driver that it could load."""
+    spec = find_spec("torch")
+    version = Path(spec.origin).with_name("version.py") if spec and spec.origin else None
+    built = run_path(str(version)) if version and version.is_file() else {}
+    if built and not (built.get("cuda") or built.get("hip")):
+        return False
+    if sys.platform == "linux" and built and not built.get("hip"):
+        try:
+            ctypes.CDLL("libcuda.so.1")
+        except OSError:
+            return False
+    return True
 
 
 def check_device(name: str) -> str:
@@ -22,6 +46,8 @@ def check_device(name: str) -> str:
     Raises:
         ConfigError: It is no device, or this machine has none; says what it has.
     """
+    if name == "cpu":
+        return name
     import torch
 
     there = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
@@ -29,7 +55,7 @@ def check_device(name: str) -> str:
     try:
         device = torch.device(name)
         if device.type in ("meta", "cpu"):
-            known = name == "cpu"
+            known = False
         else:
             torch.empty(1, device=device)
             known = True
@@ -40,25 +66,34 @@ def check_device(name: str) -> str:
     return name
 
 
-def native_dtype(stored: Any, device: str) -> Any:
+def native_dtype(stored: str, device: str) -> str:
     """The dtype to compute in: the checkpoint's own where the hardware has it, else float32.
 
     A CPU without bf16 instructions runs bf16 matrix products 3 to 130 times slower than fp32, and no CPU that we know
     of gains from fp16 (whose gradients underflow besides).
 
     Args:
-        stored: ``torch.dtype`` of the checkpoint.
+        stored: Name of the checkpoint's dtype, e.g. ``"bfloat16"``.
         device: ``"cpu"``, ``"cuda"``, ``"cuda:0"``, ``"mps"`` …
 
     Returns:
-        ``torch.dtype``
+        The name of a dtype.
     """
-    import torch
-
     if not str(device).startswith("cpu"):
         return stored
-    fast_bf16 = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    return torch.bfloat16 if stored == torch.bfloat16 and fast_bf16 else torch.float32
+    return "bfloat16" if stored == "bfloat16" and _has_fast_bf16() else "float32"
+
+
+@cache
+def _has_fast_bf16() -> bool:
+    """Whether the CPU has instructions for bf16, by what Linux says of it, else by what torch does."""
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text("utf-8", "replace").splitlines():
+            if line.startswith("flags"):
+                return not {"avx512_bf16", "amx_tile"}.isdisjoint(line.split())
+    import torch
+
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
 def release_memory() -> None:

@@ -23,6 +23,8 @@ TRANSFER = (
     "_util/folders.py",
     "_util/hub.py",
     "_util/json_files.py",
+    "_util/lazy.py",
+    "_util/remembered.py",
     "models",
     "data",
     "nano/rows.py",
@@ -115,7 +117,7 @@ _NO_SOURCE = (".pyc", ".pyi", ".md", ".rst")
 
 def _own_files(module: str) -> dict[str, Path]:
     """Name → file of all that counts with a module: itself where it is ours, else its whole package."""
-    if module.startswith(f"{_METHODS}."):
+    if module.partition(".")[0] == "pkt_eval":  # what all methods run through is counted by rooms
         return {module: path} if (path := _origin(module)) else {}
     parts = module.split(".")
     for end in range(1, len(parts) + 1):  # the outermost that is no namespace, which others share

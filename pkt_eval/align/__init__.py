@@ -1,6 +1,5 @@
 """Align: teacher vectors become changes of the student, by a hypernetwork that learns on the student's own loss."""
 
-from pkt_eval.align.hypernetwork import Hypernetwork
 from pkt_eval.align.inject import injected, located_edits
 from pkt_eval.align.loop import AlignmentExamples, AlignmentOptions, Checkpoint, DivergedError, align, one_cycle
 from pkt_eval.models.edits import LocatedEdit
@@ -10,7 +9,6 @@ __all__ = [
     "AlignmentOptions",
     "Checkpoint",
     "DivergedError",
-    "Hypernetwork",
     "LocatedEdit",
     "align",
     "injected",

@@ -5,6 +5,8 @@ trains the student's. It takes far longer than all else, and is the same for eve
 the store under the digest of all that decides it. How it is carried is each method's own affair.
 """
 
+from __future__ import annotations
+
 import importlib.metadata
 import logging
 from collections.abc import Sequence
@@ -12,13 +14,13 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
-import torch
 from pydantic import BeforeValidator, model_validator
 
 from pkt_eval._util import sources
 from pkt_eval._util.digests import combine_digests
 from pkt_eval._util.files import load_tensors, save_tensors
 from pkt_eval._util.folders import store_root
+from pkt_eval._util.lazy import torch
 from pkt_eval._util.options import plus_separated
 from pkt_eval._util.progress import Progress
 from pkt_eval.align.candidates import CandidateEdit, Jury, choose_candidate
@@ -48,7 +50,7 @@ class CarryConfig(FinetuneConfig):
     """What chooses the strength on validation; default score where the answer is a number, else loss."""
 
     @model_validator(mode="after")
-    def _carried(self) -> "CarryConfig":
+    def _carried(self) -> CarryConfig:
         if wrong := [block for block in self.modules if block not in CARRIED]:
             raise ValueError(f"{', '.join(CARRIED)} can be carried, not {', '.join(wrong)}")
         check_strengths(self.strength)

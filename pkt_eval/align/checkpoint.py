@@ -1,11 +1,12 @@
 """A step of an alignment on disk: the hypernetwork, AdamW's moments, and what was measured."""
 
+from __future__ import annotations
+
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from pkt_eval._util.files import load_tensors, save_tensors
+from pkt_eval._util.lazy import torch
 from pkt_eval.errors import StoreError
 
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")

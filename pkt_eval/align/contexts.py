@@ -4,11 +4,12 @@ Closed forms need thousands of tokens, not all records: a budget of tokens bound
 order of their splits, which are seeded draws; a record that is too long is left out, not cut.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
-import torch
-
+from pkt_eval._util.lazy import torch
 from pkt_eval.data.benchmarks import benchmark
 from pkt_eval.data.chat import IGNORE, collate
 from pkt_eval.data.rows import ChatRecord

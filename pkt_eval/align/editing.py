@@ -5,13 +5,14 @@ edit that changes the answers to some keys disturbs others, by how much is told 
 ``C = E[k kᵀ] + λI``. All solutions are in float64 on the CPU.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
-import torch
-
+from pkt_eval._util.lazy import torch
 from pkt_eval.data.chat import IGNORE
 from pkt_eval.models import blocks
 from pkt_eval.models.edits import DenseEdit, Edit, LowRankEdit

@@ -1,11 +1,12 @@
 """What the loss would have of each activation: gradients at the outputs of blocks, a row a token."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
 
-import torch
-
+from pkt_eval._util.lazy import torch
 from pkt_eval.data.chat import IGNORE
 from pkt_eval.errors import DataError
 from pkt_eval.models import blocks

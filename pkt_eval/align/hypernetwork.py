@@ -1,4 +1,7 @@
-"""LaTen's hypernetwork: teacher vectors to student deltas, one small net a block (arXiv 2505.14436, §3.3)."""
+"""LaTen's hypernetwork: teacher vectors to student deltas, one small net a block (arXiv 2505.14436, §3.3).
+
+Its class is one of torch's, so that this file is imported where a net is made, and not before.
+"""
 
 from collections.abc import Iterable, Mapping
 

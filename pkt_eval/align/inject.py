@@ -8,13 +8,13 @@ round it away: the product is accumulated onto it, in fp32, before anything is r
 edits carry no gradient).
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-import torch
-from torch import nn
-
+from pkt_eval._util.lazy import torch
 from pkt_eval.locate.select import AXIS, Located
 from pkt_eval.models import blocks
 from pkt_eval.models.edits import LocatedEdit, Term
@@ -51,7 +51,7 @@ def _of_columns(indices: torch.Tensor, delta: torch.Tensor, outputs: int) -> Ter
     return lambda x: (x.index_select(-1, indices).float() @ delta).to(x.dtype)
 
 
-def _put(linear: nn.Linear, term: Term) -> Callable[[], None]:
+def _put(linear: torch.nn.Linear, term: Term) -> Callable[[], None]:
     """Let a linear block compute with a term; returns what ends that."""
     before = linear.__dict__.get("forward")
 

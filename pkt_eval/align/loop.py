@@ -1,5 +1,7 @@
 """LaTen's alignment: a few optimizer steps on the hypernetwork, the student's loss being the judge."""
 
+from __future__ import annotations
+
 import logging
 import math
 import random
@@ -7,13 +9,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-import torch
-
+from pkt_eval._util.lazy import torch
 from pkt_eval._util.progress import Progress
 from pkt_eval.align.checkpoint import load_step, save_step
-from pkt_eval.align.hypernetwork import Hypernetwork
 from pkt_eval.align.inject import injected
 from pkt_eval.data.chat import collate
 from pkt_eval.data.transfer_data import Example
@@ -21,7 +21,10 @@ from pkt_eval.errors import ConfigError, DataError, StoreError
 from pkt_eval.locate.select import Located
 from pkt_eval.tune.loss import supervised_loss
 
-Deltas = dict[str, torch.Tensor]
+if TYPE_CHECKING:  # a class of torch's
+    from pkt_eval.align.hypernetwork import Hypernetwork
+
+Deltas: TypeAlias = "dict[str, torch.Tensor]"
 
 log = logging.getLogger(__name__)
 
@@ -120,6 +123,8 @@ def align(
         DataError: No example.
         DivergedError: A loss is not finite; it says which.
     """
+    from pkt_eval.align.hypernetwork import Hypernetwork
+
     places = [located] if isinstance(located, Located) else list(located)
     of_places = [vectors] if isinstance(vectors, Mapping) else list(vectors)
     if not examples.extract or not examples.align:

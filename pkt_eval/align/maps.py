@@ -5,12 +5,13 @@ time: the teacher's rows are ``collect``-ed at the sites that are wanted, in its
 and of its rows only sums stay (``paired_moments``). A map is a function of the sums alone.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import torch
-
+from pkt_eval._util.lazy import torch
 from pkt_eval._util.progress import Progress
 from pkt_eval.align import contexts
 from pkt_eval.data.transfer_data import Example
@@ -42,12 +43,12 @@ class Moments:
     SS: torch.Tensor
 
     @classmethod
-    def zero(cls, d_T: int, d_S: int) -> "Moments":
+    def zero(cls, d_T: int, d_S: int) -> Moments:
         """Of no rows."""
         shapes = ((d_T,), (d_S,), (d_T, d_T), (d_S, d_T), (d_S, d_S))
         return cls(0, *(torch.zeros(shape, dtype=torch.float64) for shape in shapes))
 
-    def add(self, h_T: torch.Tensor, h_S: torch.Tensor) -> "Moments":
+    def add(self, h_T: torch.Tensor, h_S: torch.Tensor) -> Moments:
         """With the rows of a batch, ``(n, d_T)`` and ``(n, d_S)``. The sums grow in place: go on with what it returns.
 
         Raises:
@@ -63,7 +64,7 @@ class Moments:
         self.SS.addmm_(S.T, S)
         return Moments(self.count + len(T), self.sum_T, self.sum_S, self.TT, self.ST, self.SS)
 
-    def __add__(self, other: "Moments") -> "Moments":
+    def __add__(self, other: Moments) -> Moments:
         mine, theirs = vars(self).values(), vars(other).values()
         return Moments(*(a + b for a, b in zip(mine, theirs, strict=True)))
 
@@ -219,7 +220,7 @@ class TeacherRows:
     @classmethod
     def of(
         cls, teacher: Any, examples: Sequence[Example], sites: Mapping[Tap, Tap], progress: Progress, desc: str
-    ) -> "TeacherRows":
+    ) -> TeacherRows:
         """Run the teacher over texts.
 
         Args:

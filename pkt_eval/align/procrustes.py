@@ -3,9 +3,11 @@
 Pure mathematics of cross-covariances; where these come from is no business of this file.
 """
 
+from __future__ import annotations
+
 from typing import NamedTuple
 
-import torch
+from pkt_eval._util.lazy import torch
 
 
 class Gauge(NamedTuple):

@@ -1,8 +1,10 @@
 """Optimal transport with an entropic penalty, uniform on both sides: which of these goes to which of those, softly."""
 
+from __future__ import annotations
+
 import math
 
-import torch
+from pkt_eval._util.lazy import torch
 
 
 @torch.no_grad()

@@ -4,16 +4,19 @@ A test item counts as shared when any n-gram of its question (without the wordin
 one turn of a record; ``contamination`` says what an n-gram is. On the published HumanEval records this finds 8-grams of
 24 of the 164 test prompts, and 13-grams of none.
 
-It reports and removes nothing: what to do about a number is the user's decision; ``decontaminate=true`` is one.
+It reports and removes nothing: what to do about a number is the user's decision; ``decontaminate=true`` is one. Who
+makes that decision without a word is told once what it leaves in.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pkt_eval._util import sources
 from pkt_eval._util.progress import Progress
+from pkt_eval._util.remembered import remembered_text
 from pkt_eval.data.benchmarks import benchmark, names
-from pkt_eval.data.contamination import NGram, distinctive, ngrams, record_ngrams
+from pkt_eval.data.contamination import NGram, distinctive, held_out, ngrams, record_ngrams
 from pkt_eval.data.sources import load_rows
 from pkt_eval.data.splits import SPLIT_NAMES, Splits
 from pkt_eval.errors import MissingDataError
@@ -78,6 +81,53 @@ def overlap_report(
                 example = " ".join(min(shared[0])) if shared else ""
                 report.append(TextOverlap(split, name, n, len(shared), len(items), example))
     return report
+
+
+def contaminated(splits: Splits, *, data_dir: str | Path | None = None) -> int:
+    """How many records of the splits ``decontaminate=true`` would leave out.
+
+    Remembered in the store, since a large test set takes seconds to read.
+
+    Args:
+        splits: What will be learnt from.
+        data_dir: As for ``pkt_eval.data.sources.load_rows``.
+
+    Returns:
+        A number of records; 0 where the test set is not there to compare with.
+    """
+    row = benchmark(splits.benchmark)
+    try:
+        tests = tuple(row.compared(test) for test in load_rows(row.name, "test", data_dir=data_dir))
+    except MissingDataError:
+        return 0
+    decided_by = {"splits": splits.digest, "tests": tests, "code": sources.digest(("data/contamination.py",))}
+
+    def count() -> str:
+        known = held_out(tests)
+        return str(sum(known.has(record) for name in splits.names for record in splits[name]))
+
+    return int(remembered_text("contaminated", decided_by, count))
+
+
+def contamination_warning(splits: Splits, *, data_dir: str | Path | None = None) -> str:
+    """What ``decontaminate=false`` leaves in, in a sentence, and what to do; "" where it leaves nothing in.
+
+    Of the embedded family nothing is said: its rows are made anew for each split, of one small grammar, which repeats
+    itself in half of them.
+
+    Args:
+        splits: As for ``contaminated``.
+        data_dir: As there.
+    """
+    embedded = benchmark(splits.benchmark).family == "nano"
+    if embedded or not (count := contaminated(splits, data_dir=data_dir)):
+        return ""
+    every = sum(splits.sizes.values())
+    return (
+        f"{splits.benchmark}: {count} of the {every:,} records that are learnt from share 13 words in a row or a whole "
+        f"question with the test set. decontaminate=true leaves them out; `pkt-eval data check {splits.benchmark}` "
+        "shows what is shared"
+    )
 
 
 def _test_texts(splits: Splits, benchmarks: Sequence[str] | None, data_dir: str | Path | None) -> dict[str, list[str]]:

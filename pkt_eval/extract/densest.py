@@ -1,7 +1,8 @@
 """The contiguous block of a matrix with the largest sum."""
 
-import torch
+from __future__ import annotations
 
+from pkt_eval._util.lazy import torch
 from pkt_eval.errors import ConfigError, DataError
 
 # Rows handled at once: 64 rows of a 13824-wide matrix are 7 MB in int64, which stays in cache.

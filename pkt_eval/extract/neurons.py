@@ -1,9 +1,10 @@
 """Neurons taken out of a model: one vector each."""
 
+from __future__ import annotations
+
 from typing import Any
 
-import torch
-
+from pkt_eval._util.lazy import torch
 from pkt_eval.locate.select import AXIS, Located
 from pkt_eval.models import blocks
 

@@ -1,7 +1,8 @@
 """Truncated SVD by a block Krylov space: the best rank-r product without the other 900 singular vectors."""
 
-import torch
+from __future__ import annotations
 
+from pkt_eval._util.lazy import torch
 from pkt_eval.errors import ConfigError, DataError
 
 # Stop when so many steps gain less than this share of the squared residual. Gains shrink geometrically, so that what is

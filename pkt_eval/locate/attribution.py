@@ -18,12 +18,13 @@ where ``R = ‖c·n∘γ‖·max‖U_v − ū‖`` over those tokens bounds ``|�
 the cut, one in 250 of a layer's, are then scored on the whole vocabulary.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import torch
-
+from pkt_eval._util.lazy import torch
 from pkt_eval.errors import ConfigError, DataError
 from pkt_eval.locate.reading import Attribution, Reading, read_activations
 from pkt_eval.locate.select import Counts, channels_of_values, near_cut, neuron_counts, value_scores
@@ -54,7 +55,7 @@ class NeuronScores:
     layer_ffn: torch.Tensor
     layer_attention: torch.Tensor
 
-    def __add__(self, other: "NeuronScores") -> "NeuronScores":
+    def __add__(self, other: NeuronScores) -> NeuronScores:
         """The scores of both."""
         return NeuronScores(*(a + b for a, b in zip(vars(self).values(), vars(other).values(), strict=True)))
 

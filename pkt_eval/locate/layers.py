@@ -1,13 +1,14 @@
 """Which teacher layer feeds which student layer."""
 
+from __future__ import annotations
+
 import random
-from typing import Literal
+from typing import Literal, TypeAlias
 
-import torch
-
+from pkt_eval._util.lazy import torch
 from pkt_eval.errors import ConfigError
 
-LayerChoice = Literal["proportional", "first", "last"] | torch.Tensor | random.Random
+LayerChoice: TypeAlias = "Literal['proportional', 'first', 'last'] | torch.Tensor | random.Random"
 
 
 def map_layers(teacher_layers: int, student_layers: int, by: LayerChoice = "proportional") -> list[int]:

@@ -1,10 +1,11 @@
 """Where LaTen edits: as many layers as the student has, and neurons in each; by their scores, or at random."""
 
+from __future__ import annotations
+
 import random
 from collections.abc import Sequence
 
-import torch
-
+from pkt_eval._util.lazy import torch
 from pkt_eval.locate.attribution import NeuronScores
 from pkt_eval.locate.layers import map_layers
 from pkt_eval.locate.select import Counts, Located, best, value_scores

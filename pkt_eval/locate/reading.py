@@ -3,13 +3,14 @@
 The scores made of it are in ``attribution``.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import torch
-
+from pkt_eval._util.lazy import torch
 from pkt_eval.errors import ConfigError, DataError
 from pkt_eval.models import blocks
 from pkt_eval.models.activations import MIDDLE, RESIDUAL, Tap, tapped

@@ -1,10 +1,11 @@
 """Records of a transfer as LaTen takes them: whole, or left out and counted; none is cut."""
 
+from __future__ import annotations
+
 import logging
-from typing import Any
+from typing import Any, TypeAlias
 
-import torch
-
+from pkt_eval._util.lazy import torch
 from pkt_eval.data.transfer_data import Example, TransferData
 from pkt_eval.errors import DataError
 
@@ -12,7 +13,7 @@ log = logging.getLogger(__name__)
 
 _STRIPPED = '." )\n,]'  # not the last token that anything should be attributed to
 
-Sample = tuple[torch.Tensor, int]
+Sample: TypeAlias = "tuple[torch.Tensor, int]"
 """Ids before the target, and the target."""
 
 

@@ -3,13 +3,14 @@
 Ties break by index everywhere, so that the same scores always keep the same neurons.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
 
-import torch
-
+from pkt_eval._util.lazy import torch
 from pkt_eval.errors import ConfigError
 from pkt_eval.models.blocks import Dims
 

@@ -3,11 +3,12 @@
 Does not choose blocks: see ``pkt_eval.extract``.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import torch
-
+from pkt_eval._util.lazy import torch
 from pkt_eval.errors import DataError
 from pkt_eval.locate.layers import map_layers
 from pkt_eval.models import blocks

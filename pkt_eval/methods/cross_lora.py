@@ -5,12 +5,14 @@ a *tuned* teacher. The published form is not conformable where shapes differ; th
 least squares come to, sends the i-th singular vector of the teacher's weight to the i-th of the student's.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from pydantic import Field
 
+from pkt_eval._util.lazy import torch
 from pkt_eval._util.progress import Progress
 from pkt_eval.align.carry import CarryConfig, choose_strength, tuned_teacher
 from pkt_eval.data.transfer_data import TransferData

@@ -6,14 +6,16 @@ the streams, ``x_T ≈ A·x_S`` before the FFN and ``y_S ≈ B·y_T`` behind it,
 neurons are moved whose effect the task's loss would like, to first order, on two halves of the align records alike.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Annotated, Any, NamedTuple
 
-import torch
 from pydantic import BeforeValidator, Field, model_validator
 
+from pkt_eval._util.lazy import torch
 from pkt_eval._util.options import MethodConfig, plus_separated
 from pkt_eval._util.progress import Progress
 from pkt_eval.align.candidates import CandidateEdit, Jury, choose_candidate
@@ -44,7 +46,7 @@ class GraftConfig(MethodConfig):
     """What chooses the rate on validation; default score where the answer is a number, else loss."""
 
     @model_validator(mode="after")
-    def _shares(self) -> "GraftConfig":
+    def _shares(self) -> GraftConfig:
         if not self.rate or any(not 0 < rate <= 1 for rate in self.rate):  # neither is NaN
             raise ValueError("a rate is above 0 and at most 1")
         return self
@@ -63,7 +65,7 @@ class Neurons(NamedTuple):
     up: torch.Tensor
     down: torch.Tensor
 
-    def take(self, places: torch.Tensor) -> "Neurons":
+    def take(self, places: torch.Tensor) -> Neurons:
         """Some of them, in that order."""
         return Neurons(*(vectors[places] for vectors in self))
 

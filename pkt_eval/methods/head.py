@@ -4,15 +4,17 @@ Some rows of the output embedding are changed, by ridge regression. This is cali
 state, and no state. ``prior`` has no teacher and does as much as can be done by how frequent the answers are.
 """
 
+from __future__ import annotations
+
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any, Literal
 
-import torch
 from pydantic import BeforeValidator, Field, model_validator
 
+from pkt_eval._util.lazy import torch
 from pkt_eval._util.options import MethodConfig, plus_separated
 from pkt_eval._util.progress import Progress
 from pkt_eval.align import contexts
@@ -44,7 +46,7 @@ class HeadConfig(MethodConfig):
     """What chooses on validation; default score where the answer is a number, else loss."""
 
     @model_validator(mode="after")
-    def _values(self) -> "HeadConfig":
+    def _values(self) -> HeadConfig:
         if not self.ridge or any(r <= 0 for r in self.ridge):
             raise ValueError("ridges are positive")
         return self

@@ -4,15 +4,17 @@ The neurons that matter most for a task are located in teacher and student by at
 aligned by a hypernetwork, are added to the student's. Nothing is fine-tuned afterwards.
 """
 
+from __future__ import annotations
+
 import logging
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-import torch
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from pkt_eval._util.lazy import torch
 from pkt_eval._util.options import MethodConfig, check_rates, plus_separated
 from pkt_eval._util.progress import Progress
 from pkt_eval.align import AlignmentExamples, AlignmentOptions, injected, located_edits
@@ -67,7 +69,7 @@ class LaTenConfig(MethodConfig):
     """``unaligned`` alone: factor of the teacher's vectors (default 1)."""
 
     @model_validator(mode="after")
-    def _names(self) -> "LaTenConfig":
+    def _names(self) -> LaTenConfig:
         blocks.check_blocks(self.modules)
         if wrong := set(self.modules) - set(AXIS):
             raise ValueError(f"LaTen edits {', '.join(AXIS)}, not {', '.join(sorted(wrong))}")
@@ -267,7 +269,7 @@ class LaTen(TransferMethod[LaTenConfig]):
         return best_places(scores, dims, keep, layers, config.modules), stored
 
     def _deltas(
-        self, room: "_Room", places: Sequence[Located], vectors: Sequence[Deltas], steps: int
+        self, room: _Room, places: Sequence[Located], vectors: Sequence[Deltas], steps: int
     ) -> tuple[Deltas, int, dict[str, Any]]:
         """Aligned deltas of the chosen step and rate, or the teacher's vectors; which place; the record."""
         config, model, validation, progress = self.config, room.model, room.examples.validation, room.progress

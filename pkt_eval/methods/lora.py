@@ -4,11 +4,12 @@ They differ in the start alone. PiSSA's is exact in any dtype here, since the ba
 (see ``pkt_eval.tune.adapter``).
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
-
+from pkt_eval._util.lazy import torch
 from pkt_eval._util.progress import Progress
 from pkt_eval.data.transfer_data import TransferData
 from pkt_eval.extract.svd import truncated_svd

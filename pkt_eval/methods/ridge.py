@@ -5,14 +5,16 @@ its stream should be. As in the batch editing of facts (MEMIT, arXiv 2210.07229)
 missing, and a covariance of generic tokens guards the rest. Nothing is trained. The controls take other goals.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Annotated, Any, Literal
 
-import torch
 from pydantic import BeforeValidator, Field, model_validator
 
+from pkt_eval._util.lazy import torch
 from pkt_eval._util.options import MethodConfig, plus_separated
 from pkt_eval._util.progress import Progress
 from pkt_eval.align import contexts
@@ -52,7 +54,7 @@ class RidgeConfig(MethodConfig):
     """What chooses on validation; default score where the answer is a number, else loss."""
 
     @model_validator(mode="after")
-    def _values(self) -> "RidgeConfig":
+    def _values(self) -> RidgeConfig:
         if not self.strength or not self.guard or any(v <= 0 for v in self.strength + self.guard):
             raise ValueError("strengths and guards are positive")
         if not self.depth or any(not 0 <= depth <= 1 for depth in self.depth):

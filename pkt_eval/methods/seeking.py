@@ -5,15 +5,16 @@ which fine-tuning goes on. The controls take the block from elsewhere, so that w
 contributes can be told from what any such start does.
 """
 
+from __future__ import annotations
+
 import logging
 import random
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
-
 from pkt_eval._util.files import load_tensors, save_tensors
+from pkt_eval._util.lazy import torch
 from pkt_eval._util.progress import Progress
 from pkt_eval.data import benchmarks
 from pkt_eval.data.chat import collate

@@ -7,6 +7,8 @@ It needs the labels and the training of a LoRA, so it is a PostPKT method here. 
 others, no hyper-parameter is published; they are not here. What the text leaves open is marked in docs/methods.md.
 """
 
+from __future__ import annotations
+
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -16,11 +18,10 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
 from pydantic import Field
-from torch.nn.functional import normalize
 
 from pkt_eval._util.files import load_tensors, save_tensors
+from pkt_eval._util.lazy import torch
 from pkt_eval._util.progress import Progress
 from pkt_eval.data.chat import collate
 from pkt_eval.data.transfer_data import Example, TransferData
@@ -163,7 +164,7 @@ class SemAlign(TransferMethod[SemAlignConfig]):
                 for k, (low, high, share) in depths.items():
                     state = (1 - share) * here[low] + share * here[high]
                     # Directions alone: float16 holds those of unit vectors to 5e-4.
-                    rows[k].append(normalize(state @ to_ours.T, dim=-1).half().cpu())
+                    rows[k].append(torch.nn.functional.normalize(state @ to_ours.T, dim=-1).half().cpu())
         return {str(k): torch.cat(parts) for k, parts in rows.items()}, record
 
 
@@ -193,7 +194,7 @@ def semantic_loss(
         ids = (row[mask.bool()] for row, mask in zip(batch["input_ids"], batch["attention_mask"], strict=True))
         goal = torch.cat([of_example[tuple(row.tolist())] for row in ids]).float()
         state = reduce(torch.add, added[layer])[:, :-1][keep].float()
-        total = total + (1 - (normalize(state, dim=-1) * goal).sum(-1)).sum() / len(targets)
+        total = total + (1 - (torch.nn.functional.normalize(state, dim=-1) * goal).sum(-1)).sum() / len(targets)
     return total, len(labels)
 
 
@@ -286,7 +287,7 @@ def semantic_map(ours: torch.Tensor, theirs: torch.Tensor) -> torch.Tensor:
     total = torch.zeros(ours.shape[1], theirs.shape[1], dtype=torch.float64)
     for first in range(0, len(ours), _ROWS):
         mine, others = (
-            normalize(head[first : first + _ROWS].double() @ inverse, dim=-1)
+            torch.nn.functional.normalize(head[first : first + _ROWS].double() @ inverse, dim=-1)
             for head, inverse in zip((ours, theirs), inverses, strict=True)
         )
         total += mine.T @ others

@@ -5,13 +5,15 @@ answer is decided when worked examples stand before the question. Mapped to the 
 the student answers but written into ``down``, as an edit of rank one a layer. Nothing is trained.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, get_args
 
-import torch
 from pydantic import BeforeValidator, Field, model_validator
 
+from pkt_eval._util.lazy import torch
 from pkt_eval._util.options import MethodConfig, plus_separated
 from pkt_eval._util.progress import Progress
 from pkt_eval.align import contexts
@@ -51,7 +53,7 @@ class SteerConfig(MethodConfig):
     """What chooses on validation; default score where the answer is a number, else loss."""
 
     @model_validator(mode="after")
-    def _values(self) -> "SteerConfig":
+    def _values(self) -> SteerConfig:
         if not self.strength or any(s <= 0 for s in self.strength) or not self.layers:
             raise ValueError(f"strengths are positive, and layers out of {', '.join(get_args(Layers))}")
         return self

@@ -5,13 +5,15 @@ Both need a *tuned* teacher: what is carried is what a fine-tune changed in it, 
 a rotation can, the student's change is ``τ_S = Θ_outᵀ·τ_T·Θ_in``, of the same rank.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeAlias
 
-import torch
 from pydantic import Field
 
+from pkt_eval._util.lazy import torch
 from pkt_eval._util.progress import Progress
 from pkt_eval.align.carry import CarryConfig, choose_strength, tuned_teacher
 from pkt_eval.align.contexts import text_batches, texts
@@ -38,7 +40,7 @@ class Site(NamedTuple):
     side: Literal["input", "output"]
 
 
-Rows = Mapping[Site, torch.Tensor]
+Rows: TypeAlias = "Mapping[Site, torch.Tensor]"
 """What a layer has at its sites, ``(n, width)``: activations, or gradients at outputs."""
 _NEURONS = Site("down", "input")
 

@@ -6,14 +6,16 @@ student's: ``W ← (1 − α)·W + α·W*``. The released code normalises each p
 ``W*`` is nothing and what remains is ``(1 − α)·W``: that is the control.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any, Literal, NamedTuple
 
-import torch
 from pydantic import BeforeValidator, Field, model_validator
 
+from pkt_eval._util.lazy import torch
 from pkt_eval._util.options import MethodConfig, plus_separated
 from pkt_eval._util.progress import Progress
 from pkt_eval.align.candidates import CandidateEdit, Jury, choose_candidate
@@ -63,7 +65,7 @@ class TransportConfig(MethodConfig):
     """What chooses α on validation; default score where the answer is a number, else loss."""
 
     @model_validator(mode="after")
-    def _shares(self) -> "TransportConfig":
+    def _shares(self) -> TransportConfig:
         if not self.strength or any(not 0 < strength <= 1 for strength in self.strength):  # neither is NaN
             raise ValueError("a strength is above 0 and at most 1")
         return self

@@ -4,12 +4,13 @@ Methods and the diagnosis read models through this file alone. Nothing is kept b
 time of one forward pass only, so that those of a user stay as they are and a stream that is left early leaves none.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any, Literal, NamedTuple
 
-import torch
-
+from pkt_eval._util.lazy import torch
 from pkt_eval.errors import ConfigError, DataError
 from pkt_eval.models import blocks
 

@@ -6,12 +6,12 @@ product, where it would be rounded away just the same: it is what the product is
 anything is rounded (``addmm``).
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import torch
-from torch import nn
-
+from pkt_eval._util.lazy import torch
 from pkt_eval.errors import StoreError
 from pkt_eval.models.edits import Edit, Term
 
@@ -45,7 +45,7 @@ class Beside:
         self._undo.clear()
 
 
-def _put(module: nn.Module, edit: Edit) -> Callable[[], None]:
+def _put(module: torch.nn.Module, edit: Edit) -> Callable[[], None]:
     """Let a module compute with an edit; returns what ends that."""
     terms: dict[tuple[torch.dtype, torch.device], Term] = {}
 
@@ -56,7 +56,7 @@ def _put(module: nn.Module, edit: Edit) -> Callable[[], None]:
             terms[key] = edit.term(module.weight.shape[0], *key)  # type: ignore[arg-type, index]
         return terms[key](x)
 
-    if type(module) is not nn.Linear:  # quantised, or a layer of somebody's own: its product is its own affair
+    if type(module) is not torch.nn.Linear:  # quantised, or a layer of somebody's own: its product is its own affair
         hook = module.register_forward_hook(
             lambda _, inputs, out: out + term(inputs[0].reshape(-1, inputs[0].shape[-1])).view(out.shape)
         )

@@ -4,18 +4,19 @@ An edit is plain data about one named parameter. It acts in one of two ways: *me
 fp32, or *beside* it, as a term of the product (see ``beside``): in 16 bits most of a merged edit is rounded away.
 """
 
+from __future__ import annotations
+
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeAlias
 
-import torch
-
+from pkt_eval._util.lazy import torch
 from pkt_eval.errors import ConfigError
 
 _CHUNK = 1 << 20  # entries: 4 MB of float32
 
-Term = Callable[[torch.Tensor], torch.Tensor]
+Term: TypeAlias = "Callable[[torch.Tensor], torch.Tensor]"
 """Inputs of a linear block ``(tokens, in)`` → what an edit adds to its outputs ``(tokens, out)``."""
 
 

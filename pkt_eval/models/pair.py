@@ -43,11 +43,15 @@ class ModelPair:
         """The ``torch.dtype`` in which a transfer computes with this model."""
         import torch
 
+        return getattr(torch, self.dtype_name(source))
+
+    def dtype_name(self, source: ModelSource) -> str:
+        """Its name."""
         if self._dtype != "auto":
-            return getattr(torch, self._dtype)
+            return self._dtype
         stored = source.stored_dtype
         # Gradients underflow in fp16 on every device, so an fp16 checkpoint is transferred in fp32.
-        return native_dtype(torch.float32 if stored == torch.float16 else stored, self.device)
+        return native_dtype("float32" if stored == "float16" else stored, self.device)
 
     @contextmanager
     def open_teacher(self) -> Iterator[Any]:

@@ -14,6 +14,7 @@ from typing import Any
 from pkt_eval._util.devices import release_memory
 from pkt_eval._util.digests import combine_digests, file_digest
 from pkt_eval._util.hub import offline_if_unreachable
+from pkt_eval._util.json_files import read_json
 from pkt_eval.errors import IncompatiblePairError, MissingDataError, PKTError
 from pkt_eval.models import blocks
 from pkt_eval.models.soundness import check_folder, encoder_decoder
@@ -132,12 +133,13 @@ class ModelSource:
         """The model's sizes."""
         return blocks.dims(self.config)
 
-    @property
-    def stored_dtype(self) -> Any:
-        """``torch.dtype`` of the checkpoint."""
-        import torch
-
-        return getattr(self.config, "dtype", None) or torch.float32
+    @cached_property
+    def stored_dtype(self) -> str:
+        """Name of the checkpoint's dtype, by its ``config.json``; where that names none, by transformers' defaults."""
+        self.check()
+        config = read_json(self.folder / "config.json")
+        said = isinstance(config, dict) and (config.get("dtype") or config.get("torch_dtype"))
+        return str(said or getattr(self.config, "dtype", None) or "float32").removeprefix("torch.")
 
     @cached_property
     def tokenizer(self) -> Any:
@@ -207,6 +209,12 @@ class ModelSource:
         decides none.
         """
         counted = {n: p for n, p in self.files.items() if n != _GENERATION and not n.startswith(_TEMPLATES)}
+        return combine_digests({name: file_digest(path) for name, path in counted.items()})
+
+    @cached_property
+    def tokenizer_digest(self) -> str:
+        """sha256 over those of ``files`` that may decide its tokenizer and chat template: all but the weights."""
+        counted = {n: p for n, p in self.files.items() if not n.endswith(".safetensors")}
         return combine_digests({name: file_digest(path) for name, path in counted.items()})
 
     def weights(self, names: Iterable[str]) -> Iterator[tuple[str, Any]]:

@@ -222,7 +222,7 @@ def two_dtypes(folder: Path | str, device: str) -> str:
     if theirs is None:
         return ""
     base = ModelSource.from_json(manifest["base"])
-    ours = str(native_dtype(base.stored_dtype, device)).removeprefix("torch.")
+    ours = native_dtype(base.stored_dtype, device)
     if ours == theirs:
         return ""
     return (

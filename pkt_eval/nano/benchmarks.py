@@ -5,10 +5,13 @@ construction; folds that no split uses feed pretraining (``stream``), so no benc
 a ``train`` split, has been seen by the embedded models.
 """
 
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cache, partial
 
+from pkt_eval._util import sources
+from pkt_eval._util.remembered import remembered_text
 from pkt_eval.errors import DataError
 from pkt_eval.nano import coding, stories, world
 from pkt_eval.nano.dice import FOLDS, Dice, fold
@@ -83,6 +86,12 @@ def _belongs(benchmark: Maker, row: Row, split: str) -> bool:
 
 @cache
 def _rows(name: str, split: str) -> tuple[Row, ...]:
+    """A split's rows, from the store if they were made before: with all their programs run, that takes a second."""
+    decided_by = {"name": name, "split": split, "code": sources.digest(("nano",))}
+    return tuple(json.loads(remembered_text("nano", decided_by, lambda: json.dumps(_make(name, split)))))
+
+
+def _make(name: str, split: str) -> list[Row]:
     benchmark, made = MAKERS[name], dict[str, Row]()
     number = benchmark.task_id.get(split)
     wanted = {"wanted": lambda key: fold(key) in FOLDS_OF[split] and key not in made} if benchmark.asks else {}
@@ -98,7 +107,7 @@ def _rows(name: str, split: str) -> tuple[Row, ...]:
         made[key] = {"task_id": number(len(made)), **row} if number else row
         if subject:
             taken[subject] += 1
-    return tuple(made.values())
+    return list(made.values())
 
 
 def rows(name: str, split: str) -> list[Row]:

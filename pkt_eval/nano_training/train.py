@@ -154,7 +154,7 @@ def train_one(
         if not least <= value <= most:  # NaN is not
             raise ConfigError(f"{name}={value} is not between {least:g} and {most:,}")
     torch.set_num_threads(threads)
-    bf16 = native_dtype(torch.bfloat16, "cpu") == torch.bfloat16 if bf16 is None else bf16
+    bf16 = native_dtype("bfloat16", "cpu") == "bfloat16" if bf16 is None else bf16
     recipe = dataclasses.replace(RECIPES[role], steps=max(2, round(RECIPES[role].steps * scale)))
     texts = (d.prompt + d.answer for d in islice(corpus.documents(seed), TOKENIZER_DOCUMENTS))
     vocabulary = tokenizer.train_tokenizer(texts)

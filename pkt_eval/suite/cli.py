@@ -27,6 +27,14 @@ def run(
         list[str] | None,
         typer.Option(help="A method, benchmark or student, to do its cells alone; may be given several times."),
     ] = None,
+    records: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="DIR",
+            help="With --dry-run: a folder of records, as `pkt-eval report` takes it, that says how many answers of "
+            "two students differ; may be given several times.",
+        ),
+    ] = None,
 ) -> None:
     """Run a suite: many students × benchmarks × seeds, scored by lm-eval, journalled and resumable.
 
@@ -39,6 +47,8 @@ def run(
     if example:
         typer.echo(EXAMPLE, nl=False)
         return
+    if records and not dry_run:
+        raise ConfigError("--records says something to --dry-run alone: add that, or leave it out")
     if suite is None:
         raise ConfigError("name a suite's YAML file; `pkt-eval run --example` prints one to start from")
     checked = load_suite(suite)
@@ -56,7 +66,6 @@ def run(
     from pkt_eval._util.quiet import quiet
     from pkt_eval.suite.engine import engine_of
     from pkt_eval.suite.run import Run
-    from pkt_eval.suite.show import students_table
     from pkt_eval.transfer import processes
 
     if processes.world() > 1 and not engine_of(checked).several_processes:
@@ -73,9 +82,11 @@ def run(
     if dry_run:
         from pkt_eval.suite.dry_run import show_plan
 
-        if not show_plan(planned, to):
+        if not show_plan(planned, to, records or ()):
             raise typer.Exit(1)
         return
+    from pkt_eval.suite.show import students_table
+
     with quiet():
         statuses = _run(planned, to)
     to.print(students_table(planned.cells, statuses))

@@ -1,15 +1,17 @@
 """What a suite would do, how long that would take and what it could show, without doing any of it."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
+from pkt_eval.data.decontaminate import contamination_warning
 from pkt_eval.models.student import MANIFEST
-from pkt_eval.suite.detectable import can_show
+from pkt_eval.suite.detectable import can_show, counted_discordance, finished_folders
 from pkt_eval.suite.estimate import estimate
-from pkt_eval.suite.plan import Cell, learners
+from pkt_eval.suite.plan import Cell, Learner, learners
 from pkt_eval.suite.work import Work
 from pkt_eval.transfer.store import Store
 
@@ -19,12 +21,13 @@ _REASONS = 10
 _WIDTH = 80
 
 
-def show_plan(planned: Work, to: Console) -> bool:
+def show_plan(planned: Work, to: Console, records: Sequence[Path] = ()) -> bool:
     """Print the plan.
 
     Args:
         planned: The suite in its folder.
         to: Where.
+        records: Folders of records that say how many answers of two students differ, besides the suite's own.
 
     Returns:
         Whether every cell can be done.
@@ -47,11 +50,26 @@ def show_plan(planned: Work, to: Console) -> bool:
         soft_wrap=True,
     )
     to.print(estimate(left, to_make, planned.identities), soft_wrap=True)
-    for line in can_show(planned.suite, planned.cells):
+    counted = counted_discordance([*finished_folders(planned.out, planned.cells, planned.state), *records])
+    for line in can_show(planned.suite, planned.cells, counted):
         to.print(line, soft_wrap=True)
+    for line in _contamination(planned, to_make):
+        to.print(line, style="yellow", soft_wrap=True)
     if lacking := planned.suite.lacks_consent:
         to.print(f"To run it, consent is needed: {lacking}", style="yellow", soft_wrap=True)
     return _show_failures(planned, to)
+
+
+def _contamination(planned: Work, to_make: Sequence[Learner]) -> Iterator[str]:
+    """What of each test set its first student to be made would learn from."""
+    first: dict[str | None, Learner] = {}
+    for student in to_make:
+        first.setdefault(student.benchmark, student)
+    for student in first.values():
+        splits = planned.identities.transfer(student).splits
+        if splits and not student.recipe.decontaminate:
+            if said := contamination_warning(splits, data_dir=student.recipe.data_dir):
+                yield said
 
 
 def _table(planned: Work, to_make: set[str]) -> Table:

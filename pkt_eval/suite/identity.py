@@ -27,6 +27,7 @@ class Identities:
     def __init__(self, suite: Suite) -> None:
         self.suite = suite
         self.device = suite.engine_options.device(suite.device)
+        self._versions = versions() | {"lm_eval": importlib.metadata.version("lm_eval")}
         self._shared = Known()
         self._rows: dict[str, str] = {}
         self._transfers: dict[str, Transfer] = {}
@@ -45,7 +46,7 @@ class Identities:
                 "dtype": self.dtype(cell),
                 **self.asked(cell).identity,
                 "device": self.device.split(":")[0],
-                "versions": versions() | {"lm_eval": importlib.metadata.version("lm_eval")},
+                "versions": self._versions,
                 "scoring": sources.digest(sources.SCORING),
             }
         return self._known[cell.name]
@@ -54,7 +55,7 @@ class Identities:
         """The dtype that the cell is evaluated in: the suite's, else its base's where this device is fast in it."""
         if self.suite.dtype != "auto":
             return self.suite.dtype
-        return str(native_dtype(self.base(cell.learner).stored_dtype, self.device)).removeprefix("torch.")
+        return native_dtype(self.base(cell.learner).stored_dtype, self.device)
 
     def asked(self, cell: Cell) -> Asked:
         """How the cell is asked, which is part of its identity."""

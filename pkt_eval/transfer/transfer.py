@@ -16,6 +16,9 @@ from pkt_eval._util import sources
 from pkt_eval._util.digests import combine_digests
 from pkt_eval._util.options import MethodConfig
 from pkt_eval._util.progress import Progress
+from pkt_eval._util.remembered import remembered_text
+from pkt_eval.data.chat import ChatFormat
+from pkt_eval.data.decontaminate import contamination_warning
 from pkt_eval.data.splits import Splits
 from pkt_eval.data.transfer_data import TransferData, Undeclared
 from pkt_eval.methods.base import Method, TransferMethod
@@ -30,6 +33,9 @@ from pkt_eval.tune.config import FinetuneConfig
 
 log = logging.getLogger(__name__)
 
+_warned: set[str] = set()
+"""Benchmarks of which it was said what of their test sets is learnt from."""
+
 #: Fields of a recipe that stand in the identity by what they lead to: digests of models, splits and template, the
 #: method's whole configuration, the dtype that ``auto`` became.
 _RESOLVED = frozenset(
@@ -39,7 +45,7 @@ _RESOLVED = frozenset(
 
 
 class Known:
-    """What many recipes have in common, read once: models, and splits.
+    """What many recipes have in common, read once: models, their templates, and splits.
 
     A model is kept by where it lies, so what a plan has read of it is not read again where it changes meanwhile.
     """
@@ -50,6 +56,7 @@ class Known:
     def __init__(self) -> None:
         self._sources: dict[ModelSource, ModelSource] = {}
         self._splits: dict[tuple[object, ...], Splits] = {}
+        self._templates: dict[tuple[ModelSource, str], str] = {}
 
     def source(self, source: ModelSource) -> ModelSource:
         """The same model, with what has been read of it."""
@@ -64,6 +71,20 @@ class Known:
                 del self._splits[next(iter(self._splits))]
             self._splits[key] = recipe.task_splits(task)
         return self._splits[key]
+
+    def template(self, student: ModelSource, chat: ChatFormat) -> str:
+        """``chat.template`` of a model's tokenizer, which takes seconds to open: remembered in the store, too."""
+        key = (student, chat.name)
+        if key not in self._templates:
+            decided_by = {
+                "tokenizer": student.tokenizer_digest,
+                "chat_format": chat.name,
+                "trust_remote_code": student.trust_remote_code,
+                "versions": versions(),
+                "code": sources.digest(("data/chat.py",)),
+            }
+            self._templates[key] = remembered_text("templates", decided_by, lambda: chat.template(student.tokenizer))
+        return self._templates[key]
 
 
 class Transfer:
@@ -114,7 +135,7 @@ class Transfer:
     @cached_property
     def template(self) -> str:
         """The chat template that the student carries."""
-        return self.recipe.chat.template(self.pair.student.tokenizer)
+        return self._known.template(self.pair.student, self.recipe.chat)
 
     @cached_property
     def identity(self) -> dict[str, Any]:
@@ -139,7 +160,7 @@ class Transfer:
                 "split_digests": self.splits.digests,
                 "other_split_digests": {task: self._known.splits(self.recipe, task).digest for task in others},
                 "device": self.device.split(":")[0],
-                "dtype": str(self.pair.dtype(self.pair.student)).removeprefix("torch."),
+                "dtype": self.pair.dtype_name(self.pair.student),
                 "code": sources.digest(sources.TRANSFER),
                 "method_code": sources.class_digest(self.entry.cls, self.entry.cls.Config),
             }
@@ -188,6 +209,7 @@ class Transfer:
     def _build(self, progress: Progress) -> Student:
         data: TransferData = Undeclared(self.entry.name)
         if self.splits:
+            self._warn_of_contamination(self.splits)
             self.method.work = self.store.work(self.fingerprint)
             progress.go_on(self.method.work)
             data = TransferData(
@@ -201,6 +223,14 @@ class Transfer:
             log.info("transferring: %s for %s, student %s", self.entry.name, task, self.fingerprint[:12])
         student = self.method.transfer(self.pair, data, progress)
         return replace(student, chat_template=self.template, provenance=self._provenance(student, progress))
+
+    def _warn_of_contamination(self, splits: Splits) -> None:
+        """Say once in a process what of a benchmark's test set its students learn from."""
+        if self.recipe.decontaminate or splits.benchmark in _warned:
+            return
+        if said := contamination_warning(splits, data_dir=self.recipe.data_dir):
+            _warned.add(splits.benchmark)
+            log.warning("%s", said)
 
     def _provenance(self, student: Student, progress: Progress) -> Provenance:
         teacher = self.recipe.teacher if "teacher" in self.entry.uses else None

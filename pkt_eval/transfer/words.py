@@ -53,9 +53,9 @@ class Words(Checked):
     """Longest example of the transfer, in tokens."""
     transfer_dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     """Dtype of the transfer: auto is the checkpoint's where the hardware has it, else float32."""
-    revision: str = "main"
+    revision: str = Field("main", min_length=1)
     """Revision of the student's base on the hub: a branch, a tag or a commit."""
-    teacher_revision: str = "main"
+    teacher_revision: str = Field("main", min_length=1)
     """Revision of the teacher on the hub."""
     trust_remote_code: bool = False
     """Run code that comes with a model; off unless asked for."""

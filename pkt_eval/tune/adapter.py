@@ -6,15 +6,16 @@ The same function is computed as ``W x + [B, −B₀]([A; A₀]x)``, one adapter
 the halves cancel at the start, and the finished edit is the adapter as it stands.
 """
 
+from __future__ import annotations
+
 import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
-import torch
-
+from pkt_eval._util.lazy import torch
 from pkt_eval._util.progress import Progress
 from pkt_eval.data.transfer_data import TransferData
 from pkt_eval.errors import ConfigError, DataError
@@ -25,7 +26,7 @@ from pkt_eval.tune.loss import Objective
 from pkt_eval.tune.training import Training, train, validation_loss
 
 _ADAPTER = "default"  # peft's own name, under which the Trainer finds its checkpoints again
-Factors = tuple[torch.Tensor, torch.Tensor]
+Factors: TypeAlias = "tuple[torch.Tensor, torch.Tensor]"
 """``B (out, r)`` and ``A (r, in)``."""
 
 

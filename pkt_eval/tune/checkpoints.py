@@ -7,6 +7,8 @@ student under the same name. No state of random numbers
 is kept: nothing is drawn while training, and the order of the examples is the epoch's own.
 """
 
+from __future__ import annotations
+
 import json
 import logging
 import time
@@ -14,10 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from pkt_eval._util.digests import combine_digests, file_digest
 from pkt_eval._util.files import load_tensors, remove, save_tensors, save_text
+from pkt_eval._util.lazy import torch
 from pkt_eval._util.progress import Progress
 from pkt_eval.errors import StoreError
 

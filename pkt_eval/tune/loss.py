@@ -1,13 +1,14 @@
 """The loss of a transfer: next-token likelihood of the supervised tokens, and no logits for the others."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
-import torch
-
+from pkt_eval._util.lazy import torch
 from pkt_eval.data.chat import IGNORE
 
-Objective = Callable[[Any, dict[str, torch.Tensor]], tuple[torch.Tensor, int]]
+Objective: TypeAlias = "Callable[[Any, dict[str, torch.Tensor]], tuple[torch.Tensor, int]]"
 """From a model and a batch to a sum over the supervised tokens, which carries gradients, and their number."""
 
 

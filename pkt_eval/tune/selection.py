@@ -7,12 +7,13 @@ Whether answers end by themselves, or go round in circles, is told of every stud
 A program is not run here: nobody has consented to that while a student is made. Those benchmarks go by the loss.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import torch
-
+from pkt_eval._util.lazy import torch
 from pkt_eval.data.benchmarks import benchmark
 from pkt_eval.data.chat import adds_bos
 from pkt_eval.data.numbers import final_number, same_number

@@ -4,6 +4,8 @@ It trains whatever parameters of a model ask for gradients; which these are is n
 ``adapter``).
 """
 
+from __future__ import annotations
+
 import logging
 import os
 import random
@@ -14,8 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
+from pkt_eval._util.lazy import torch
 from pkt_eval._util.progress import Progress
 from pkt_eval.data.chat import collate
 from pkt_eval.data.transfer_data import Example
@@ -159,7 +160,7 @@ def _trainer_class(objective: Objective | None, last: TrainingCheckpoint | None)
                 load_optimizer(last, self.model, base, self.lr_scheduler)
                 last.tensors.clear()  # what is trained is in the model now
 
-        def _get_train_sampler(self, train_dataset: Any = None) -> "StepSampler":
+        def _get_train_sampler(self, train_dataset: Any = None) -> StepSampler:
             lengths = [len(example["input_ids"]) for example in self.train_dataset]
             return StepSampler(
                 lengths, self.args.train_batch_size * self.args.gradient_accumulation_steps, self.args.seed
@@ -168,7 +169,7 @@ def _trainer_class(objective: Objective | None, last: TrainingCheckpoint | None)
     return SupervisedTrainer
 
 
-class StepSampler(torch.utils.data.Sampler[int]):
+class StepSampler:
     """Random order, except that the examples of one optimizer step come by length.
 
     A step's loss is a mean over its tokens, whatever their order, so nothing changes but the padding: on GSM8K in

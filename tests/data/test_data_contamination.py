@@ -6,6 +6,7 @@ import pytest
 
 from pkt_eval.data.benchmarks import benchmark
 from pkt_eval.data.contamination import PHRASING, HeldOut, held_out
+from pkt_eval.data.decontaminate import contaminated, contamination_warning
 from pkt_eval.data.sources import load_rows
 from pkt_eval.data.splits import SPLIT_NAMES, Splits, build_splits, question_text, write_splits
 from pkt_eval.errors import MissingDataError
@@ -99,3 +100,39 @@ def test_what_is_known_of_the_published_mmlu_splits(benchmarks_dir, paper_splits
     )
     assert clean.sizes == {name: sum(not known.has(r) for r in splits[name]) for name in SPLIT_NAMES}
     assert clean.dropped > 35
+
+
+def test_what_is_left_in_is_counted_and_remembered(folder, monkeypatch):
+    """As many as would be left out, of the splits that are used; without a test set there is nothing to say."""
+    sizes = SIZES | {"train": 16}  # all twenty-two
+    splits = build_splits("gsm8k", data_dir=folder, sizes=sizes)
+    dropped = build_splits("gsm8k", data_dir=folder, sizes=SIZES, decontaminate=True).dropped
+    assert contaminated(splits, data_dir=folder) == dropped == 2
+    assert "gsm8k: 2 of the 22 records" in contamination_warning(splits, data_dir=folder)
+    with monkeypatch.context() as patch:
+        patch.setattr("pkt_eval.data.decontaminate.held_out", lambda items: pytest.fail("it was counted before"))
+        assert contaminated(splits, data_dir=folder) == 2
+    clean = build_splits("gsm8k", data_dir=folder, sizes=SIZES, decontaminate=True)
+    assert contamination_warning(clean, data_dir=folder) == ""
+    (folder / "gsm8k" / "test.jsonl").unlink()
+    assert contamination_warning(splits, data_dir=folder) == ""
+
+
+def test_a_transfer_says_once_what_is_left_in(folder, tiny, caplog, monkeypatch):
+    from pkt_eval.transfer import transfer
+    from pkt_eval.transfer.recipe import make_recipe
+
+    monkeypatch.setattr(transfer, "_warned", set())
+    sizes = {f"{name}_samples": size for name, size in (SIZES | {"train": 16}).items()}
+    words = {
+        "method": "lora",
+        "transfer_task": "gsm8k",
+        "data_dir": str(folder),
+        "pretrained": tiny()[1],
+        "max_steps": 1,
+    }
+    for seed in (0, 1):
+        transfer.Transfer(make_recipe({**words, **sizes, "seed": seed, "decontaminate": False})).make()
+    transfer.Transfer(make_recipe({**words, "train_samples": 4, "validation_samples": 2, "decontaminate": True})).make()
+    said = [r.getMessage() for r in caplog.records if "decontaminate=true" in r.getMessage()]
+    assert len(said) == 1 and said[0].startswith("gsm8k: 2 of the ")

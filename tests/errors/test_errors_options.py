@@ -28,6 +28,7 @@ OPTIONS = {
     "transfer_task": ["gsm9k", "", "☃"],
     "trust_remote_code": ["perhaps"],
     "splits": ["nowhere"],
+    "revision": [""],
     "lerning_rate": ["1e-4"],
 }
 WRONG_OPTIONS = [(name, value) for name, values in OPTIONS.items() for value in values]

@@ -45,6 +45,7 @@ WRAPPER: dict[str, tuple[dict[str, object], str]] = {
     "a batch size of zero": ({"method": "vanilla", "batch_size": 0}, "batch_size"),
     "a length of text": ({"method": "vanilla", "max_length": "long"}, "max_length"),
     "a length below zero": ({"method": "vanilla", "max_length": -1}, "max_length"),
+    "loops of a word": ({"method": "vanilla", "stock_loops": "maybe"}, "stock_loops"),
     "an adapter that is not there": ({"method": "vanilla", "peft": "nowhere"}, "peft"),
     "a tokenizer that is not there": ({"method": "vanilla", "tokenizer": "nowhere/at-all"}, "tokenizer"),
 }  # fmt: skip

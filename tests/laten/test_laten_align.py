@@ -11,7 +11,6 @@ from pkt_eval._util.progress import Progress
 from pkt_eval.align import (
     AlignmentExamples,
     AlignmentOptions,
-    Hypernetwork,
     LocatedEdit,
     align,
     inject,
@@ -20,6 +19,7 @@ from pkt_eval.align import (
     one_cycle,
 )
 from pkt_eval.align import loop as room
+from pkt_eval.align.hypernetwork import Hypernetwork
 from pkt_eval.errors import ConfigError, DataError
 from pkt_eval.extract.neurons import neuron_vectors
 from pkt_eval.locate import map_layers

@@ -1,15 +1,19 @@
 """A dry run refuses nothing that can be done, and says what cannot, how long it takes and what could be seen."""
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from pkt_eval.cli import app
 from pkt_eval.data.benchmarks import benchmark
+from pkt_eval.report.records import join, read
 from pkt_eval.report.stats import Correction
 from pkt_eval.report.stats.detectable import detectable_difference
-from pkt_eval.suite.detectable import SPREAD, can_show, items, suite_comparisons
+from pkt_eval.suite.detectable import SPREAD, Discordance, can_show, counted_discordance, items, suite_comparisons
 from pkt_eval.suite.estimate import History
 from pkt_eval.suite.plan import cells
 from pkt_eval.suite.schema import Suite
@@ -24,9 +28,9 @@ NANO = {
 
 @pytest.fixture
 def dry(tmp_path):
-    def run(suite: dict) -> tuple[int, str]:
+    def run(suite: dict, *more: str) -> tuple[int, str]:
         (tmp_path / "suite.yaml").write_text(json.dumps(suite))
-        words = ["run", str(tmp_path / "suite.yaml"), "--out", str(tmp_path / "out"), "--dry-run"]
+        words = ["run", str(tmp_path / "suite.yaml"), "--out", str(tmp_path / "out"), "--dry-run", *more]
         ended = CliRunner().invoke(app, words, catch_exceptions=False)
         return ended.exit_code, ended.stdout
 
@@ -67,13 +71,50 @@ def test_the_smallest_difference_is_the_reports_own():
     # lora and seeking to vanilla, and seeking to lora, on each benchmark; seeds are one comparison.
     assert suite_comparisons(planned) == 2 * 3
     level = Correction.BH.level(6)
-    head, *lines = can_show(suite, planned)
+    counted = {suite.benchmarks[1]: Discordance(0.06, 3)}
+    head, *lines = can_show(suite, planned, counted)
     assert "among 6 comparisons" in head and "3 seeds" in head and "assumed" in head
     for name, line in zip(suite.benchmarks, lines, strict=True):
-        smallest = detectable_difference(50, benchmark(name).discordance, 3, SPREAD, alpha=level)
+        share = 0.06 if name in counted else benchmark(name).discordance
+        smallest = detectable_difference(50, share, 3, SPREAD, alpha=level)
         assert f"{name}: {100 * smallest:.1f} points, with 50 items" in line
-    assert can_show(suite, [c for c in planned if c.learner.entry == "teacher"]) == []
+        assert ("as in 3 pairs of students" if name in counted else "which is assumed") in line
+    assert can_show(suite, [c for c in planned if c.learner.entry == "teacher"], {}) == []
     assert [items(Suite(**NANO, limit=limit), "nano_mbpp") for limit in (50, 10**6)] == [50, 200]
+
+
+def test_how_many_answers_differ_is_counted_in_records(dry):
+    """Of each transferred student with vanilla and with its LoRA, item by item; the plan says it and uses it."""
+    folder = Path(__file__).parents[2] / "results/nano/records"
+    every = {}
+    for record in join(read([folder])[0]):
+        if record.benchmark == "nano_gsm8k":
+            every[record.student.label, record.student.seed] = record
+    vanilla = next(record for (label, _), record in every.items() if label == "vanilla")
+    shares = []
+    for (label, seed), record in every.items():
+        if record.student.transfer_task:
+            against = [vanilla] + ([every["lora", seed]] if label != "lora" else [])
+            for other in against:
+                differ = [record.items[key].score != other.items[key].score for key in record.items]
+                shares.append(sum(differ) / len(differ))
+    counted = counted_discordance([folder])["nano_gsm8k"]
+    assert counted.pairs == len(shares) > 1 and counted.share == pytest.approx(sum(shares) / len(shares))
+    code, said = dry({**NANO, "limit": 100, "confirm_run_unsafe_code": True}, "--records", str(folder))
+    assert code == 0 and f"if {100 * counted.share:.0f} % of the answers differ, as in {counted.pairs} pairs" in said
+
+
+def test_a_dry_run_imports_nothing_that_computes(dry, tmp_path):
+    """Once the store knows the tokenizer's template, which takes transformers to read."""
+    assert dry(NANO)[0] == 0
+    words = ["run", str(tmp_path / "suite.yaml"), "--dry-run", "--out", str(tmp_path / "out")]
+    code = (
+        "import sys; from typer.testing import CliRunner; from pkt_eval.cli import app; "
+        f"assert CliRunner().invoke(app, {words!r}, catch_exceptions=False).exit_code == 0; "
+        "print(*{'torch', 'transformers', 'lm_eval', 'datasets', 'pandas', 'peft', 'accelerate'} & {*sys.modules})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
 
 
 def test_students_of_a_plan_have_the_fingerprints_that_they_have_alone(tmp_path):
@@ -88,8 +129,6 @@ def test_students_of_a_plan_have_the_fingerprints_that_they_have_alone(tmp_path)
 
 
 def test_a_store_is_read_once(tmp_path, monkeypatch):
-    from pathlib import Path
-
     from pkt_eval.suite.identity import Identities
 
     suite = Suite(**{**NANO, "methods": ["lora"], "options": {"train_samples": 16}})
