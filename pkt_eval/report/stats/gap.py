@@ -10,6 +10,9 @@ from pkt_eval.report.stats.estimate import Estimate, check_probability, matched
 from pkt_eval.report.stats.paired import paired_test
 from pkt_eval.report.stats.units import Units
 
+_ROUNDING = 1e-12
+"""A mean of scores below this is the zero that another order of its sum gives."""
+
 
 def gap_recovered(
     student: ArrayLike,
@@ -46,6 +49,7 @@ def gap_recovered(
     teacher, vanilla = matched(teacher, vanilla, ("teacher", "vanilla"))
     units = Units.of(np.stack([student - vanilla, teacher - vanilla]), clusters)
     gain, lead = units.means
+    gain = 0.0 if abs(gain) < _ROUNDING else gain
     if lead <= 0 or paired_test(teacher, vanilla, clusters) > 1 - level:
         return None
 
