@@ -45,8 +45,7 @@ def report(
     """
     from pkt_eval._util.console import console
     from pkt_eval.report import records
-    from pkt_eval.report.board import diagnoses, leaderboard
-    from pkt_eval.report.board.won_and_lost import flips
+    from pkt_eval.report.board import diagnoses, leaderboard, sheets
     from pkt_eval.report.printing import line
     from pkt_eval.report.render import terminal
     from pkt_eval.report.render.files import save_all
@@ -61,7 +60,7 @@ def report(
         records.keep(every, copies)
         every = records.read([copies])[0]
     board = leaderboard(every, out, notes, Correction(correction), against)
-    content = Content(board, flips(board, every, out), looked_into)
+    content = Content(board, sheets(board, every, out), looked_into)
     texts = {each.file: each.write(content) for each in formats()}
     save_all(out, texts)
     to = console()

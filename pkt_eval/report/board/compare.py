@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import NamedTuple
 
@@ -192,8 +192,14 @@ def subjects(records: Sequence[Record], vanilla: Sequence[Record]) -> dict[str, 
     by_subject = {}
     for name in sorted(set(both.clusters)):
         here = both.clusters == name
-        change = float((ours - theirs.mean(axis=0))[here].mean()) if len(theirs) else None
-        by_subject[str(name)] = Subject(int(here.sum()), float(ours[here].mean()), change)
+        subject = Subject(int(here.sum()), float(ours[here].mean()), None)
+        if len(theirs):
+            gaps = (ours - theirs.mean(axis=0))[None, here]
+            won, lost = map(round, won_and_lost(gaps))
+            around = paired_score_interval(won, min(lost, subject.count - won), subject.count, level=LEVEL)
+            change = float(gaps.mean())
+            subject = replace(subject, difference=change, low=min(around.low, change), high=max(around.high, change))
+        by_subject[str(name)] = subject
     return by_subject
 
 
