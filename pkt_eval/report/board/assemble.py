@@ -24,7 +24,7 @@ from pkt_eval.report.board.model import (
     hypotheses,
 )
 from pkt_eval.report.board.notes import Notes
-from pkt_eval.report.board.protocols import protocols
+from pkt_eval.report.board.protocols import iso, protocols
 from pkt_eval.report.board.ranking import rank
 from pkt_eval.report.board.sections import Section, SectionEntry, belongs, sections
 from pkt_eval.report.records import NotComparableError, Record, join, not_comparable
@@ -151,6 +151,7 @@ class _Assembly:
         count = max(record.count for record in records)
         sources = [self._source(record) for record in records]
         cell = BoardCell(score, low, high, spread, count, sources, endings=_endings(records), budget=_budget(records))
+        cell.error = compare.standard_error(records)
         for record in records:
             if record.reason:
                 self.notes.add(f"{record.student.label} on {record.task}: {record.reason}", record.task)
@@ -273,6 +274,8 @@ class _Assembly:
                 "limit": record.limit,
             },
             provenance=shown(student),
+            date=iso(record.date),
+            versions=dict(record.versions),
         )
 
 

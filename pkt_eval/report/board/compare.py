@@ -21,7 +21,7 @@ from pkt_eval.report.stats import (
     seed_difference,
     wilson_interval_of_scores,
 )
-from pkt_eval.report.stats.crossed import ZERO
+from pkt_eval.report.stats.crossed import ZERO, Crossed
 from pkt_eval.report.stats.wilson import wilson_interval
 
 MIN_CLUSTERS = 20
@@ -44,6 +44,14 @@ def score_interval(records: Sequence[Record]) -> tuple[float, float | None, floa
         return fmean(scores), None, None, float(np.std(scores, ddof=1))
     mean = aggregate_seeds(side_by_side(records).scores, level=LEVEL)
     return mean.value, mean.low, mean.high, mean.spread
+
+
+def standard_error(records: Sequence[Record]) -> float | None:
+    """Of a student's score: over items, and over seeds too where there are several; None without items."""
+    if not all(record.items for record in records):
+        return None
+    scores = side_by_side(records).scores
+    return float(np.sqrt(Crossed.of(scores, [len(scores)]).variance))
 
 
 def wilson(record: Record) -> Estimate:

@@ -40,6 +40,8 @@ class Source:
         count: Items.
         others: ``metric,filter`` → value of the task's other metrics.
         conditions: How it was asked: task version, examples, template, dtype, batch size, limit.
+        date: Of the evaluation, ISO 8601 in UTC; "" where it is not recorded.
+        versions: Of what evaluated it: library → version.
         provenance: How the student was made, without places on disk; {} for a foreign model.
     """
 
@@ -54,6 +56,8 @@ class Source:
     others: dict[str, float]
     conditions: dict[str, object]
     provenance: dict[str, object]
+    date: str = ""
+    versions: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -118,6 +122,8 @@ class BoardCell:
         score: Mean over documents and seeds.
         low: End of the interval: Wilson's with one seed, else over seeds and documents; None with neither.
         high: End of the interval.
+        error: Standard error of the score, over items, or over seeds and items where there are several seeds; None
+            without items.
         spread: Standard deviation between seeds; None with one.
         count: Documents.
         vanilla: Against the unchanged student.
@@ -150,6 +156,7 @@ class BoardCell:
     endings: dict[str, float] = field(default_factory=dict)
     forgotten: float | None = None
     untaught: float | None = None
+    error: float | None = None
     budget: dict[str, float] = field(default_factory=dict)
     subjects: dict[str, Subject] = field(default_factory=dict)
 
@@ -158,6 +165,11 @@ class BoardCell:
         """Share of the teacher's lead over vanilla that arrived; None where the lead is not significant."""
         gap = self.statistics.get("gap")
         return gap if isinstance(gap, Estimate) else None
+
+    @property
+    def date(self) -> str | None:
+        """Of its newest record; None where none says."""
+        return max((source.date for source in self.sources), default="") or None
 
     def differences(self) -> list[Difference]:
         """Those that were tested."""

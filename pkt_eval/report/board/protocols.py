@@ -64,11 +64,16 @@ def _versions(of: Mapping[str, object]) -> str:
     return ", ".join(f"{name} {version}" for name, version in sorted(of.items()))
 
 
+def iso(time: float) -> str:
+    """Seconds since 1970 → ``2026-01-15T10:30:00+00:00``; "" for none, and for what is no date of ours."""
+    try:
+        return datetime.fromtimestamp(int(time), UTC).isoformat() if time else ""
+    except (OverflowError, ValueError, OSError):
+        return ""
+
+
 def _days(times: Iterable[float]) -> list[str]:
     """First and last day, in UTC."""
-    known = sorted(time for time in times if time)
-    try:
-        days = [datetime.fromtimestamp(time, UTC).date().isoformat() for time in known[:1] + known[-1:]]
-    except (OverflowError, ValueError, OSError):  # no date of ours
-        return []
+    known = sorted(filter(None, map(iso, times)))
+    days = [time[:10] for time in known[:1] + known[-1:]]
     return [" to ".join(dict.fromkeys(days))] if days else []

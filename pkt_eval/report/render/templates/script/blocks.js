@@ -10,7 +10,8 @@ function openBlock(name) {
 async function inflate(element) {
   if (!element) throw new Error("there are no samples");
   if (typeof DecompressionStream === "undefined") throw new Error("this browser is too old to open them: it has no DecompressionStream");
-  const bytes = Uint8Array.from(atob(element.textContent), (character) => character.charCodeAt(0));
+  const bytes = Uint8Array.fromBase64?.(element.textContent)
+    ?? Uint8Array.from(atob(element.textContent), (character) => character.charCodeAt(0));
   const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
   return JSON.parse(await new Response(stream).text());
 }

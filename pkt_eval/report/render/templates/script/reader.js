@@ -49,6 +49,7 @@ function reader(place) {
       const words = find.value.toLowerCase().split(/\s+/).filter(Boolean);
       if (words.length) {
         const found = [];
+        for (const at of places) openBlock(`${sheet}-${Math.floor(at / index.part)}`).catch(() => {});  // all at once
         for (const at of places) {
           const part = await openBlock(`${sheet}-${Math.floor(at / index.part)}`);
           if (!still()) return;

@@ -27,6 +27,7 @@ function sortAsSaid(table) {
   const [key, direction] = (said.get(table.dataset.state) ?? "").split(":");
   const header = all("thead th", table).find((each) => each.dataset.key === key);
   if (header) return sort(table, header, direction === "up" ? "ascending" : "descending");
+  if (all("thead th", table).every((other) => other.getAttribute("aria-sort") === "none")) return;
   table.append(...table.unsorted);
   for (const other of table.tHead.rows[0].cells) other.setAttribute("aria-sort", "none");
 }
