@@ -16,7 +16,8 @@ def check_push(repository: str) -> None:
         PrerequisiteError: No token of the hub is known here.
     """
     from huggingface_hub import get_token
-    from huggingface_hub.utils import HFValidationError, validate_repo_id
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]  # though its docs name it
 
     try:
         validate_repo_id(repository)

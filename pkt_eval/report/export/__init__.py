@@ -23,5 +23,6 @@ def write_export(name: str, board: Leaderboard, out: Path) -> tuple[Path, int]:
     """
     folder, files = EXPORTS[name]
     texts = files(board)
-    save_all(out / folder, texts)
+    if texts:
+        save_all(out / folder, texts)
     return out / folder, len(texts)
