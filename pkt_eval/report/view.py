@@ -105,7 +105,7 @@ class Pages(SimpleHTTPRequestHandler):
         """Nothing: the terminal is the suite's."""
 
 
-def serve(board: Board, port: int = 0) -> ThreadingHTTPServer:
+def page_server(board: Board, port: int = 0) -> ThreadingHTTPServer:
     """A server of the page, bound to this machine; ``serve_forever`` runs it.
 
     Args:
@@ -136,7 +136,7 @@ def view(
     if not folder.is_dir():
         raise ConfigError(f"{folder} is no folder; name that of a suite's results")
     with tempfile.TemporaryDirectory(prefix="pkt_view_") as temporary:
-        with serve(Board(folder, every, Path(temporary)), port) as server:
+        with page_server(Board(folder, every, Path(temporary)), port) as server:
             address = f"http://{HOST}:{server.server_address[1]}/"
             typer.echo(f"{folder}: {address} (Ctrl-C ends it)")
             if browser:

@@ -7,14 +7,14 @@ import urllib.request
 import pytest
 
 from pkt_eval.errors import ConfigError
-from pkt_eval.report.view import HOST, Board, serve
+from pkt_eval.report.view import HOST, Board, page_server
 
 
 @pytest.fixture
 def get(tmp_path):
     """Requests to a server of the folder ``in``, which is empty at first."""
     (tmp_path / "in").mkdir()
-    server = serve(Board(tmp_path / "in", 0, tmp_path / "page"))
+    server = page_server(Board(tmp_path / "in", 0, tmp_path / "page"))
     (tmp_path / "page").mkdir()
     threading.Thread(target=server.serve_forever, daemon=True).start()
 
@@ -53,4 +53,4 @@ def test_nothing_else_is_served(made, get, tmp_path):
     assert get("/secret.txt") == get("/vanilla/") == get("/../results_out.json") == 404
     assert get("/", host="somebody.example") == 403
     with pytest.raises(ConfigError, match=f"{get.port}.*--port"):
-        serve(Board(tmp_path / "in", 0, tmp_path / "page"), get.port)
+        page_server(Board(tmp_path / "in", 0, tmp_path / "page"), get.port)

@@ -25,7 +25,7 @@ from pkt_eval.report.board.model import (
 )
 from pkt_eval.report.board.notes import Notes
 from pkt_eval.report.board.protocols import iso, protocols
-from pkt_eval.report.board.ranking import rank
+from pkt_eval.report.board.ranking import give_ranks
 from pkt_eval.report.board.sections import Section, SectionEntry, belongs, sections
 from pkt_eval.report.records import NotComparableError, Record, join, not_comparable
 from pkt_eval.report.records.students import shown
@@ -109,7 +109,7 @@ class _Assembly:
             [entry.row for entry in section.entries],
             protocols({name: section.records(name) for name in benchmarks}),
         )
-        rank(group)
+        give_ranks(group)
         self._say_what_is_missing(section, group)
         return group
 

@@ -10,7 +10,7 @@ DIGITS = 9
 """Scores that are the same to so many are equal: a mean of three seeds is a third only nearly."""
 
 
-def rank(group: Group) -> None:
+def give_ranks(group: Group) -> None:
     """Give the rows of a pair their mean score and mean rank.
 
     Both are over the pair's benchmarks, each counting the same, and only for rows that were scored on every one: a mean

@@ -21,7 +21,7 @@ LONGEST = {"prompt": 3000, "target": 1500, "answer": 1500}
 """Characters that are shown of a text; of a prompt its end, where the question is."""
 
 
-def blocks(board: Leaderboard, sheets: list[Sheet]) -> dict[str, str]:
+def page_blocks(board: Leaderboard, sheets: list[Sheet]) -> dict[str, str]:
     """Name of a block → its base64. Names are fit for an HTML id."""
     made = {f"made-{number}": _compressed(_made(board, number)) for number in range(len(board.groups))}
     for sheet in sheets:

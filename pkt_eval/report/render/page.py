@@ -17,7 +17,7 @@ from pkt_eval.report.board import BoardCell, Column, Difference, Group, Leaderbo
 from pkt_eval.report.board.columns import columns, compared, comparisons, legend, sortable
 from pkt_eval.report.board.model import Subject, hypotheses, written
 from pkt_eval.report.board.wording import harmless
-from pkt_eval.report.render.blocks import blocks
+from pkt_eval.report.render.blocks import page_blocks
 from pkt_eval.report.render.forest import difference_sentence, forest
 from pkt_eval.report.render.links import link
 from pkt_eval.report.render.registry import Content, formats, output
@@ -93,7 +93,7 @@ def page(content: Content) -> str:
         script=Markup(script),
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         data=Markup(embedded(written(_data(board, content.sheets)))),
-        blocks=[(name, Markup(block)) for name, block in blocks(board, list(content.sheets)).items()],
+        blocks=[(name, Markup(block)) for name, block in page_blocks(board, list(content.sheets)).items()],
     )
 
 
