@@ -23,6 +23,7 @@ from pkt_eval._util.hub import offline_if_unreachable
 from pkt_eval._util.secrets import is_secret
 from pkt_eval.data.benchmarks import is_chat_task
 from pkt_eval.errors import ConfigError, DataError, IncompatiblePairError, MissingDataError, PKTError
+from pkt_eval.lm.generic_text import GenericEntropy, generic_entropy, generic_text
 from pkt_eval.lm.patches import silence_git
 from pkt_eval.lm.task_functions import JudgedAhead
 from pkt_eval.model_wrappers import hf_arguments, scoring
@@ -77,6 +78,7 @@ class PKTStudent(HFLM):
         self._warned = False
         self._beside: Beside | None = None
         self._endings: Endings | None = None
+        self._generic: GenericEntropy | None = None
         hf = {k: arguments.pop(k) for k in list(arguments) if k in hf_arguments.HF_ARGUMENTS and k not in FIELDS}
         hf_arguments.check_arguments(hf)
         device = _device(hf.get("device"))
@@ -208,6 +210,7 @@ class PKTStudent(HFLM):
         elif self.student.edits:
             raise ConfigError(f"the edits of the first student are in the weights of {self.source}: load it anew")
         self.student = student
+        self._generic = None
         self._beside = student.attach(self._model)
         self.chat_template_args = made.template_arguments if made else {}
         self.enable_thinking = made.enable_thinking if made else None
@@ -377,11 +380,24 @@ class PKTStudent(HFLM):
             log.warning(message)
 
     def get_model_info(self) -> dict[str, Any]:
-        """As ``hf``, and the provenance of the student, under ``pkt``: it ends up in ``config`` of the results JSON."""
+        """As ``hf``, and, for ``config`` of the results JSON, the student's provenance under ``pkt``.
+
+        ``pkt_generic`` is what it makes of text that it was not taught; ``pkt_hf`` are arguments that made it another.
+        """
         info = super().get_model_info()
         if self.telling:  # another model than its provenance says
             info |= {"pkt_hf": self.telling, "pkt_hf_digest": hf_arguments.content_digest(self.telling)}
+        if generic := self._on_generic_text():
+            info |= {"pkt_generic": generic}
         return {**info, "pkt": self.student.provenance.to_json() if self.student.provenance else None}
+
+    def _on_generic_text(self) -> GenericEntropy | None:
+        """Measured once a student; None where this process alone cannot have the model answer."""
+        if self.backend != "causal" or "FullySharded" in type(self._model).__name__:
+            return None
+        if self._generic is None:
+            self._generic = generic_entropy(self.model, self.tokenizer, generic_text(self.source.path))
+        return self._generic
 
 
 class OnlyNumbers:

@@ -21,6 +21,7 @@ from pkt_eval.errors import ConfigError
 from pkt_eval.methods_cli import show_methods
 from pkt_eval.report.cli import report
 from pkt_eval.report.gate_cli import gate
+from pkt_eval.report.view import view
 from pkt_eval.suite.cli import run, status
 from pkt_eval.transfer.cli import TransferCommand, transfer
 
@@ -62,6 +63,7 @@ app.command(cls=TransferCommand)(transfer)
 app.command()(run)
 app.command()(status)
 app.command()(report)
+app.command()(view)
 app.command()(gate)
 app.command()(diagnose)
 app.add_typer(data_app, name="data")

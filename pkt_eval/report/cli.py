@@ -37,6 +37,13 @@ def report(
         str | None,
         typer.Option(help="Compare every student with this row, by its name in the table, as well."),
     ] = None,
+    export: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="every-eval-ever or eval-results: also write a file for each student to OUT/every_eval_ever, for that "
+            "collection, or to OUT/.eval_results, as the hub reads it. May be given twice.",
+        ),
+    ] = None,
 ) -> None:
     """Make a leaderboard of everything that was scored: Markdown, CSV, LaTeX, JSON and one HTML page.
 
@@ -44,9 +51,11 @@ def report(
     model.
     """
     from pkt_eval._util.console import console
+    from pkt_eval._util.options import did_you_mean
+    from pkt_eval.errors import ConfigError
     from pkt_eval.report import records
-    from pkt_eval.report.board import diagnoses, leaderboard
-    from pkt_eval.report.board.won_and_lost import flips
+    from pkt_eval.report.board import diagnoses, leaderboard, sheets
+    from pkt_eval.report.export import EXPORTS, write_export
     from pkt_eval.report.printing import line
     from pkt_eval.report.render import terminal
     from pkt_eval.report.render.files import save_all
@@ -54,6 +63,9 @@ def report(
     from pkt_eval.report.stats import Correction
 
     check_out(out)
+    for name in export or ():
+        if name not in EXPORTS:
+            raise ConfigError(f"--export {name}: {did_you_mean(name, EXPORTS)}there are {', '.join(EXPORTS)}")
     looked_into, paths = diagnoses.find(paths)
     every, notes = records.read(paths)
     if keep_records:
@@ -61,9 +73,15 @@ def report(
         records.keep(every, copies)
         every = records.read([copies])[0]
     board = leaderboard(every, out, notes, Correction(correction), against)
-    content = Content(board, flips(board, every, out), looked_into)
+    content = Content(board, sheets(board, every, out), looked_into)
     texts = {each.file: each.write(content) for each in formats()}
     save_all(out, texts)
     to = console()
     terminal.print_board(board, to)
     to.print(line(f"\nWritten to {out}/: {', '.join(texts)}"), soft_wrap=True)
+    for name in dict.fromkeys(export or ()):
+        folder, number = write_export(name, board, out)
+        students = (
+            f"{number} student{'s' * (number != 1)}" if number else "nothing: no benchmark of these is on the hub"
+        )
+        to.print(line(f"Written to {folder}/: {students}"), soft_wrap=True)

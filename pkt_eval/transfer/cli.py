@@ -48,10 +48,17 @@ def transfer(
     words: Annotated[list[str], typer.Argument(metavar="KEY=VALUE…", help="What decides the student.")],
     out: Annotated[Path, typer.Option(help="Folder to write; it must be new or empty.")],
     device: Annotated[str, typer.Option(help="Where to compute, e.g. cuda:0; default: a GPU if there is one.")] = "",
+    push: Annotated[
+        str, typer.Option(metavar="ORG/NAME", help="Also upload the folder to the hub; a new repository is private.")
+    ] = "",
 ) -> None:
     """Make a student and write it to a folder."""
     check_out(out, new=True)
     arguments = read_words(words)
+    from pkt_eval.transfer import push as hub
+
+    if push:
+        hub.check_push(push)
     from pkt_eval._util.console import console
     from pkt_eval._util.devices import check_device, default_device
     from pkt_eval._util.files import new_folder
@@ -71,6 +78,8 @@ def transfer(
         show(student.provenance, out, to)
         if said := two_dtypes(out, device or default_device()):
             to.print(f"\n{said}.", soft_wrap=True, markup=False)
+    if push:
+        typer.echo(f"\nPushed to {hub.push(out, push)}")
 
 
 def read_words(words: list[str]) -> dict[str, str]:

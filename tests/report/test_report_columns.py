@@ -53,7 +53,7 @@ def test_a_statistic_and_its_column_are_one_row(records, tmp_path, monkeypatch):
     assert r"& W10 \\" in (tmp_path / "out" / "leaderboard.tex").read_text()
     page = (tmp_path / "out" / "index.html").read_text()
     assert '<option value="net_won">won |by| it</option>' in page and 'data-net_won="10.0"' in page
-    assert '"others":{' in page and '"W10"' in page and '"detectable", "won |by| it"' in page
+    assert '["W10","","",""]' in page and '{"id":"net_won","head":"won |by| it"}' in page
 
 
 def test_a_share_of_the_lead_is_blank_where_the_lead_is_not_sure(made, tmp_path, monkeypatch):

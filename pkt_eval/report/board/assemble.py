@@ -11,6 +11,7 @@ from pkt_eval.data.benchmarks import place
 from pkt_eval.errors import ConfigError
 from pkt_eval.report.board import compare
 from pkt_eval.report.board.columns import measured
+from pkt_eval.report.board.forgetting import forgotten, tell_untaught
 from pkt_eval.report.board.model import (
     ALPHA,
     ENDINGS,
@@ -23,6 +24,8 @@ from pkt_eval.report.board.model import (
     hypotheses,
 )
 from pkt_eval.report.board.notes import Notes
+from pkt_eval.report.board.protocols import iso, protocols
+from pkt_eval.report.board.ranking import give_ranks
 from pkt_eval.report.board.sections import Section, SectionEntry, belongs, sections
 from pkt_eval.report.records import NotComparableError, Record, join, not_comparable
 from pkt_eval.report.records.students import shown
@@ -98,12 +101,15 @@ class _Assembly:
             for benchmark in benchmarks:
                 if benchmark in entry.records:
                     entry.row.cells[benchmark] = self._cell(section, entry, benchmark)
+            tell_untaught(entry)
         group = Group(
             section.teacher.name if section.teacher else None,
             section.base.name if section.base else None,
             benchmarks,
             [entry.row for entry in section.entries],
+            protocols({name: section.records(name) for name in benchmarks}),
         )
+        give_ranks(group)
         self._say_what_is_missing(section, group)
         return group
 
@@ -145,6 +151,7 @@ class _Assembly:
         count = max(record.count for record in records)
         sources = [self._source(record) for record in records]
         cell = BoardCell(score, low, high, spread, count, sources, endings=_endings(records), budget=_budget(records))
+        cell.error = compare.standard_error(records)
         for record in records:
             if record.reason:
                 self.notes.add(f"{record.student.label} on {record.task}: {record.reason}", record.task)
@@ -166,6 +173,8 @@ class _Assembly:
             cell.chosen = self._difference(records, chosen.records[benchmark], chosen.label)
             if cell.chosen:
                 cell.chosen.lead = entry is teacher
+        if entry not in (vanilla, teacher):
+            cell.forgotten = forgotten(records, base)
         cell.statistics = {column.id: None for column, _ in measured()}
         try:
             self._measure(cell, entry, {"vanilla": vanilla, "lora": lora, "teacher": teacher}, benchmark)
@@ -265,6 +274,8 @@ class _Assembly:
                 "limit": record.limit,
             },
             provenance=shown(student),
+            date=iso(record.date),
+            versions=dict(record.versions),
         )
 
 

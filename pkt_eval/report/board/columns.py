@@ -64,7 +64,7 @@ def _budget(
         write=lambda cell: write(cell.budget[id]) if id in cell.budget else wording.BLANK,
         sort=number if sort else None,
         numbers=lambda cell: {id: number(cell)},
-        tables=Table.DETAILS,  # the page has the parts of a budget in one cell
+        tables=Table.DETAILS | Table.PAGE,
         title=title,
         help=help,
     )
@@ -174,6 +174,29 @@ COLUMNS: tuple[Column, ...] = (
         head="detectable",
         write=lambda cell: wording.detectable(cell.vanilla),
         numbers=lambda cell: {},  # ``vanilla_detectable`` and ``lora_detectable`` are there
+    ),
+    Column(
+        id="forgotten",
+        head="ΔCE",
+        write=lambda cell: wording.nats(cell.forgotten),
+        sort=lambda cell: cell.forgotten,
+        tables=_EVERYWHERE,
+        optional=True,
+        title="ΔCE, forgetting",
+        help="ΔCE: by how much the cross-entropy on a fixed text that no transfer is about rose over the unadapted "
+        "base's, in nats a token, a mean over seeds. 0.01 is 1 % more perplexity; above 0, something was forgotten.",
+        after="answer_tokens",
+    ),
+    Column(
+        id="untaught",
+        head="Δ untaught",
+        write=lambda cell: wording.BLANK if cell.untaught is None else wording.points(cell.untaught),
+        sort=lambda cell: cell.untaught,
+        tables=Table.DETAILS | Table.PAGE,
+        optional=True,
+        help="Δ untaught: mean difference to vanilla over the other benchmarks, of which this student was taught none "
+        "(suites with cross: true). Not tested.",
+        after="forgotten",
     ),
 )
 

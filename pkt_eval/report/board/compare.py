@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import NamedTuple
 
@@ -21,7 +21,7 @@ from pkt_eval.report.stats import (
     seed_difference,
     wilson_interval_of_scores,
 )
-from pkt_eval.report.stats.crossed import ZERO
+from pkt_eval.report.stats.crossed import ZERO, Crossed
 from pkt_eval.report.stats.wilson import wilson_interval
 
 MIN_CLUSTERS = 20
@@ -44,6 +44,14 @@ def score_interval(records: Sequence[Record]) -> tuple[float, float | None, floa
         return fmean(scores), None, None, float(np.std(scores, ddof=1))
     mean = aggregate_seeds(side_by_side(records).scores, level=LEVEL)
     return mean.value, mean.low, mean.high, mean.spread
+
+
+def standard_error(records: Sequence[Record]) -> float | None:
+    """Of a student's score: over items, and over seeds too where there are several; None without items."""
+    if not all(record.items for record in records):
+        return None
+    scores = side_by_side(records).scores
+    return float(np.sqrt(Crossed.of(scores, [len(scores)]).variance))
 
 
 def wilson(record: Record) -> Estimate:
@@ -192,8 +200,14 @@ def subjects(records: Sequence[Record], vanilla: Sequence[Record]) -> dict[str, 
     by_subject = {}
     for name in sorted(set(both.clusters)):
         here = both.clusters == name
-        change = float((ours - theirs.mean(axis=0))[here].mean()) if len(theirs) else None
-        by_subject[str(name)] = Subject(int(here.sum()), float(ours[here].mean()), change)
+        subject = Subject(int(here.sum()), float(ours[here].mean()), None)
+        if len(theirs):
+            gaps = (ours - theirs.mean(axis=0))[None, here]
+            won, lost = map(round, won_and_lost(gaps))
+            around = paired_score_interval(won, min(lost, subject.count - won), subject.count, level=LEVEL)
+            change = float(gaps.mean())
+            subject = replace(subject, difference=change, low=min(around.low, change), high=max(around.high, change))
+        by_subject[str(name)] = subject
     return by_subject
 
 

@@ -40,6 +40,8 @@ class Source:
         count: Items.
         others: ``metric,filter`` → value of the task's other metrics.
         conditions: How it was asked: task version, examples, template, dtype, batch size, limit.
+        date: Of the evaluation, ISO 8601 in UTC; "" where it is not recorded.
+        versions: Of what evaluated it: library → version.
         provenance: How the student was made, without places on disk; {} for a foreign model.
     """
 
@@ -54,6 +56,8 @@ class Source:
     others: dict[str, float]
     conditions: dict[str, object]
     provenance: dict[str, object]
+    date: str = ""
+    versions: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -105,6 +109,9 @@ class Subject:
     score: float
     difference: float | None
     """To vanilla."""
+    low: float | None = None
+    """End of its score interval, over these very documents."""
+    high: float | None = None
 
 
 @dataclass
@@ -115,6 +122,8 @@ class BoardCell:
         score: Mean over documents and seeds.
         low: End of the interval: Wilson's with one seed, else over seeds and documents; None with neither.
         high: End of the interval.
+        error: Standard error of the score, over items, or over seeds and items where there are several seeds; None
+            without items.
         spread: Standard deviation between seeds; None with one.
         count: Documents.
         vanilla: Against the unchanged student.
@@ -124,6 +133,10 @@ class BoardCell:
         statistics: What the columns' measures found, by the column's id; None where one says nothing of this cell.
         endings: Of generated answers, a mean over seeds: ``ended`` and ``looped``, shares, and ``answer_tokens``; {}
             where a seed's record does not say.
+        forgotten: By how much its cross-entropy on text that it was not taught is above the unadapted base's, in nats a
+            token, a mean over seeds; None where either was not measured.
+        untaught: Mean difference to vanilla over the other benchmarks that it was scored on, of which it was taught
+            none; None where there is none.
         budget: What the transfer took, a mean over seeds: ``learnt_records``, ``steps``, ``seconds``, ``peak_bytes``.
         subjects: Of benchmarks that have some.
         sources: The records, one a seed.
@@ -141,6 +154,9 @@ class BoardCell:
     chosen: Difference | None = None
     statistics: dict[str, Estimate | float | None] = field(default_factory=dict)
     endings: dict[str, float] = field(default_factory=dict)
+    forgotten: float | None = None
+    untaught: float | None = None
+    error: float | None = None
     budget: dict[str, float] = field(default_factory=dict)
     subjects: dict[str, Subject] = field(default_factory=dict)
 
@@ -149,6 +165,11 @@ class BoardCell:
         """Share of the teacher's lead over vanilla that arrived; None where the lead is not significant."""
         gap = self.statistics.get("gap")
         return gap if isinstance(gap, Estimate) else None
+
+    @property
+    def date(self) -> str | None:
+        """Of its newest record; None where none says."""
+        return max((source.date for source in self.sources), default="") or None
 
     def differences(self) -> list[Difference]:
         """Those that were tested."""
@@ -164,7 +185,19 @@ class BoardCell:
 
 @dataclass
 class StudentRow:
-    """A student, as a method with its options; ``id`` is unique in the leaderboard and fit for a URL."""
+    """A student, as a method with its options.
+
+    Attributes:
+        id: Unique in the leaderboard and fit for a URL.
+        label: What it is called.
+        method: As registered; None for a model that was not made by us.
+        paradigm: Its, or "foreign".
+        title: Of the method, in a line.
+        reference: Of the method.
+        mean_score: Over the pair's benchmarks; None unless it was scored on all of them, and these are several.
+        mean_rank: Of its ranks on each of them, 1 being the best, among the rows that were scored on all.
+        cells: Benchmark → its cell.
+    """
 
     id: str
     label: str
@@ -172,6 +205,8 @@ class StudentRow:
     paradigm: str
     title: str
     reference: str
+    mean_score: float | None = None
+    mean_rank: float | None = None
     cells: dict[str, BoardCell] = field(default_factory=dict)
 
     @property
@@ -184,12 +219,21 @@ class StudentRow:
 
 @dataclass
 class Group:
-    """The students of one teacher → student pair."""
+    """The students of one teacher → student pair.
+
+    Attributes:
+        teacher: Its name.
+        student: Its name.
+        benchmarks: In the order in which they are shown.
+        rows: Its students.
+        protocols: Benchmark → what was asked, how and with what, as ``protocols`` lists it.
+    """
 
     teacher: str | None
     student: str | None
     benchmarks: list[str]
     rows: list[StudentRow]
+    protocols: dict[str, dict[str, list[str]]] = field(default_factory=dict)
 
     @property
     def title(self) -> str:

@@ -61,6 +61,10 @@ class Section:
         """The row that a reader called by its label."""
         return next((entry for entry in self._with(benchmark) if entry.label == label), None)
 
+    def records(self, benchmark: str) -> list[Record]:
+        """Of all its students on a benchmark."""
+        return [record for entry in self._with(benchmark) for record in entry.records[benchmark]]
+
     def enter(self, record: Record, benchmark: str) -> None:
         """Add a record to its row."""
         student, label = record.student, record.student.label

@@ -77,6 +77,14 @@ def detectable(of: Difference | None) -> str:
     return BLANK if of is None or of.detectable is None else f"{100 * of.detectable:.1f}"
 
 
+def nats(value: float | None) -> str:
+    """``+0.012``, a difference of cross-entropies."""
+    if value is None:
+        return BLANK
+    text = f"{value:+.3f}".replace("-", "−")
+    return "0.000" if text[1:] == "0.000" else text
+
+
 def number(value: float) -> str:
     """``1,250``."""
     return f"{value:,.0f}"

@@ -1,7 +1,7 @@
 """The records of a comparison: lm-eval's results and samples, read, matched and kept."""
 
 from pkt_eval.report.records.keeping import ITEMS, keep
-from pkt_eval.report.records.match import Aligned, NotComparableError, not_comparable, side_by_side
+from pkt_eval.report.records.match import Aligned, NotComparableError, conditions, not_comparable, side_by_side
 from pkt_eval.report.records.primary_metric import primary_metric
 from pkt_eval.report.records.reading import read
 from pkt_eval.report.records.record import Record, join
@@ -17,6 +17,7 @@ __all__ = [
     "NotComparableError",
     "Record",
     "ScoredStudent",
+    "conditions",
     "join",
     "keep",
     "not_comparable",

@@ -92,6 +92,11 @@ def not_comparable(a: Record, b: Record) -> str:
     return ""
 
 
+def conditions(record: Record) -> tuple[object, ...]:
+    """How a record was asked and scored; another one under other conditions cannot be compared with it."""
+    return tuple(getattr(record, name) for name in _SETTINGS)
+
+
 _SETTINGS = {
     "task": "different tasks",
     "version": "different versions of the task",

@@ -33,6 +33,9 @@ class Record:
         date: Seconds since 1970.
         items: Document → item; {} where ``reason`` says why.
         reason: Why there are no items, and so no paired statistics.
+        backend: lm-eval's model type, and the device that it ran on, as the record has them.
+        versions: Of the evaluation: library → version.
+        generic: Cross-entropy on generic text, in nats a token, by the digest of that text; {} where not measured.
     """
 
     results: Path
@@ -55,6 +58,9 @@ class Record:
     date: float
     items: dict[str, Item] = field(default_factory=dict, repr=False)
     reason: str = ""
+    backend: str = ""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    generic: Mapping[str, float] = field(default_factory=dict)
 
 
 def join(records: Sequence[Record]) -> list[Record]:

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from graphlib import CycleError, TopologicalSorter
+from math import isfinite
 from pathlib import Path
 from typing import Any, TypedDict, TypeGuard, cast
 
@@ -27,6 +28,9 @@ class Evaluation(TypedDict, total=False):
 
     model_dtype: str
     batch_size: object
+    model: object
+    device: object
+    pkt_generic: object
     limit: float | None
 
 
@@ -51,6 +55,8 @@ Results = TypedDict(
         "chat_template_sha": str | None,
         # seconds since 1970
         "date": float,
+        "lm_eval_version": object,
+        "transformers_version": object,
     },
     total=False,
 )
@@ -111,6 +117,16 @@ def records_of(path: Path, texts: dict[str, str]) -> list[Record]:
             batch_size=str(config.get("batch_size", "")),
             limit=config.get("limit"),
             date=float(content.get("date") or 0),
+            backend=" on ".join(str(said) for said in (config.get("model"), config.get("device")) if said),
+            versions={
+                name: str(version)
+                for name, version in (
+                    ("lm_eval", content.get("lm_eval_version")),
+                    ("transformers", content.get("transformers_version")),
+                )
+                if version
+            },
+            generic=_generic(config.get("pkt_generic")),
         )
         records.append(_with_items(record, texts, Binding(content, task)))
     return records
@@ -208,6 +224,14 @@ def _with_items(record: Record, texts: dict[str, str], binding: Binding) -> Reco
             )
         return replace(record, reason=f"the items' mean {mean:.4f} is not the score {record.score:.4f}")
     return replace(record, items=items, count=len(items))
+
+
+def _generic(said: object) -> dict[str, float]:
+    """Digest of the generic text → cross-entropy on it, where a results JSON says so."""
+    if not isinstance(said, dict):
+        return {}
+    digest, value = said.get("digest"), said.get("cross_entropy")
+    return {digest: float(value)} if isinstance(digest, str) and _is_number(value) and isfinite(value) else {}
 
 
 def _is_number(value: object) -> TypeGuard[int | float]:

@@ -10,20 +10,26 @@ import json
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pkt_eval._util.text import json_escapes
-from pkt_eval.report.board import BoardCell, Column, Group, Leaderboard, Table, wording
+from pkt_eval.report.board import BoardCell, Column, Difference, Group, Leaderboard, Sheet, StudentRow, Table, wording
 from pkt_eval.report.board.columns import columns, compared, comparisons, legend, sortable
-from pkt_eval.report.board.model import hypotheses, written
+from pkt_eval.report.board.model import Subject, hypotheses, written
 from pkt_eval.report.board.wording import harmless
+from pkt_eval.report.render.blocks import page_blocks
 from pkt_eval.report.render.forest import difference_sentence, forest
 from pkt_eval.report.render.links import link
 from pkt_eval.report.render.registry import Content, formats, output
 
+if TYPE_CHECKING:
+    from markupsafe import Markup
+
+_TEMPLATES = Path(__file__).parent / "templates"
 HEAT = 0.3
-"""Difference of a subject at which the heat map's colour is full."""
-_DRAWN = ("score", "items", "vanilla", "lora", "gap", "seeds", "detectable")
-"""The columns that the script draws itself in a student's details; of others it shows what is written here."""
+"""Difference of a subject, less its chance, at which the heat map's colour is full."""
+_SCRIPT = ("elements", "state", "blocks", "statistics", "table", "details", "diff", "reader", "scatter", "links")
+"""Its parts, in the order in which they run."""
 _LINKED = ("JSON", "CSV", "Markdown", "LaTeX")
 """The formats that are named first below the page, in this order."""
 
@@ -31,33 +37,44 @@ _LINKED = ("JSON", "CSV", "Markdown", "LaTeX")
 @output("index.html", "HTML", place=1)
 def page(content: Content) -> str:
     """The whole file."""
-    board, flips = content.board, content.flips
-    from jinja2 import Environment, StrictUndefined
+    board = content.board
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
     environment = Environment(
-        autoescape=True, undefined=StrictUndefined, finalize=_shown, trim_blocks=True, lstrip_blocks=True
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_shown,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
     )
     environment.globals.update(
-        w=wording, style=wording.style, sentence=difference_sentence, link=link, heat=heat, number=_number
+        w=wording,
+        style=wording.style,
+        sentence=difference_sentence,
+        link=link,
+        heat=heat,
+        warmth=warmth,
+        number=_number,
+        breaking=_breaking,
     )
-    others = [column for column in columns(Table.PAGE, board) if column.id not in _DRAWN]
-    script = _script(board, others)
+    script = _script()
     groups = [
         {
             "group": group,
             "number": number,
+            "means": any(row.mean_rank is not None for row in group.rows),
             "scales": {name: _scale(group, name) for name in group.benchmarks},
             "forests": [plot for name in group.benchmarks if (plot := forest(group, name))],
             "heat_maps": [name for name in group.benchmarks if _has_subjects(group, name)],
-            "flips": {row.id: flips.cells[row.id] for row in group.rows if row.id in flips.cells},
+            "sheets": [sheet for sheet in content.sheets if sheet.group == number],
+            "protocol_lines": list(dict.fromkeys(what for said in group.protocols.values() for what in said)),
         }
         for number, group in enumerate(board.groups)
     ]
-    data: dict[str, object] = {"board": board.to_dict(), "texts": flips.texts, "flips": flips.cells}
-    if others:
-        data["others"] = _others(board, others)
-    return environment.from_string(_file("page.html")).render(
+    return environment.get_template("page.html").render(
         board=board,
         groups=groups,
         diagnoses=content.diagnoses,
@@ -75,33 +92,57 @@ def page(content: Content) -> str:
         css=Markup(_file("page.css")),
         script=Markup(script),
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        data=Markup(embedded(data)),
+        data=Markup(embedded(written(_data(board, content.sheets)))),
+        blocks=[(name, Markup(block)) for name, block in page_blocks(board, list(content.sheets)).items()],
     )
 
 
-def _script(board: Leaderboard, others: Sequence[Column]) -> str:
-    """The script, with the heads of the columns; and where there are others than it draws itself, a cell for each."""
-    drawn = [column for column in columns(Table.PAGE, board) if column.id in _DRAWN]
-    slots = {
-        "/*heads*/": ", ".join(embedded(column.head) for column in [*drawn, *others]),
-        "/*comparisons*/": embedded([column.id for column, _ in comparisons()]),
-        "/*, others*/": ", others" if others else "",
-        "/*cells*/": '...others[row.id][name].map((text) => h("td", {}, text)), ' if others else "",
+def _script() -> str:
+    """The script as one function, whose parts know one another."""
+    parts = "\n".join(_file(f"script/{name}.js") for name in _SCRIPT)
+    return f'"use strict";\n(() => {{\n{parts}}})();\n'
+
+
+def _data(board: Leaderboard, sheets: Sequence[Sheet]) -> dict[str, object]:
+    """What the script knows when the page opens; all else is in the blocks."""
+    here = columns(Table.PAGE, board)
+    return {
+        "columns": [{"id": column.id, "head": column.head} for column in here],
+        "comparisons": [{"id": id, "to": to} for id, to in compared(board)],
+        "groups": [
+            {
+                "benchmarks": group.benchmarks,
+                "sheets": [sheet.benchmark for sheet in sheets if sheet.group == number],
+                "rows": [_row(row, here) for row in group.rows],
+            }
+            for number, group in enumerate(board.groups)
+        ],
     }
-    script = _file("page.js")
-    for slot, text in slots.items():
-        script = script.replace(slot, text)
-    return script
 
 
-def _others(board: Leaderboard, others: Sequence[Column]) -> dict[str, dict[str, list[str]]]:
-    """Row → benchmark → what stands in the columns that the script does not draw itself."""
-    of_rows: dict[str, dict[str, list[str]]] = {}
-    for _, row, benchmark, cell in board.cells():
-        shown = [column.shown(cell) for column in others]
-        texts = [" ".join(filter(None, (each.text, each.interval, each.on))) for each in shown]
-        of_rows.setdefault(row.id, {})[benchmark] = texts
-    return of_rows
+def _row(row: StudentRow, here: Sequence[Column]) -> dict[str, object]:
+    said = {name: getattr(row, name) for name in ("id", "label", "method", "paradigm", "title", "reference")}
+    means = {"mean_score": row.mean_score, "mean_rank": row.mean_rank}
+    return said | means | {"cells": {name: _cell(cell, here) for name, cell in row.cells.items()}}
+
+
+def _cell(cell: BoardCell, here: Sequence[Column]) -> dict[str, object]:
+    """What stands in each column, and what the script filters and draws by."""
+    content: dict[str, object] = {
+        "shown": [[each.text, each.interval, each.on, each.style] for each in (column.shown(cell) for column in here)],
+        "score": cell.score,
+        "budget": cell.budget,
+        "differences": {column.id: _tested(tested) for column, of in comparisons() if (tested := of(cell))},
+        "sources": [{"seed": source.seed, "results": source.results} for source in cell.sources],
+    }
+    if cell.vanilla:
+        content |= {"against": cell.vanilla.against}
+        content |= {"wonAndLost": [round(cell.vanilla.won, 1), round(cell.vanilla.lost, 1)]}
+    return content
+
+
+def _tested(of: Difference) -> dict[str, object]:
+    return {"value": of.value, "significant": of.significant}
 
 
 def _linked() -> list[tuple[str, str]]:
@@ -129,9 +170,28 @@ def _shown(value: object) -> object:
     return written(value)
 
 
-def heat(value: float) -> str:
-    """Strength of a heat map's colour, 0 to 100, by the size of a difference."""
-    return f"{min(abs(value) / HEAT, 1.0) * 100:.0f}"
+def heat(of: Subject) -> str:
+    """Strength of a heat map's colour, 0 to 100: how far the nearer end of the interval is from zero."""
+    return f"{min(abs(_sure(of)) / HEAT, 1.0) * 100:.0f}"
+
+
+def warmth(of: Subject) -> str:
+    """The class of a heat map's cell: grey where the interval covers zero."""
+    sure = _sure(of)
+    return "warmth up" if sure > 0 else "warmth down" if sure < 0 else "unsure"
+
+
+def _sure(of: Subject) -> float:
+    """What is left of a difference: the end of its interval that is nearer to zero, or zero between the ends."""
+    low, high = of.low or 0.0, of.high or 0.0
+    return max(low, 0.0) + min(high, 0.0)
+
+
+def _breaking(text: str) -> "Markup":
+    """A name that a narrow column breaks behind an underscore."""
+    from markupsafe import Markup, escape
+
+    return Markup("_<wbr>").join(escape(part) for part in harmless(text).split("_"))
 
 
 def _number(column: Column, cell: BoardCell) -> float | str:
@@ -158,4 +218,4 @@ def _has_subjects(group: Group, benchmark: str) -> bool:
 
 @cache
 def _file(name: str) -> str:
-    return (Path(__file__).parent / "templates" / name).read_text("utf-8")
+    return (_TEMPLATES / name).read_text("utf-8")

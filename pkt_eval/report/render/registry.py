@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from pkt_eval.report.board import Flips, Leaderboard
+from pkt_eval.report.board import Leaderboard, Sheet
 from pkt_eval.report.board.diagnoses import LinkedDiagnosis
 
 
@@ -20,12 +20,12 @@ class Content:
 
     Attributes:
         board: The numbers.
-        flips: The items won and lost.
+        sheets: All answers.
         diagnoses: Of the same pairs.
     """
 
     board: Leaderboard
-    flips: Flips
+    sheets: Sequence[Sheet] = ()
     diagnoses: Sequence[LinkedDiagnosis] = ()
 
 
