@@ -2,9 +2,9 @@
 
 import difflib
 from collections.abc import Iterable
-from typing import Any, get_args
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError, model_validator
 
 
 class Checked(BaseModel):
@@ -49,16 +49,28 @@ def plus_separated(value: object) -> object:
     return (value,) if isinstance(value, int | float) else value
 
 
-def check_rates(rates: tuple[float, ...]) -> tuple[float, ...]:
-    """Learning rates, as they are.
+def _rates(value: object) -> object:
+    return value if value == "auto" else plus_separated(value)
 
-    Raises:
-        ValueError: One is none.
-    """
-    for rate in rates:
+
+def _check_rates(rates: tuple[float, ...] | Literal["auto"]) -> tuple[float, ...] | Literal["auto"]:
+    for rate in () if rates == "auto" else rates:
         if not 0 < rate <= 100:  # neither is NaN
             raise ValueError(f"{rate} is none: a rate is above 0 and at most 100")
     return rates
+
+
+LearningRates = Annotated[tuple[float, ...] | Literal["auto"], BeforeValidator(_rates), AfterValidator(_check_rates)]
+"""Learning rates, joined by ``+``; none for the method's default; or ``auto``, which tries ``rate_grid``."""
+
+
+def rate_grid(default: float) -> tuple[float, ...]:
+    """The rates that ``learning_rate=auto`` tries: four, a factor √10 apart, the method's default the second.
+
+    >>> rate_grid(3e-4)
+    (9.487e-05, 0.0003, 0.0009487, 0.003)
+    """
+    return tuple(float(f"{default * 10 ** (half / 2):.4g}") for half in (-1, 0, 1, 2))
 
 
 def did_you_mean(name: str, known: Iterable[str], *, cutoff: float = 0.6) -> str:
