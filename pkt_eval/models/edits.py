@@ -187,7 +187,7 @@ class DoraEdit(_Product):
         """``(g − 1)·W + g·BA``, some rows at a time, with the factor ``g`` of ``factor``."""
         g = self.factor(weight)[:, None]
         for rows, (view, product) in zip(_chunks(weight), super().parts(weight), strict=True):
-            yield view, product.mul_(g[rows]).add_(view.float().mul_(g[rows] - 1))
+            yield view, product.mul_(g[rows]).add_(view.float() * (g[rows] - 1))
 
     @torch.no_grad()
     def factor(self, weight: torch.Tensor) -> torch.Tensor:

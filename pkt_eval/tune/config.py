@@ -41,7 +41,7 @@ class TrainingConfig(MethodConfig):
     modules: Annotated[tuple[str, ...], BeforeValidator(plus_separated)] = ("up", "down", "v", "o")
     """Blocks that are trained, joined by +: out of up, gate, down, q, k, v, o."""
     learning_rate: LearningRates = ()
-    """Peak rate; default 3e-4 (HumanEval 3e-5). Of several, joined by +, the validation split chooses; auto tries four
+    """Peak rate; default 3e-4 (HumanEval 3e-5). Of several, joined by +, validation chooses; auto tries four or more
     around the default, each on a fifth of the budget."""
     select_by: Criterion | None = None
     """What chooses on validation; default loss, and of auto's rates the score where there is one."""

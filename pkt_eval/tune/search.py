@@ -1,8 +1,9 @@
 """Training at the learning rate that validation chooses, whatever is trained.
 
 Variants of LoRA lie within a percent or two of each other once each has its own rate (arXiv 2602.04998), so that a
-comparison at one rate for all says little. Several rates are tried on the whole budget each; ``auto`` tries four on a
-fifth of it, and trains once more, from the start, at the one that answers most validation questions.
+comparison at one rate for all says little. Several rates are tried on the whole budget each; ``auto`` tries four, and
+up to two beyond an end that does best, on a fifth of it, and trains once more, from the start, at the one that answers
+most validation questions.
 """
 
 import logging
@@ -27,6 +28,8 @@ log = logging.getLogger(__name__)
 
 AUTO_SHARE = 0.2
 """Of the budget, on which ``learning_rate=auto`` tries each rate."""
+
+_BEYOND = 2  # rates that are tried beyond the four, at most
 
 E = TypeVar("E", bound=Edit, covariant=True)
 
@@ -203,7 +206,7 @@ def train_at_best_rate(
     record: dict[str, Any] = {}
     rates: Sequence[float] = (default,) if isinstance(asked, str) or not asked else asked
     if asked == "auto" and course.training.max_steps and course.training.epochs:
-        record["search"] = _search(course, rate_grid(default))
+        record["search"] = _search(course, default)
         rates = (record["search"]["learning_rate"],)
     tried: list[dict[str, Any]] = []
     best: tuple[tuple[float, float], float, int, tuple[E, ...]] | None = None
@@ -230,8 +233,11 @@ def train_at_best_rate(
     return edits, {"learning_rate": chosen, "steps": steps, "tried": tried, **record}
 
 
-def _search(course: Course[E], grid: Sequence[float]) -> dict[str, Any]:
-    """Which of the rates does best on a share of the budget, and how each did; the smaller wins a tie."""
+def _search(course: Course[E], default: float) -> dict[str, Any]:
+    """Which rate does best on a share of the budget, and how each did; the smaller wins a tie.
+
+    Where the best is the first or the last of those tried, a better one may lie beyond it, and is tried, too.
+    """
 
     def measure(rate: float) -> dict[str, Any]:
         losses, after = course.at(rate, AUTO_SHARE)
@@ -241,16 +247,23 @@ def _search(course: Course[E], grid: Sequence[float]) -> dict[str, Any]:
         return of_rate | ({"answers": course.answers()} if course.answers else {})
 
     kept = KeptAnswers(course.work / "search.json" if course.work else None, course.progress.save)
-    curve = [kept.get(f"{rate:g}", partial(measure, rate)) for rate in grid]
-    sound = [of_rate for of_rate in curve if not of_rate.get("diverged")]
-    if not sound:
-        raise DataError(f"fine-tuning diverged at all of the rates {', '.join(f'{rate:g}' for rate in grid)}")
-    chosen = max(sound, key=merit)["learning_rate"]
+    grid = list(rate_grid(default))
+    for beyond in range(_BEYOND + 1):
+        curve = [kept.get(f"{rate:g}", partial(measure, rate)) for rate in grid]
+        sound = [of_rate for of_rate in curve if not of_rate.get("diverged")]
+        if not sound:
+            raise DataError(f"fine-tuning diverged at all of the rates {', '.join(f'{rate:g}' for rate in grid)}")
+        chosen: float = max(sound, key=merit)["learning_rate"]
+        if chosen not in (grid[0], grid[-1]) or beyond == _BEYOND:
+            break
+        if chosen == grid[0]:
+            grid.insert(0, rate_grid(chosen)[0])
+        else:
+            grid.append(rate_grid(chosen)[2])
     return {
         "learning_rate": chosen,
         "share": AUTO_SHARE,
         "curve": curve,
-        # A better one may lie beyond it.
         "at_the_edge": chosen in (grid[0], grid[-1]),
     }
 

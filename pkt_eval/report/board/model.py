@@ -124,7 +124,8 @@ class BoardCell:
         statistics: What the columns' measures found, by the column's id; None where one says nothing of this cell.
         endings: Of generated answers, a mean over seeds: ``ended`` and ``looped``, shares, and ``answer_tokens``; {}
             where a seed's record does not say.
-        budget: What the transfer took, a mean over seeds: ``learnt_records``, ``steps``, ``seconds``, ``peak_bytes``.
+        budget: What the transfer took, a mean over seeds: ``learnt_records``, ``steps``, ``seconds``, ``peak_bytes``;
+            where it was counted ``student_tokens``, ``teacher_tokens``, ``student_flops``, ``teacher_flops``.
         subjects: Of benchmarks that have some.
         sources: The records, one a seed.
     """
