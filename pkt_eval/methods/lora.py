@@ -17,6 +17,7 @@ from pkt_eval._util.progress import Progress
 from pkt_eval.data import benchmarks
 from pkt_eval.data.splits import canonical_task
 from pkt_eval.data.transfer_data import TransferData
+from pkt_eval.errors import ConfigError
 from pkt_eval.methods.base import TransferMethod, register
 from pkt_eval.models import blocks
 from pkt_eval.models.pair import ModelPair
@@ -165,6 +166,7 @@ class LoRA(TransferMethod[LoRAConfig]):
 
     def transfer(self, pair: ModelPair, data: TransferData, progress: Progress) -> Student:
         """Start, fine-tune, and keep the product as the edit."""
+        self._check_rank(pair)
         form = self.variant.form
         if self.variant.faster_b:
             form = Form(b_rate=self.config.b_rate)
@@ -174,6 +176,14 @@ class LoRA(TransferMethod[LoRAConfig]):
                 start, told = self._start(model, pair, data, progress)
             edits, record = finetune(model, start, pair, data, self.config, self.seed, progress, self.work, form=form)
         return Student(base=pair.student, edits=edits, record=record | told)
+
+    def _check_rank(self, pair: ModelPair) -> None:
+        rank, init = self.config.rank, self.variant.init
+        if init == "orthogonal" and rank % 2:
+            raise ConfigError(f"rank={rank} is odd: orthogonal makes two halves of it")
+        most = min(min(pair.student.dims.shape(block)) for block in self.config.modules) // 2
+        if init == "lora_ga" and rank > most:
+            raise ConfigError(f"rank={rank}: lora_ga takes twice as many directions, so that {most} is the most here")
 
     def _start(
         self, model: Any, pair: ModelPair, data: TransferData, progress: Progress

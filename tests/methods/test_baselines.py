@@ -9,7 +9,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from pkt_eval._util.progress import Progress
 from pkt_eval.data.chat import IGNORE, ChatFormat, collate
 from pkt_eval.data.splits import build_splits
-from pkt_eval.errors import IncompatiblePairError
+from pkt_eval.errors import ConfigError, IncompatiblePairError
 from pkt_eval.methods.fewshot import shown_before
 from pkt_eval.models import blocks
 from pkt_eval.models.cost import count_passes
@@ -115,6 +115,15 @@ def test_what_a_start_reads_is_read_once_and_the_model_is_left_as_found(tiny, sm
         peft_start(model, [blocks.module_name("up", 0)], init, 4, 0, encoded(base))
     assert all(torch.equal(p, before[name]) and p.grad is None for name, p in model.named_parameters())
     assert not [m for m in model.modules() if m._forward_hooks or hasattr(m, "eigens")] and not model.training
+
+
+@pytest.mark.parametrize(
+    ("method", "rank", "said"), [("orthogonal", 5, "rank=5 is odd"), ("lora_ga", 17, "16 is the most here")]
+)
+def test_a_rank_that_a_start_cannot_have_is_refused(method, rank, said, tiny, small):
+    _, base = tiny()
+    with pytest.raises(ConfigError, match=said):
+        student_of(pretrained=base, method=method, **{**small, "rank": rank})
 
 
 def test_an_equal_budget_is_equal_to_the_token(tiny, small):
