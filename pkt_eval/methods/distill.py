@@ -25,10 +25,10 @@ from pkt_eval.models.pair import ModelPair
 from pkt_eval.models.student import Student
 from pkt_eval.tune.adapter import finetune, random_start
 from pkt_eval.tune.config import FinetuneConfig
-from pkt_eval.tune.distillation import Direction, kept_divergence
-from pkt_eval.tune.generation import generate, likeliest, stops
+from pkt_eval.tune.distillation import KLDirection, kept_divergence
+from pkt_eval.tune.generation import generate_ids, likeliest, stops
 from pkt_eval.tune.loss import supervised_logits
-from pkt_eval.tune.on_policy import OnPolicy, answered
+from pkt_eval.tune.on_policy import OnPolicy, answered_example
 
 _BATCH = 16
 
@@ -40,7 +40,7 @@ class DistillConfig(FinetuneConfig):
     """Longest answer of teacher or student; default: the task's own limit, of a choice the longest label."""
     top_k: int = Field(64, ge=1, le=2**20)
     """``kd`` alone: how many of the teacher's likeliest tokens are kept at each position."""
-    divergence: Direction = "forward"
+    divergence: KLDirection = "forward"
     """``kd`` alone: forward, KL(teacher‖student), or reverse."""
     on_policy: float = Field(0.5, ge=0, le=1)
     """``gkd`` alone: share of the steps that learn from the student's own answers; the others have the labels'."""
@@ -147,7 +147,7 @@ class Distill(TransferMethod[DistillConfig]):
                 for first in progress.bar(starts, f"{self.method.name}: answers of the teacher"):
                     some = order[first : first + _BATCH]
                     asked, limits = zip(*(prompts[i] for i in some), strict=True)
-                    found = generate(teacher, asked, limits, stop, partial(likeliest, vocabulary=vocabulary))
+                    found = generate_ids(teacher, asked, limits, stop, partial(likeliest, vocabulary=vocabulary))
                     said |= dict(zip(some, found, strict=True))
             answers = [said[i] for i in range(len(prompts))]
             tensors = {
@@ -160,7 +160,7 @@ class Distill(TransferMethod[DistillConfig]):
         with progress.stage("teacher"):
             kept, told, stored = kept_tensors("answers", decided_by, ask, code=sources.TUNING, progress=progress)
         answers = [t.tolist() for t in torch.split(kept["ids"], kept["lengths"].tolist())]
-        taught = [answered(prompt, ids) for (prompt, _), ids in zip(prompts, answers, strict=True)]
+        taught = [answered_example(prompt, ids) for (prompt, _), ids in zip(prompts, answers, strict=True)]
         if data.loss_on == "all":
             taught = [{**example, "labels": example["input_ids"]} for example in taught]
         told |= {"records": len(answers), "answer_tokens": int(kept["lengths"].sum()), "stored": stored}
@@ -213,7 +213,7 @@ def _objective(
     kept: dict[str, torch.Tensor],
     places: dict[tuple[int, ...], slice],
     vocabulary: int,
-    direction: Direction,
+    direction: KLDirection,
     model: Any,
     batch: dict[str, torch.Tensor],
 ) -> tuple[torch.Tensor, int]:

@@ -22,7 +22,7 @@ from pkt_eval.methods.base import TransferMethod, register
 from pkt_eval.models import blocks
 from pkt_eval.models.pair import ModelPair
 from pkt_eval.models.student import Student
-from pkt_eval.tune.adapter import PLAIN, Factors, Form, finetune, random_start
+from pkt_eval.tune.adapter import PLAIN_FORM, Factors, Form, finetune, random_start
 from pkt_eval.tune.config import FinetuneConfig
 from pkt_eval.tune.starts import READING, Init, peft_start
 
@@ -49,7 +49,7 @@ class Start:
     """
 
     init: Init | None = None
-    form: Form = PLAIN
+    form: Form = PLAIN_FORM
     faster_b: bool = False
 
 

@@ -23,7 +23,7 @@ from pkt_eval.models.edits import DoraEdit, LowRankEdit
 from pkt_eval.models.pair import ModelPair
 from pkt_eval.tune.config import FinetuneConfig, published_budget
 from pkt_eval.tune.loss import Objective
-from pkt_eval.tune.search import Run, course_of, train_at_best_rate
+from pkt_eval.tune.search import TrainingRun, course_of, train_at_best_rate
 
 _ADAPTER = "default"  # peft's own name, under which the Trainer finds its checkpoints again
 _ZERO = 1e-5  # of a product, relative to its factors: float32's roundings
@@ -48,7 +48,7 @@ class Form:
     b_rate: float = 1.0
 
 
-PLAIN = Form()
+PLAIN_FORM = Form()
 
 
 def random_start(out: int, into: int, rank: int, generator: torch.Generator) -> Factors:
@@ -69,9 +69,9 @@ def finetune(
     work: Path | None = None,
     *,
     objective: Objective | None = None,
-    form: Form = PLAIN,
+    form: Form = PLAIN_FORM,
     examples: Sequence[Example] | None = None,
-    run: Run | None = None,
+    run: TrainingRun | None = None,
 ) -> tuple[tuple[LowRankEdit | DoraEdit, ...], dict[str, Any]]:
     """Train a low-rank product from a given start on the train split.
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 import torch
 
-Direction = Literal["forward", "reverse"]
+KLDirection = Literal["forward", "reverse"]
 
 
 def generalised_jsd(teacher: torch.Tensor, student: torch.Tensor, beta: float) -> torch.Tensor:
@@ -35,7 +35,7 @@ def _kl(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
 
 
 def kept_divergence(
-    ids: torch.Tensor, teacher: torch.Tensor, student: torch.Tensor, direction: Direction
+    ids: torch.Tensor, teacher: torch.Tensor, student: torch.Tensor, direction: KLDirection
 ) -> torch.Tensor:
     """``KL(P‖Q)`` or ``KL(Q‖P)`` where of the teacher only the likeliest tokens are known, summed, in nats.
 

@@ -40,7 +40,7 @@ def stops(model: Any, tokenizer: Any) -> set[int]:
 
 
 @torch.no_grad()
-def generate(
+def generate_ids(
     model: Any, prompts: Sequence[list[int]], limits: Sequence[int], stop: set[int], pick: Pick = likeliest
 ) -> list[list[int]]:
     """The answers to a batch of prompts, with the token that ended them.

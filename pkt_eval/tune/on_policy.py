@@ -19,14 +19,14 @@ from pkt_eval.data.chat import IGNORE, collate
 from pkt_eval.data.transfer_data import Example
 from pkt_eval.tune import checkpoints
 from pkt_eval.tune.distillation import generalised_jsd
-from pkt_eval.tune.generation import drawn, generate, stops
+from pkt_eval.tune.generation import drawn, generate_ids, stops
 from pkt_eval.tune.loss import supervised_logits
 from pkt_eval.tune.training import Training, epoch_order
 
 _CLIP = 1.0  # largest norm of a gradient, as of the one training loop
 
 
-def answered(prompt: list[int], answer: list[int]) -> Example:
+def answered_example(prompt: list[int], answer: list[int]) -> Example:
     """A prompt and an answer whose tokens are supervised."""
     return {"input_ids": prompt + answer, "labels": [IGNORE] * len(prompt) + answer}
 
@@ -56,7 +56,7 @@ class OnPolicy:
     progress: Progress
 
     def run(self, model: Any, training: Training, work: Path | None, optimizer: Any) -> list[float]:
-        """Train until the tokens are spent; see ``Run``. The rate falls to zero with the tokens that are left."""
+        """Train until the tokens are spent, a ``TrainingRun``. The rate falls to zero with the tokens that are left."""
         from transformers import TrainerState
 
         trained = [p for p in model.parameters() if p.requires_grad]
@@ -95,8 +95,8 @@ class OnPolicy:
             model.eval()
             pick = drawn(torch.Generator().manual_seed(dice.getrandbits(62)), len(self.tokenizer), self.temperature)
             prompts, limits = zip(*(self.prompts[i] for i in chosen), strict=True)
-            said = generate(model, prompts, limits, stops(model, self.tokenizer), pick)
-            batch = [answered(prompt, ids) for prompt, ids in zip(prompts, said, strict=True)]
+            said = generate_ids(model, prompts, limits, stops(model, self.tokenizer), pick)
+            batch = [answered_example(prompt, ids) for prompt, ids in zip(prompts, said, strict=True)]
         return list(_within(batch, spent.total - spent.tokens))
 
     def _step(

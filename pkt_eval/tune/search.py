@@ -53,7 +53,7 @@ class Trained(Protocol[E]):
         """The optimizer at a peak rate; None for AdamW with that rate for all."""
 
 
-Run = Callable[[Any, Training, Path | None, Any], list[float]]
+TrainingRun = Callable[[Any, Training, Path | None, Any], list[float]]
 """Trains a model: from it, the training, a folder for checkpoints and an optimizer or None to the loss of each step."""
 
 
@@ -73,7 +73,7 @@ class Course(Generic[E]):
 
     trained: Trained[E]
     training: Training
-    run: Run
+    run: TrainingRun
     validation: Sequence[Example]
     answers: Callable[[], dict[str, float | None] | None] | None
     progress: Progress
@@ -113,7 +113,7 @@ def course_of(
     *,
     objective: Objective | None = None,
     examples: Sequence[Example] | None = None,
-    run: Run | None = None,
+    run: TrainingRun | None = None,
 ) -> tuple[Course[E], dict[str, Any]]:
     """The training of a method, and what its record says of the examples.
 

@@ -19,7 +19,7 @@ from pkt_eval.data.chat import with_bos
 from pkt_eval.data.numbers import final_number, same_number
 from pkt_eval.data.rows import ChatRecord
 from pkt_eval.data.transfer_data import TransferData
-from pkt_eval.tune.generation import generate, padded_left, stops
+from pkt_eval.tune.generation import generate_ids, padded_left, stops
 
 Criterion = Literal["score", "loss"]
 
@@ -119,7 +119,7 @@ def generate_answers(
     right, ended, looped, judged = 0, 0, 0, 0
     for batch in bar(batches):
         chosen = _chosen(model, batch)
-        said = generate(model, [item.prompt for item in batch], [item.limit for item in batch], stop)
+        said = generate_ids(model, [item.prompt for item in batch], [item.limit for item in batch], stop)
         for item, ids, choice in zip(batch, said, chosen, strict=True):
             ends = ids[-1] in stop
             ended += ends
