@@ -36,7 +36,7 @@ def logits(base, student=None) -> torch.Tensor:
 
 
 # Of a family the first: its others differ in what the contract and their own tests look at.
-FIRST = list({methods()[name].cls: name for name in reversed(TRAINED)}.values())
+FIRST = list({methods()[name].cls: name for name in [*reversed(TRAINED), "lora"]}.values())
 
 
 def options_of(method: str, words: dict) -> dict:
