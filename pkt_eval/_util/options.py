@@ -50,7 +50,15 @@ def plus_separated(value: object) -> object:
 
 
 def _rates(value: object) -> object:
-    return value if value == "auto" else plus_separated(value)
+    if value == "auto":
+        return value
+    rates = plus_separated(value)
+    for rate in rates if isinstance(rates, tuple | list) else ():
+        try:
+            float(rate)
+        except (TypeError, ValueError):
+            raise ValueError(f"{rate!r} is no number: rates are numbers, joined by +, or auto") from None
+    return rates
 
 
 def _check_rates(rates: tuple[float, ...] | Literal["auto"]) -> tuple[float, ...] | Literal["auto"]:
