@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, model_validator
 
 
 class Checked(BaseModel):
@@ -55,20 +55,15 @@ def _rates(value: object) -> object:
     rates = plus_separated(value)
     for rate in rates if isinstance(rates, tuple | list) else ():
         try:
-            float(rate)
+            number = float(rate)
         except (TypeError, ValueError):
             raise ValueError(f"{rate!r} is no number: rates are numbers, joined by +, or auto") from None
-    return rates
-
-
-def _check_rates(rates: tuple[float, ...] | Literal["auto"]) -> tuple[float, ...] | Literal["auto"]:
-    for rate in () if rates == "auto" else rates:
-        if not 0 < rate <= 100:  # neither is NaN
+        if not 0 < number <= 100:  # neither is NaN
             raise ValueError(f"{rate} is none: a rate is above 0 and at most 100")
     return rates
 
 
-LearningRates = Annotated[tuple[float, ...] | Literal["auto"], BeforeValidator(_rates), AfterValidator(_check_rates)]
+LearningRates = Annotated[tuple[float, ...] | Literal["auto"], BeforeValidator(_rates)]
 """Learning rates, joined by ``+``; none for the method's default; or ``auto``, which tries ``rate_grid``."""
 
 
