@@ -2,9 +2,9 @@
 
 import difflib
 from collections.abc import Iterable
-from typing import Any, get_args
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, model_validator
 
 
 class Checked(BaseModel):
@@ -49,16 +49,31 @@ def plus_separated(value: object) -> object:
     return (value,) if isinstance(value, int | float) else value
 
 
-def check_rates(rates: tuple[float, ...]) -> tuple[float, ...]:
-    """Learning rates, as they are.
-
-    Raises:
-        ValueError: One is none.
-    """
-    for rate in rates:
-        if not 0 < rate <= 100:  # neither is NaN
+def _rates(value: object) -> object:
+    if value == "auto":
+        return value
+    rates = plus_separated(value)
+    for rate in rates if isinstance(rates, tuple | list) else ():
+        try:
+            number = float(rate)
+        except (TypeError, ValueError):
+            raise ValueError(f"{rate!r} is no number: rates are numbers, joined by +, or auto") from None
+        if not 0 < number <= 100:  # neither is NaN
             raise ValueError(f"{rate} is none: a rate is above 0 and at most 100")
     return rates
+
+
+LearningRates = Annotated[tuple[float, ...] | Literal["auto"], BeforeValidator(_rates)]
+"""Learning rates, joined by ``+``; none for the method's default; or ``auto``, which tries ``rate_grid``."""
+
+
+def rate_grid(default: float) -> tuple[float, ...]:
+    """The rates that ``learning_rate=auto`` tries: four, a factor √10 apart, the method's default the second.
+
+    >>> rate_grid(3e-4)
+    (9.487e-05, 0.0003, 0.0009487, 0.003)
+    """
+    return tuple(float(f"{default * 10 ** (half / 2):.4g}") for half in (-1, 0, 1, 2))
 
 
 def did_you_mean(name: str, known: Iterable[str], *, cutoff: float = 0.6) -> str:

@@ -6,7 +6,7 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -65,6 +65,7 @@ class Progress:
         self._loss: float | None = None
         self._told = -_EVERY
         self.seconds: dict[str, float] = {}
+        self.passes: dict[str, dict[str, float]] = {}
         self._running: dict[str, float] = {}  # stage → when it was last counted
         self._file: Path | None = None
         self._earlier_peak = 0
@@ -81,7 +82,7 @@ class Progress:
         """
         self._file = folder / "spent.json"
         try:
-            seconds, peak = _spent(self._file.read_text("utf-8"))
+            seconds, peak, passes = _spent(self._file.read_text("utf-8"))
         except FileNotFoundError:
             return
         except (OSError, ValueError) as error:
@@ -90,13 +91,26 @@ class Progress:
         self._earlier_peak = peak
         for name, of_stage in seconds.items():
             self._add(name, of_stage)
+        for role, amounts in passes.items():
+            self.count_passes(role, amounts)
+
+    def count_passes(self, role: str, amounts: Mapping[str, float]) -> None:
+        """Add what passes through a model cost.
+
+        Args:
+            role: Whose: ``teacher`` or ``student``.
+            amounts: Name → number; see ``pkt_eval.models.cost``.
+        """
+        of_role = self.passes.setdefault(role, {})
+        for name, amount in amounts.items():
+            of_role[name] = of_role.get(name, 0) + amount
 
     def save(self) -> None:
         """Keep the account on disk, the running stages' part included: a killed process cannot."""
         for name in self._running:
             self._count(name)
         if self._file:
-            spent = {"seconds": self.seconds, "peak_memory_bytes": self.peak_memory_bytes}
+            spent = {"seconds": self.seconds, "peak_memory_bytes": self.peak_memory_bytes, "passes": self.passes}
             save_text(self._file, json.dumps(spent))
 
     @contextmanager
@@ -170,8 +184,8 @@ class Progress:
             self._listener(self._pace.said(done, of, self._loss))
 
 
-def _spent(text: str) -> tuple[dict[str, float], int]:
-    """Seconds a stage and peak memory, as ``Progress.save`` wrote them.
+def _spent(text: str) -> tuple[dict[str, float], int, dict[str, dict[str, float]]]:
+    """Seconds a stage, peak memory and passes, as ``Progress.save`` wrote them.
 
     Raises:
         ValueError: It wrote something else.
@@ -179,7 +193,11 @@ def _spent(text: str) -> tuple[dict[str, float], int]:
     try:
         spent = json.loads(text)
         seconds = {name: _amount(value) for name, value in spent["seconds"].items()}
-        return seconds, int(_amount(spent["peak_memory_bytes"] or 0))
+        passes = {
+            role: {name: _amount(value) for name, value in amounts.items()}
+            for role, amounts in spent.get("passes", {}).items()
+        }
+        return seconds, int(_amount(spent["peak_memory_bytes"] or 0)), passes
     except (AttributeError, LookupError, TypeError, ArithmeticError, RecursionError) as error:
         raise ValueError(f"{type(error).__name__}: {error}") from error
 

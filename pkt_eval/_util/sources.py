@@ -23,6 +23,7 @@ TRANSFER = (
     "_util/folders.py",
     "_util/hub.py",
     "_util/json_files.py",
+    "_util/kept.py",
     "_util/lazy.py",
     "_util/remembered.py",
     "models",
@@ -40,7 +41,7 @@ TRANSFER = (
 )
 #: What decides where a teacher's neurons are found.
 LOCATION = ("locate", "models/blocks.py", "models/activations.py")
-#: What decides a fine-tuned teacher.
+#: What decides a fine-tuned teacher, its answers, and the start of a fine-tuning.
 TUNING = ("tune", "data", "models", "align/carry.py")
 #: What decides what is asked, answered and scored.
 SCORING = (

@@ -5,7 +5,6 @@ steps (``choice``): the benchmark's own score where there is one, and the loss a
 so the base is measured and recorded, and never chosen.
 """
 
-import json
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,16 +12,24 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pkt_eval._util.files import save_text
+from pkt_eval._util.kept import KeptAnswers
 from pkt_eval._util.progress import Progress
-from pkt_eval.align.choice import as_json, merit, told
 from pkt_eval.align.loop import mean_loss
 from pkt_eval.data.transfer_data import Example, TransferData
 from pkt_eval.errors import DataError
 from pkt_eval.locate.samples import examples
 from pkt_eval.models.beside import Beside
 from pkt_eval.models.edits import Edit
-from pkt_eval.tune.selection import Criterion, Question, criterion, generate_answers, validation_items
+from pkt_eval.tune.selection import (
+    Criterion,
+    Question,
+    as_json,
+    criterion,
+    generate_answers,
+    merit,
+    told,
+    validation_items,
+)
 
 log = logging.getLogger(__name__)
 
@@ -101,7 +108,7 @@ def choose_candidate(
     Raises:
         DataError: There is no candidate.
     """
-    kept = _Kept(work / "candidates.json" if work else None, progress)
+    kept = KeptAnswers(work / "candidates.json" if work else None, progress.save)
     best: tuple[tuple[float, float], int, tuple[Edit, ...]] | None = None
     measured: list[dict[str, Any]] = []
     with progress.stage("choose"):
@@ -131,24 +138,3 @@ def choose_candidate(
             "answers": measured[chosen]["answers"],
         },
     )
-
-
-class _Kept:
-    """Measurements on disk: the longest part of such a transfer."""
-
-    def __init__(self, path: Path | None, progress: Progress) -> None:
-        self._path, self._progress = path, progress
-        self._found: dict[str, dict[str, Any]] = {}
-        if path and path.exists():
-            try:
-                self._found = dict(json.loads(path.read_text("utf-8")))
-            except (OSError, ValueError, TypeError) as error:
-                log.warning("%s is damaged (%s): candidates are measured anew", path, error)
-
-    def get(self, key: str, measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        if key not in self._found:
-            self._found[key] = measure()
-            if self._path:
-                self._progress.save()
-                save_text(self._path, json.dumps(self._found))
-        return self._found[key]

@@ -7,8 +7,6 @@ the store under the digest of all that decides it. How it is carried is each met
 
 from __future__ import annotations
 
-import importlib.metadata
-import logging
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -17,23 +15,18 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, model_validator
 
 from pkt_eval._util import sources
-from pkt_eval._util.digests import combine_digests
-from pkt_eval._util.files import load_tensors, save_tensors
-from pkt_eval._util.folders import store_root
+from pkt_eval._util.kept import kept_tensors
 from pkt_eval._util.lazy import torch
 from pkt_eval._util.options import plus_separated
 from pkt_eval._util.progress import Progress
 from pkt_eval.align.candidates import CandidateEdit, Jury, choose_candidate
 from pkt_eval.data.transfer_data import TransferData
-from pkt_eval.errors import StoreError
 from pkt_eval.models import blocks
 from pkt_eval.models.edits import Edit, LowRankEdit
 from pkt_eval.models.pair import ModelPair
 from pkt_eval.tune.adapter import Factors, finetune, random_start
 from pkt_eval.tune.config import FinetuneConfig
 from pkt_eval.tune.selection import Criterion
-
-log = logging.getLogger(__name__)
 
 CARRIED = ("v", "o", "up", "gate", "down")
 """Blocks that can be carried: a rotation of q or k would mix planes that rotary positions turn at different speeds."""
@@ -100,28 +93,22 @@ def tuned_teacher(
         "seed": seed,
         "dtype": str(teacher.dtype),
         "device": teacher.device.type,
-        "versions": {p: importlib.metadata.version(p) for p in ("torch", "transformers", "peft")},
-        "code": sources.digest(sources.TUNING),
     }
-    path = store_root() / "tuned" / f"{combine_digests(decided_by)}.safetensors"
-    if path.exists():
-        try:
-            tensors, metadata = load_tensors(path)
-            log.info("the tuned teacher is loaded from %s", path)
-            return _factors(tensors), {**metadata["record"], "stored": True}
-        except (StoreError, KeyError) as error:
-            log.warning("the tuned teacher %s is damaged (%s); it is tuned anew", path, error)
-    generator = torch.Generator().manual_seed(seed)
-    start: dict[str, Factors] = {}
-    for layer in range(source.dims.layers):
-        for block in config.modules:
-            shape = source.dims.shape(block)
-            start[blocks.module_name(block, layer)] = random_start(*shape, config.rank, generator)
-    edits, record = finetune(teacher, start, pair, data, config, seed, progress, work / "teacher" if work else None)
-    record = {"of": "teacher", **record["training"]}
-    tensors = {f"{edit.name}/{part}": t.contiguous() for edit in edits for part, t in edit.tensors.items()}
-    save_tensors(path, tensors, record=record)
-    return _factors(tensors), {**record, "stored": False}
+
+    def tune() -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+        generator = torch.Generator().manual_seed(seed)
+        start: dict[str, Factors] = {}
+        for layer in range(source.dims.layers):
+            for block in config.modules:
+                shape = source.dims.shape(block)
+                start[blocks.module_name(block, layer)] = random_start(*shape, config.rank, generator)
+        folder = work / "teacher" if work else None
+        edits, record = finetune(teacher, start, pair, data, config, seed, progress, folder)
+        tensors = {f"{edit.name}/{part}": t.contiguous() for edit in edits for part, t in edit.tensors.items()}
+        return tensors, {"of": "teacher", **record["training"]}
+
+    tensors, record, stored = kept_tensors("tuned", decided_by, tune, code=sources.TUNING, progress=progress)
+    return _factors(tensors), {**record, "stored": stored}
 
 
 def _factors(tensors: dict[str, torch.Tensor]) -> dict[str, Factors]:

@@ -5,17 +5,17 @@ answers, and with it goes what it knew. So the score chooses where there is one,
 """
 
 import logging
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from pkt_eval._util.options import rate_grid
 from pkt_eval._util.progress import Progress
 from pkt_eval.align.inject import injected
 from pkt_eval.align.loop import AlignmentExamples, AlignmentOptions, Checkpoint, Deltas, DivergedError, align
 from pkt_eval.errors import ConfigError
 from pkt_eval.locate.select import Located
-from pkt_eval.tune.selection import Answers
+from pkt_eval.tune.selection import Answers, as_json, merit, told
 
 log = logging.getLogger(__name__)
 
@@ -88,17 +88,21 @@ def choose_rate(
     }
 
 
-def rates_to_try(asked: tuple[float, ...], d_teacher: int, validation: bool) -> tuple[float, ...]:
+def rates_to_try(asked: tuple[float, ...] | Literal["auto"], d_teacher: int, validation: bool) -> tuple[float, ...]:
     """The learning rates that were asked for, or the published ones; without validation the first of those.
+
+    An alignment has so few steps that no part of them is tried: each rate of ``auto`` has all of them.
 
     Raises:
         ConfigError: Several were asked for, and there is nothing to choose by.
     """
-    if not validation and len(asked) > 1:
+    if not validation and (asked == "auto" or len(asked) > 1):
         raise ConfigError(
             "learning_rate= has several values and there is no validation record to choose by: give one value, or "
             "validation_samples="
         )
+    if asked == "auto":
+        return rate_grid(_PUBLISHED_RATES[0] * _PUBLISHED_WIDTH / d_teacher * 10**0.5)
     return asked or (published_rates(d_teacher) if validation else _PUBLISHED_RATES[:1])
 
 
@@ -112,19 +116,3 @@ def published_rates(d_teacher: int) -> tuple[float, ...]:
     """
     scaled = [float(f"{rate * _PUBLISHED_WIDTH / d_teacher:.4g}") for rate in _PUBLISHED_RATES]
     return tuple(dict.fromkeys([*_PUBLISHED_RATES, *scaled]))
-
-
-def merit(step: Mapping[str, Any]) -> tuple[float, float]:
-    """Larger is better: the score where there is one, and among equals the smaller loss."""
-    answered, loss = step.get("answers"), step["validation_loss"]
-    return (answered["accuracy"] or 0.0) if answered else 0.0, -math.inf if loss is None else -loss
-
-
-def told(answered: Answers | None) -> dict[str, float | None] | None:
-    """As it stands in the record: the shares of right answers, of those that ended by themselves, and that loop."""
-    return {k: v if v is None else round(v, 4) for k, v in vars(answered).items()} if answered else None
-
-
-def as_json(value: float) -> float | None:
-    """NaN, which stands for no validation, is no JSON."""
-    return value if value == value else None

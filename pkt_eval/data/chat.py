@@ -153,9 +153,9 @@ class ChatFormat:
         whole = self._render(tokenizer, messages, add_generation_prompt=False)
         text = prompt + _answer_text(prompt, whole, messages[-1]["content"])
 
-        ids = _tokenise(tokenizer, text)
+        ids = with_bos(tokenizer, text)
         # Where a merge straddles the boundary, the merged token belongs to the answer.
-        start = _common_prefix(_tokenise(tokenizer, prompt), ids)
+        start = _common_prefix(with_bos(tokenizer, prompt), ids)
         ids.append(tokenizer.eos_token_id)
 
         was_cut = False
@@ -261,7 +261,7 @@ def _answer_text(prompt: str, whole: str, answer: str) -> str:
     return answer
 
 
-def _tokenise(tokenizer: Any, text: str) -> list[int]:
+def with_bos(tokenizer: Any, text: str) -> list[int]:
     """Ids with exactly one BOS where the tokenizer uses one, whether or not the template wrote it."""
     ids = list(tokenizer.encode(text, add_special_tokens=False))
     if adds_bos(tokenizer) and ids[:1] != [tokenizer.bos_token_id]:

@@ -16,7 +16,7 @@ from pkt_eval._util.progress import Progress
 from pkt_eval.errors import ConfigError
 from pkt_eval.extract.svd import truncated_svd
 from pkt_eval.models import blocks
-from pkt_eval.models.edits import DenseEdit, Edit, LocatedEdit, LowRankEdit
+from pkt_eval.models.edits import DenseEdit, DoraEdit, Edit, LocatedEdit, LowRankEdit
 from pkt_eval.models.provenance import Provenance
 from pkt_eval.models.student import Student
 
@@ -152,8 +152,8 @@ def _examine(edit: Edit, rank: int | None, W: torch.Tensor) -> tuple[dict[str, f
         delta = edit.delta.to(W.device, torch.float64)
         at = (W if edit.axis == "rows" else W.T)[edit.indices.to(W.device)]
         delta_norm, dot, delta_singular = delta.norm().item(), (delta * at).sum().item(), torch.linalg.svdvals(delta)
-    elif isinstance(edit, DenseEdit):
-        delta = edit.delta.to(W.device, torch.float64)
+    elif isinstance(edit, DenseEdit | DoraEdit):
+        delta = torch.cat([change for _, change in edit.parts(W.float())]).double()
         delta_norm, dot, delta_singular = delta.norm().item(), (delta * W).sum().item(), torch.linalg.svdvals(delta)
     else:
         assert isinstance(edit, LowRankEdit)

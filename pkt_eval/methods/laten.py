@@ -12,13 +12,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from pkt_eval._util.lazy import torch
-from pkt_eval._util.options import MethodConfig, check_rates, plus_separated
+from pkt_eval._util.options import LearningRates, MethodConfig, plus_separated
 from pkt_eval._util.progress import Progress
 from pkt_eval.align import AlignmentExamples, AlignmentOptions, injected, located_edits
-from pkt_eval.align.choice import as_json, choose_rate, rates_to_try, told
+from pkt_eval.align.choice import choose_rate, rates_to_try
 from pkt_eval.align.loop import Deltas, mean_loss
 from pkt_eval.data.transfer_data import TransferData
 from pkt_eval.errors import ConfigError
@@ -33,7 +33,15 @@ from pkt_eval.models import blocks
 from pkt_eval.models.edits import LocatedEdit
 from pkt_eval.models.pair import ModelPair
 from pkt_eval.models.student import Student
-from pkt_eval.tune.selection import Criterion, Question, criterion, generate_answers, validation_items
+from pkt_eval.tune.selection import (
+    Criterion,
+    Question,
+    as_json,
+    criterion,
+    generate_answers,
+    told,
+    validation_items,
+)
 
 log = logging.getLogger(__name__)
 
@@ -61,8 +69,9 @@ class LaTenConfig(MethodConfig):
     """Optimizer steps of the alignment; default 2, 4, 3, 8 for MMLU, GSM8K, HumanEval, MBPP, and 4 for others."""
     samples_per_step: int = Field(16, ge=2, le=2**20)
     """Samples of a step: one of extract, the others of align."""
-    learning_rate: Annotated[tuple[float, ...], BeforeValidator(plus_separated), AfterValidator(check_rates)] = ()
-    """Peak rate; of several, joined by +, validation chooses. Default: 3e-5, 3e-4, both also times 5120/d_teacher."""
+    learning_rate: LearningRates = ()
+    """Peak rate; of several, joined by +, validation chooses. Default: 3e-5, 3e-4, both also times 5120/d_teacher;
+    auto: four from the smaller of the latter, a factor √10 apart."""
     select_by: Criterion | None = None
     """What chooses step and rate on validation; default score where the answer is a number, else loss."""
     scale: float | None = None

@@ -9,6 +9,8 @@ It transfers between the embedded nano models, on a few records, and keeps every
 whether a transfer does any good; that is measured by ``lm_eval`` and ``pkt_eval.testing``.
 """
 
+from __future__ import annotations
+
 import json
 import os
 import random
@@ -28,7 +30,7 @@ from pkt_eval.data.chat import ChatFormat
 from pkt_eval.data.splits import Splits, build_splits
 from pkt_eval.data.transfer_data import TransferData, Undeclared
 from pkt_eval.methods.base import Method, get_method
-from pkt_eval.models.edits import LowRankEdit
+from pkt_eval.models.edits import DoraEdit, LowRankEdit
 from pkt_eval.models.pair import ModelPair
 from pkt_eval.models.source import ModelSource
 from pkt_eval.models.student import Student, load_student
@@ -243,7 +245,7 @@ def _check_saved(case: _Case, made: Student, folder: Path) -> None:
     made.apply(live)  # in the dtype in which the checkpoint was merged, so that both round alike
     if not torch.equal(_logits(live.float()), _logits(merged.float())):
         raise AssertionError(f"method={name}: the merged checkpoint gives other logits than the student itself")
-    if made.edits and all(isinstance(edit, LowRankEdit) for edit in made.edits):
+    if made.edits and all(isinstance(edit, LowRankEdit | DoraEdit) for edit in made.edits):
         from peft import PeftModel
 
         beside = AutoModelForCausalLM.from_pretrained(made.base.path, dtype=torch.float32)

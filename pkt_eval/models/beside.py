@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from pkt_eval._util.lazy import torch
-from pkt_eval.errors import StoreError
-from pkt_eval.models.edits import Edit, Term
+from pkt_eval.errors import ConfigError, StoreError
+from pkt_eval.models.edits import DoraEdit, Edit, Term
 
 
 class Beside:
@@ -56,6 +56,20 @@ def _put(module: torch.nn.Module, edit: Edit) -> Callable[[], None]:
             terms[key] = edit.term(module.weight.shape[0], *key)  # type: ignore[arg-type, index]
         return terms[key](x)
 
+    factors: dict[torch.device, torch.Tensor | None] = {}
+
+    def scaled(out: torch.Tensor) -> torch.Tensor:
+        """Outputs ``(tokens, out)`` times what the edit multiplies them by."""
+        if out.device not in factors:
+            factors[out.device] = edit.factor(module.weight.data)  # type: ignore[arg-type]  # as above
+        g = factors[out.device]
+        return out if g is None else (out.float() * g).to(out.dtype)
+
+    if type(module) is not torch.nn.Linear and isinstance(edit, DoraEdit):
+        raise ConfigError(
+            f"{edit.name} is no ordinary linear layer (quantised?), beside which a DoRA cannot be put: load it in 16 "
+            "or 32 bits, or evaluate the merged checkpoint of `pkt-eval transfer … --out DIR`"
+        )
     if type(module) is not torch.nn.Linear:  # quantised, or a layer of somebody's own: its product is its own affair
         hook = module.register_forward_hook(
             lambda _, inputs, out: out + term(inputs[0].reshape(-1, inputs[0].shape[-1])).view(out.shape)
@@ -65,6 +79,7 @@ def _put(module: torch.nn.Module, edit: Edit) -> Callable[[], None]:
     def forward(x: torch.Tensor) -> torch.Tensor:
         flat = x.reshape(-1, x.shape[-1])
         out = term(flat).addmm_(flat, module.weight.T)  # in place: a copy of the outputs costs a twentieth
+        out = scaled(out)
         if module.bias is not None:
             out = out + module.bias
         return out.view(*x.shape[:-1], -1)

@@ -51,6 +51,10 @@ class Edit(ABC):
     def term(self, out: int, dtype: torch.dtype, device: torch.device) -> Term:
         """The edit as a term of a product with ``out`` outputs, its data in a dtype on a device."""
 
+    def factor(self, weight: torch.Tensor) -> torch.Tensor | None:
+        """By what each output ``(out,)`` is multiplied once the term is added; None: nothing is."""
+        return None
+
     @torch.no_grad()
     def apply(self, weight: torch.Tensor) -> None:
         """Merge: add the edit to ``weight`` ``(out, in)``, in fp32: the same tensor, with new data.
@@ -100,8 +104,8 @@ class Edit(ABC):
 
 
 @dataclass(frozen=True)
-class LowRankEdit(Edit):
-    """``W ← W + B·A``: a LoRA product, its scale already inside ``B``.
+class _Product(Edit):
+    """A product ``B·A`` that is added to a weight, and maybe more.
 
     Attributes:
         B: ``(out, r)`` float32.
@@ -153,6 +157,44 @@ class LowRankEdit(Edit):
         B = ((Q @ U[:, :rank]) * root).to(device, dtype)
         A = ((P @ Vh[:rank].T) * root).to(device, dtype)
         return lambda x: (x @ A) @ B.T
+
+
+@dataclass(frozen=True)
+class LowRankEdit(_Product):
+    """``W ← W + B·A``: a LoRA product, its scale already inside ``B``; see ``_Product``."""
+
+
+@dataclass(frozen=True)
+class DoraEdit(_Product):
+    """``W ← m ∘ (W + B·A)/‖W + B·A‖``, row by row: DoRA's product and magnitudes (arXiv 2402.09353).
+
+    Attributes:
+        magnitude: ``m (out,)`` float32.
+    """
+
+    magnitude: torch.Tensor
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.magnitude.shape != self.B.shape[:1]:
+            raise ConfigError(f"{self.name}: {len(self.magnitude)} magnitudes for {len(self.B)} rows")
+
+    @property
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """What the edit is made of, by part."""
+        return {**super().tensors, "magnitude": self.magnitude}
+
+    def parts(self, weight: torch.Tensor) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """``(g − 1)·W + g·BA``, some rows at a time, with the factor ``g`` of ``factor``."""
+        g = self.factor(weight)[:, None]
+        for rows, (view, product) in zip(_chunks(weight), super().parts(weight), strict=True):
+            yield view, product.mul_(g[rows]).add_(view.float() * (g[rows] - 1))
+
+    @torch.no_grad()
+    def factor(self, weight: torch.Tensor) -> torch.Tensor:
+        """``g = m/‖W + BA‖ (out,)`` float32."""
+        norms = [(view.float() + product).norm(dim=1) for view, product in super().parts(weight)]
+        return self.magnitude.to(weight.device) / torch.cat(norms).clamp_min(torch.finfo(torch.float32).tiny)
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from pkt_eval._util.devices import native_dtype
 from pkt_eval.errors import IncompatiblePairError
 from pkt_eval.models import blocks
+from pkt_eval.models.cost import Meter, Role, count_passes
 from pkt_eval.models.source import ModelSource
 
 
@@ -18,7 +20,12 @@ class ModelPair:
         student: Source of the student's base.
         device: Where transfers compute.
         dtype: ``"auto"`` (see ``native_dtype``) or a torch dtype's name.
+
+    Attributes:
+        meter: Is told of every pass through a model that is opened here; None: nobody is.
     """
+
+    meter: Meter | None = None
 
     def __init__(
         self, teacher: ModelSource | None, student: ModelSource, *, device: str = "cpu", dtype: str = "auto"
@@ -58,13 +65,18 @@ class ModelPair:
         """The teacher's model for the body of a ``with``."""
         teacher = self.the_teacher
         with teacher.open(self.dtype(teacher), self.device) as model:
-            yield model
+            yield self._metered(model, "teacher")
 
     @contextmanager
-    def open_student(self) -> Iterator[Any]:
-        """The student's base for the body of a ``with``."""
-        with self.student.open(self.dtype(self.student), self.device) as model:
-            yield model
+    def open_student(self, dtype: Any = None) -> Iterator[Any]:
+        """The student's base for the body of a ``with``; in the transfer's dtype, or in another ``torch.dtype``."""
+        with self.student.open(dtype or self.dtype(self.student), self.device) as model:
+            yield self._metered(model, "student")
+
+    def _metered(self, model: Any, role: Role) -> Any:
+        if self.meter:
+            count_passes(model, partial(self.meter, role))
+        return model
 
     def check(self) -> None:
         """Check that blocks can go from this teacher to this student.

@@ -59,6 +59,8 @@ class Provenance:
         method_code: sha256 of the method's own source.
         seconds: Stage → time on the clock.
         peak_memory_bytes: Largest resident memory.
+        passes: ``student`` and ``teacher`` → ``tokens`` that went through it, ``trained_tokens`` of them that were
+            followed back for gradients, and ``flops``; see ``pkt_eval.models.cost``.
         record: The method's own account: losses, steps, places.
         version: Of this layout.
     """
@@ -99,6 +101,7 @@ class Provenance:
     method_code: str | None = None
     seconds: Mapping[str, float] = field(default_factory=dict)
     peak_memory_bytes: int | None = None
+    passes: Mapping[str, Mapping[str, float]] | None = None
     record: Mapping[str, Any] = field(default_factory=dict)
     version: int = PROVENANCE_VERSION
 
@@ -132,8 +135,15 @@ class Provenance:
             kind, said = _KINDS[name]
             if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
                 raise StoreError(f"the provenance's {name} is {value!r}, not {said}")
-        for name in ("seconds", "split_sizes"):
-            for part, value in known.get(name, {}).items():
+        passes = known.get("passes", {})
+        if not all(isinstance(of_model, Mapping) for of_model in passes.values()):
+            raise StoreError(f"the provenance's passes are {passes!r}, not those of each model")
+        for name, of_parts in (
+            ("seconds", known.get("seconds", {})),
+            ("split_sizes", known.get("split_sizes", {})),
+            *(("passes", of_model) for of_model in passes.values()),
+        ):
+            for part, value in of_parts.items():
                 if isinstance(value, bool) or not isinstance(value, int | float):
                     raise StoreError(f"the provenance's {name} has {value!r} for {part}, which is no number")
         if "control_of" in known:
@@ -152,6 +162,7 @@ _OBJECTS = (
     "split_sizes",
     "other_split_digests",
     "chat_template_args",
+    "passes",
 )
 _NUMBERS = ("seed", "dropped_records", "transfer_max_length", "peak_memory_bytes", "version")
 _KINDS: dict[str, tuple[Any, str]] = {

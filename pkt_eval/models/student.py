@@ -20,12 +20,13 @@ from pkt_eval._util.digests import combine_digests, file_digest
 from pkt_eval.errors import MissingDataError, StoreError
 from pkt_eval.models import blocks, card
 from pkt_eval.models.beside import Beside
-from pkt_eval.models.edits import DenseEdit, Edit, LocatedEdit, LowRankEdit
+from pkt_eval.models.edits import DenseEdit, DoraEdit, Edit, LocatedEdit, LowRankEdit
 from pkt_eval.models.provenance import Provenance
 from pkt_eval.models.source import ModelSource
 
 MANIFEST = "pkt_student.json"
 _CHECKSUM = "sha256"  # of the manifest without it
+_MAGNITUDE = ".lora_magnitude_vector"  # as peft names DoRA's
 LOST = 0.01
 """Share of an edit (Frobenius) that may be lost by merging; beyond it edits act beside the weights."""
 
@@ -117,7 +118,7 @@ class Student:
         """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        if low_rank := [e for e in self.edits if isinstance(e, LowRankEdit)]:
+        if low_rank := [e for e in self.edits if isinstance(e, LowRankEdit | DoraEdit)]:
             _save_adapter(self.base, low_rank, folder / "adapter")
         for kind, room in ((LocatedEdit, "located"), (DenseEdit, "dense")):
             if edits := [e for e in self.edits if isinstance(e, kind)]:
@@ -231,10 +232,12 @@ def two_dtypes(folder: Path | str, device: str) -> str:
     )
 
 
-def _save_adapter(base: ModelSource, edits: list[LowRankEdit], folder: Path) -> None:
+def _save_adapter(base: ModelSource, edits: list[LowRankEdit | DoraEdit], folder: Path) -> None:
     from peft import LoraConfig
     from safetensors.torch import save_file
 
+    if len({type(edit) for edit in edits}) > 1:
+        raise StoreError("a student's products are all DoRA's or all LoRA's: peft has one switch for an adapter")
     ranks = {edit.name.removesuffix(".weight"): edit.rank for edit in edits}
     rank = max(ranks.values())
     config = LoraConfig(
@@ -245,6 +248,7 @@ def _save_adapter(base: ModelSource, edits: list[LowRankEdit], folder: Path) -> 
         alpha_pattern={name: r for name, r in ranks.items() if r != rank},
         target_modules=sorted(ranks),
         lora_dropout=0.0,
+        use_dora=isinstance(edits[0], DoraEdit),
         bias="none",
         task_type="CAUSAL_LM",
         base_model_name_or_path=base.path,
@@ -258,22 +262,22 @@ def _save_adapter(base: ModelSource, edits: list[LowRankEdit], folder: Path) -> 
         module = "base_model.model." + edit.name.removesuffix(".weight")
         tensors[f"{module}.lora_A.weight"] = edit.A.contiguous()
         tensors[f"{module}.lora_B.weight"] = edit.B.contiguous()
+        if isinstance(edit, DoraEdit):
+            tensors[f"{module}{_MAGNITUDE}"] = edit.magnitude.contiguous()
     save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
 
 
-def _load_adapter(path: Path) -> tuple[LowRankEdit, ...]:
+def _load_adapter(path: Path) -> tuple[LowRankEdit | DoraEdit, ...]:
     from safetensors.torch import load_file
 
     tensors = load_file(path)
-    modules = sorted(k.removesuffix(".lora_A.weight") for k in tensors if k.endswith(".lora_A.weight"))
-    return tuple(
-        LowRankEdit(
-            m.removeprefix("base_model.model.") + ".weight",
-            tensors[f"{m}.lora_B.weight"],
-            tensors[f"{m}.lora_A.weight"],
-        )
-        for m in modules
-    )
+    edits: list[LowRankEdit | DoraEdit] = []
+    for module in sorted(k.removesuffix(".lora_A.weight") for k in tensors if k.endswith(".lora_A.weight")):
+        name = module.removeprefix("base_model.model.") + ".weight"
+        factors = tensors[f"{module}.lora_B.weight"], tensors[f"{module}.lora_A.weight"]
+        magnitude = tensors.get(f"{module}{_MAGNITUDE}")
+        edits.append(LowRankEdit(name, *factors) if magnitude is None else DoraEdit(name, *factors, magnitude))
+    return tuple(edits)
 
 
 def _save_tensors(edits: Sequence[Edit], folder: Path) -> None:

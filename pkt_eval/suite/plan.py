@@ -88,12 +88,17 @@ class Asked:
         return {field.name: getattr(self, field.name) for field in fields(self) if field.name not in _HARMLESS}
 
 
+_RATE = "learning_rate"
+
+
 def learner(suite: Suite, entry: Entry, benchmark: str, seed: int) -> Learner:
     """The student that a method makes for a benchmark; vanilla and teacher are the same for all of them."""
     method = get_method(entry.method)
     learns = "data" in method.uses
     wanted = {*method.options(), *(FIELDS if learns else ASKED)}
     taken = {k: v for k, v in suite.options.items() if k in wanted}
+    if suite.tuned and _RATE in method.options():
+        taken[_RATE] = "auto"
     arguments: dict[str, Any] = {**taken, **entry.options, "method": entry.method}
     arguments |= {"pretrained": suite.student, "teacher": suite.teacher}
     if not learns:

@@ -55,6 +55,7 @@ seeds: [0, 1, 2]
 
 # Options of every method that takes them (here: a budget for a small machine).
 options: {train_samples: 256, epochs: 1}
+# tuned: true                # learning_rate: auto for every method that trains, and does not say its own
 
 protocol: chat               # the papers' zero-shot chat prompts; or: upstream
 limit: 100                   # items a task, or by benchmark: {mmlu: 570, gsm8k: 200}; by default all. Of MMLU, the chat
@@ -85,6 +86,7 @@ class Suite(BaseModel):
     methods: tuple[Entry, ...] = Field(min_length=1)
     seeds: tuple[int, ...] = Field((0,), min_length=1)
     cross: bool = False
+    tuned: bool = False
     options: dict[str, Any] = Field(default_factory=dict)
     protocol: Literal["chat", "upstream"] = "chat"
     limit: dict[str, PositiveInt] = Field(default_factory=dict)
@@ -163,6 +165,8 @@ class Suite(BaseModel):
         check_apart([entry.name for entry in self.methods])
         if self.teacher and not self.student:
             raise ValueError("teacher is given but student is not")
+        if self.tuned and "learning_rate" in self.options:
+            raise ValueError("tuned: true finds the learning_rate of each method: leave it out of options")
         known = set(FIELDS).union(*(get_method(entry.method).options() for entry in self.methods))
         for name in self.options:
             check_own(name)

@@ -55,11 +55,26 @@ def summary_rows(made: Provenance) -> Iterator[tuple[str, str]]:
 
 def _training(training: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     chosen = training["learning_rate"]
+    for found in (training.get("search") or {}).get("curve", ()):
+        taken = ", which was chosen" if found["learning_rate"] == chosen else ""
+        yield "search", f"rate {found['learning_rate']:g}: {_found(found)}{taken}"
     for tried in training["tried"]:
         before, after = tried["validation_loss"]
+        if after is None:
+            yield "validation loss", f"diverged at the rate {tried['learning_rate']:g}"
+            continue
         rate = f" at the rate {tried['learning_rate']:g}" if len(training["tried"]) > 1 else ""
         taken = ", which was chosen" if rate and tried["learning_rate"] == chosen else ""
         yield "validation loss", f"{before:.4f} → {after:.4f} in {training['steps']} steps{rate}{taken}"
+
+
+def _found(found: Mapping[str, Any]) -> str:
+    """How a rate did on a share of the budget."""
+    if found.get("diverged"):
+        return "diverged"
+    answers = found.get("answers") or {}
+    right = f"{answers['accuracy']:.1%} right, " if answers.get("accuracy") is not None else ""
+    return f"{right}validation loss {found['validation_loss']:.4f}"
 
 
 def _alignment(alignment: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -221,8 +221,13 @@ class Transfer:
             )
             task = self.splits.benchmark
             log.info("transferring: %s for %s, student %s", self.entry.name, task, self.fingerprint[:12])
+        self.pair.meter = progress.count_passes
         student = self.method.transfer(self.pair, data, progress)
-        return replace(student, chat_template=self.template, provenance=self._provenance(student, progress))
+        return replace(
+            student,
+            chat_template=student.chat_template or self.template,
+            provenance=self._provenance(student, progress),
+        )
 
     def _warn_of_contamination(self, splits: Splits) -> None:
         """Say once in a process what of a benchmark's test set its students learn from."""
@@ -253,6 +258,7 @@ class Transfer:
                     dropped_records=self.splits.dropped if self.splits and self.recipe.decontaminate else None,
                     seconds=progress.seconds,
                     peak_memory_bytes=progress.peak_memory_bytes,
+                    passes=progress.passes,
                     record=student.record,
                 ).to_json(),
                 **self.identity,

@@ -1,33 +1,55 @@
-"""Fine-tuning of a low-rank product on a frozen base, by peft, from any start and with any of several learning rates.
+"""Fine-tuning of a low-rank product on a frozen base, by peft, from any start.
 
-A PostPKT student starts as ``(W − B₀A₀) + BA`` with ``B₀A₀ = BA``, i.e. as the vanilla student. The base is not
-rewritten for that: rounded to bf16, ``W − B₀A₀`` would differ from what it should be by as much as a fine-tune moves.
-The same function is computed as ``W x + [B, −B₀]([A; A₀]x)``, one adapter of twice the rank of which half is frozen;
-the halves cancel at the start, and the finished edit is the adapter as it stands.
+A student may start from a product ``B₀A₀`` that is not zero, as ``(W − B₀A₀) + BA`` with ``B₀A₀ = BA``, i.e. as the
+vanilla student. The base is not rewritten for that: rounded to bf16, ``W − B₀A₀`` would differ from what it should be
+by as much as a fine-tune moves. The same function is computed as ``W x + [B, −B₀]([A; A₀]x)``, one adapter of twice
+the rank of which half is frozen; the halves cancel at the start, and the finished edit is the adapter as it stands. It
+is also what peft writes where it is told ``path_initial_model_for_weight_conversion``.
 """
 
 from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from pkt_eval._util.lazy import torch
 from pkt_eval._util.progress import Progress
-from pkt_eval.data.transfer_data import TransferData
-from pkt_eval.errors import ConfigError, DataError
-from pkt_eval.models.edits import LowRankEdit
+from pkt_eval.data.transfer_data import Example, TransferData
+from pkt_eval.models.edits import DoraEdit, LowRankEdit
 from pkt_eval.models.pair import ModelPair
 from pkt_eval.tune.config import FinetuneConfig, published_budget
 from pkt_eval.tune.loss import Objective
-from pkt_eval.tune.training import Training, train, validation_loss
+from pkt_eval.tune.search import TrainingRun, course_of, train_at_best_rate
 
 _ADAPTER = "default"  # peft's own name, under which the Trainer finds its checkpoints again
+_ZERO = 1e-5  # of a product, relative to its factors: float32's roundings
 Factors: TypeAlias = "tuple[torch.Tensor, torch.Tensor]"
 """``B (out, r)`` and ``A (r, in)``."""
+
+
+@dataclass(frozen=True)
+class Form:
+    """What is trained of a product, and how it is scaled.
+
+    Attributes:
+        rslora: The scale is alpha/√r instead of alpha/r (arXiv 2312.03732).
+        dora: The rows' magnitudes are trained beside it (arXiv 2402.09353).
+        only_a: ``B`` stays as it started (arXiv 2604.01694).
+        b_rate: ``B``'s learning rate over ``A``'s (arXiv 2402.12354).
+    """
+
+    rslora: bool = False
+    dora: bool = False
+    only_a: bool = False
+    b_rate: float = 1.0
+
+
+PLAIN_FORM = Form()
 
 
 def random_start(out: int, into: int, rank: int, generator: torch.Generator) -> Factors:
@@ -46,8 +68,12 @@ def finetune(
     seed: int,
     progress: Progress,
     work: Path | None = None,
+    *,
     objective: Objective | None = None,
-) -> tuple[tuple[LowRankEdit, ...], dict[str, Any]]:
+    form: Form = PLAIN_FORM,
+    examples: Sequence[Example] | None = None,
+    run: TrainingRun | None = None,
+) -> tuple[tuple[LowRankEdit | DoraEdit, ...], dict[str, Any]]:
     """Train a low-rank product from a given start on the train split.
 
     Args:
@@ -62,93 +88,110 @@ def finetune(
         progress: Bars and stage times.
         work: Folder for checkpoints; a training that finds one there goes on from it.
         objective: What is minimised; default: the supervised loss, by which validation chooses in any case.
+        form: What is trained of the product.
+        examples: In place of the train split's, for exactly as many tokens.
+        run: How it is trained, in place of the one loop.
 
     Returns:
         The edits, ``BA − B₀A₀`` a module, and a record of the training: rates tried, steps, losses before and after.
 
     Raises:
+        ConfigError: Validation is to choose a rate, and there is none.
         DataError: There is nothing to train on, or the training diverged.
     """
-    from peft import LoraConfig, get_peft_model
-
-    tokenizer = pair.student.tokenizer
-    examples, validation = (data.examples(tokenizer, split) for split in ("train", "validation"))
-    if not examples:
-        raise DataError(f"the train split of {data.splits.benchmark} is empty: {data.splits.source}")
-    budget = published_budget(data.kind)
-    rates = config.learning_rate or (budget.learning_rate,)
-    if len(rates) > 1 and not validation:
-        raise ConfigError("several learning rates need a validation split that chooses; it is empty")
-    epochs = budget.epochs if config.epochs is None else config.epochs
-
-    # A CPU gains nothing from a wider product, and pays for its padding and its memory.
-    micro = config.micro_batch_size or (2 if pair.device.startswith("cpu") else 8)
-
-    scale = config.alpha / config.rank
-    frozen = config.rank if any(B.any() for B, _ in start.values()) else 0
-    lora = LoraConfig(
-        r=config.rank + frozen,
-        lora_alpha=scale * (config.rank + frozen),
-        target_modules=sorted(start),
-        lora_dropout=0.0,
-        bias="none",
-        task_type="CAUSAL_LM",
-        init_lora_weights=False,
+    adapter = _Adapter(model, start, config, form)
+    course, record = course_of(
+        adapter,
+        pair.student.tokenizer,
+        pair.device,
+        data,
+        config,
+        seed,
+        progress,
+        work,
+        objective=objective,
+        examples=examples,
+        run=run,
     )
-    with _quiet_peft():
-        peft_model = get_peft_model(model, lora, adapter_name=_ADAPTER)
-    layers = {name: model.get_submodule(name) for name in start}
-    if frozen:
-        _freeze_second_half(layers, config.rank)
-
-    tried: list[dict[str, Any]] = []
-    chosen, best, steps, lowest = rates[0], dict[str, Factors](), 0, float("inf")
-    for rate in rates:
-        training = Training(config, rate, epochs, micro, seed, pair.device, objective)
-        _reset(layers, start, scale, frozen)
-        with progress.stage("validation"):
-            before = validation_loss(peft_model, validation, micro)
-        with progress.stage("finetune"):
-            losses: list[float] = []
-            if config.max_steps and epochs:
-                losses = train(peft_model, examples, training, progress, work / f"rate-{rate:g}" if work else None)
-        with progress.stage("validation"):
-            after = validation_loss(peft_model, validation, micro)
-        if after != after or (losses and losses[-1] != losses[-1]):
-            raise DataError(f"fine-tuning at learning rate {rate:g} diverged: the loss is NaN; choose a smaller one")
-        # Only the best so far is kept: adapters are small beside the model, but there may be many rates.
-        if not tried or after < lowest:
-            chosen, best, steps, lowest = rate, _product(layers), len(losses), after
-        tried.append({"learning_rate": rate, "validation_loss": [before, after], "train_loss": losses})
-    with _quiet_peft():
-        peft_model.unload()
-
-    edits = tuple(LowRankEdit(f"{name}.weight", B * scale, A) for name, (B, A) in best.items())
-    record = {
-        "learning_rate": chosen,
-        "steps": steps,
-        "tried": tried,
-        "examples": {"train": len(examples), "validation": len(validation)},
-    }
-    return edits, {"training": record}
+    edits, trained = train_at_best_rate(course, config.learning_rate, published_budget(data.kind).learning_rate)
+    with quiet_peft():
+        adapter.model.unload()
+    return edits, {"training": trained | record}
 
 
-def _product(layers: dict[str, Any]) -> dict[str, Factors]:
-    """The adapter as it stands, on the CPU."""
+class _Adapter:
+    """A product beside each of some weights, as peft computes it."""
 
-    def copy(part: Any) -> torch.Tensor:
-        return part[_ADAPTER].weight.detach().float().cpu().clone()
+    def __init__(self, model: Any, start: dict[str, Factors], config: FinetuneConfig, form: Form) -> None:
+        from peft import LoraConfig, get_peft_model
 
-    return {name: (copy(layer.lora_B), copy(layer.lora_A)) for name, layer in layers.items()}
+        self._start, self._form, self._rank = start, form, config.rank
+        self._scale = config.alpha / (math.sqrt(config.rank) if form.rslora else config.rank)
+        # A DoRA starts from no product: the norms of its rows would have to be of what is left of the weight.
+        self._frozen = config.rank if any(not _is_zero(*factors) for factors in start.values()) else 0
+        rank = config.rank + self._frozen
+        lora = LoraConfig(
+            r=rank,
+            lora_alpha=self._scale * (math.sqrt(rank) if form.rslora else rank),
+            target_modules=sorted(start),
+            lora_dropout=0.0,
+            bias="none",
+            task_type="CAUSAL_LM",
+            init_lora_weights=False,
+            use_rslora=form.rslora,
+            use_dora=form.dora,
+        )
+        with quiet_peft():
+            self.model = get_peft_model(model, lora, adapter_name=_ADAPTER)
+        self._layers = {name: model.get_submodule(name) for name in start}
+        for layer in self._layers.values():
+            layer.lora_B[_ADAPTER].weight.requires_grad_(not form.only_a)
+        if self._frozen:
+            _freeze_second_half(self._layers, config.rank)
+
+    @torch.no_grad()
+    def reset(self) -> None:
+        """See ``Trained``."""
+        for name, layer in self._layers.items():
+            B, A = (t.float() for t in self._start[name])
+            B = B / self._scale
+            layer.lora_A[_ADAPTER].weight.copy_(torch.cat([A, A]) if self._frozen else A)
+            layer.lora_B[_ADAPTER].weight.copy_(torch.cat([B, -B], dim=1) if self._frozen else B)
+            if self._form.dora:
+                norms = layer.get_base_layer().weight.float().norm(dim=1)
+                layer.lora_magnitude_vector[_ADAPTER].weight.copy_(norms)
+
+    def edits(self) -> tuple[LowRankEdit | DoraEdit, ...]:
+        """See ``Trained``."""
+
+        def copy(parameter: Any) -> torch.Tensor:
+            return parameter.detach().float().cpu().clone()
+
+        made: list[LowRankEdit | DoraEdit] = []
+        for name, layer in self._layers.items():
+            B, A = (copy(part[_ADAPTER].weight) for part in (layer.lora_B, layer.lora_A))
+            weight = f"{name}.weight"
+            if self._form.dora:
+                magnitude = copy(layer.lora_magnitude_vector[_ADAPTER].weight)
+                made.append(DoraEdit(weight, B * self._scale, A, magnitude))
+            else:
+                made.append(LowRankEdit(weight, B * self._scale, A))
+        return tuple(made)
+
+    def optimizer(self, rate: float) -> Any:
+        """See ``Trained``."""
+        if self._form.b_rate == 1:
+            return None
+        from peft.optimizers import create_loraplus_optimizer
+
+        return create_loraplus_optimizer(
+            self.model, torch.optim.AdamW, lr=rate, loraplus_lr_ratio=self._form.b_rate, weight_decay=0.0
+        )
 
 
-def _reset(layers: dict[str, Any], start: dict[str, Factors], scale: float, frozen: int) -> None:
-    with torch.no_grad():
-        for name, layer in layers.items():
-            B, A = (t.float() for t in start[name])
-            B = B / scale
-            layer.lora_A[_ADAPTER].weight.copy_(torch.cat([A, A]) if frozen else A)
-            layer.lora_B[_ADAPTER].weight.copy_(torch.cat([B, -B], dim=1) if frozen else B)
+def _is_zero(B: torch.Tensor, A: torch.Tensor) -> bool:
+    """Whether a product is zero but for roundings, though its factors need not be."""
+    return bool((B @ A).norm() <= _ZERO * B.norm() * A.norm())
 
 
 def _freeze_second_half(layers: dict[str, Any], rank: int) -> None:
@@ -169,9 +212,11 @@ def _freeze_second_half(layers: dict[str, Any], rank: int) -> None:
 
 
 @contextmanager
-def _quiet_peft() -> Iterator[None]:
+def quiet_peft() -> Iterator[None]:
     """peft warns that a second adapter or an unload changes the model; here that is the purpose."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"peft\..*")
         warnings.filterwarnings("ignore", message=r".*is_gradient_checkpointing")  # peft asks by the old name
+        # A layer whose inputs have no gradients: the gradient of its weight is what is asked for.
+        warnings.filterwarnings("ignore", message=r".*backward hook is firing")
         yield

@@ -2,11 +2,12 @@
 
 from typing import Annotated, NamedTuple
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
-from pkt_eval._util.options import MethodConfig, check_rates, plus_separated
+from pkt_eval._util.options import LearningRates, MethodConfig, plus_separated
 from pkt_eval.errors import ConfigError
 from pkt_eval.models import blocks
+from pkt_eval.tune.selection import Criterion
 
 
 class PublishedBudget(NamedTuple):
@@ -34,17 +35,16 @@ def published_budget(kind: str) -> PublishedBudget:
     return _BUDGETS.get(kind, _BUDGET)
 
 
-class FinetuneConfig(MethodConfig):
-    """Options of every method that fine-tunes a LoRA; the defaults are the published protocol."""
+class TrainingConfig(MethodConfig):
+    """Options of every method that fine-tunes; the defaults are the published protocol."""
 
     modules: Annotated[tuple[str, ...], BeforeValidator(plus_separated)] = ("up", "down", "v", "o")
     """Blocks that are trained, joined by +: out of up, gate, down, q, k, v, o."""
-    rank: int = Field(16, gt=0, le=2**20)
-    """Rank r of the product."""
-    alpha: float = Field(16.0, gt=0, le=2**20)
-    """The product is scaled by alpha/r."""
-    learning_rate: Annotated[tuple[float, ...], BeforeValidator(plus_separated), AfterValidator(check_rates)] = ()
-    """Peak rate; default 3e-4 (HumanEval 3e-5). Of several, joined by +, the validation split chooses."""
+    learning_rate: LearningRates = ()
+    """Peak rate; default 3e-4 (HumanEval 3e-5). Of several, joined by +, validation chooses; auto tries four or more
+    around the default, each on a fifth of the budget."""
+    select_by: Criterion | None = None
+    """What chooses on validation; default loss, and of auto's rates the score where there is one."""
     epochs: float | None = Field(None, ge=0, le=10_000)
     """Passes over the train split; default 5 (HumanEval 3)."""
     max_steps: int = Field(-1, ge=-1, le=10**8)
@@ -57,9 +57,18 @@ class FinetuneConfig(MethodConfig):
     """Share of the steps with a rising rate; after it the rate falls linearly to zero."""
 
     @model_validator(mode="after")
-    def _names(self) -> "FinetuneConfig":
+    def _names(self) -> "TrainingConfig":
         blocks.check_blocks(self.modules)
         return self
+
+
+class FinetuneConfig(TrainingConfig):
+    """Options of every method that fine-tunes a LoRA."""
+
+    rank: int = Field(16, gt=0, le=2**20)
+    """Rank r of the product."""
+    alpha: float = Field(16.0, gt=0, le=2**20)
+    """The product is scaled by alpha/r."""
 
     def check_fits(self, dims: blocks.Dims) -> None:
         """Check what depends on the model, before it is loaded.

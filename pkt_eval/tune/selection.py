@@ -9,16 +9,18 @@ A program is not run here: nobody has consented to that while a student is made.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from pkt_eval._util.lazy import torch
 from pkt_eval.data.benchmarks import benchmark
-from pkt_eval.data.chat import adds_bos
+from pkt_eval.data.chat import with_bos
 from pkt_eval.data.numbers import final_number, same_number
 from pkt_eval.data.rows import ChatRecord
 from pkt_eval.data.transfer_data import TransferData
+from pkt_eval.tune.generation import generate_ids, padded_left, stops
 
 Criterion = Literal["score", "loss"]
 
@@ -90,9 +92,7 @@ def validation_items(data: TransferData, tokenizer: Any, count: int = VALIDATION
     for record in data.splits.validation:
         *question, answer = record["messages"]
         text = data.chat.prompt(tokenizer, question)
-        prompt = list(tokenizer.encode(text, add_special_tokens=False))
-        if adds_bos(tokenizer) and prompt[:1] != [tokenizer.bos_token_id]:
-            prompt.insert(0, tokenizer.bos_token_id)
+        prompt = with_bos(tokenizer, text)
         if len(prompt) >= data.max_length:
             continue
         stem, choices = _choices(data, tokenizer, record, worded) if scoring == "choice" else ([], [])
@@ -116,19 +116,20 @@ def generate_answers(
         return None
     ordered = sorted(items, key=lambda item: len(item.prompt))
     batches = [ordered[i : i + _BATCH] for i in range(0, len(ordered), _BATCH)]
-    stop = _stops(model, tokenizer)
+    stop = stops(model, tokenizer)
     right, ended, looped, judged = 0, 0, 0, 0
     for batch in bar(batches):
         chosen = _chosen(model, batch)
-        for item, ids, choice in zip(batch, _greedy(model, batch, stop), chosen, strict=True):
+        said = generate_ids(model, [item.prompt for item in batch], [item.limit for item in batch], stop)
+        for item, ids, choice in zip(batch, said, chosen, strict=True):
             ends = ids[-1] in stop
             ended += ends
             looped += not ends and goes_round(ids)
             if choice is not None:
                 judged, right = judged + 1, right + choice
             elif item.number is not None:
-                said = final_number(tokenizer.decode(ids[:-1] if ends else ids, skip_special_tokens=True))
-                judged, right = judged + 1, right + (said is not None and same_number(said, item.number))
+                number = final_number(tokenizer.decode(ids[:-1] if ends else ids, skip_special_tokens=True))
+                judged, right = judged + 1, right + (number is not None and same_number(number, item.number))
     n = len(items)
     return Answers(right / n if judged == n else None, ended / n, looped / n, n)
 
@@ -155,58 +156,29 @@ def _choices(
     return (encoded[0][:same], told) if len(texts) > 1 and len(set(told)) == len(told) else ([], [])
 
 
-def _stops(model: Any, tokenizer: Any) -> set[int]:
-    """Ids that end an answer: what a record ends with, and what the model itself ends with."""
-    more = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
-    return {tokenizer.eos_token_id, *(more if isinstance(more, list) else [more])} - {None}
-
-
-@torch.no_grad()
-def _greedy(model: Any, items: Sequence[Question], stop: set[int]) -> list[list[int]]:
-    """The likeliest next token, time and again: no sampling, no penalties, whatever the model's own configuration."""
-    ids, mask = _padded(model, [item.prompt for item in items])
-    positions, cache = (mask.cumsum(-1) - 1).clamp(min=0), None
-    said: list[list[int]] = [[] for _ in items]
-    speaking = list(range(len(items)))  # the rows that are still being written
-    while True:
-        out = model(
-            input_ids=ids,
-            attention_mask=mask,
-            position_ids=positions,
-            past_key_values=cache,
-            use_cache=True,
-            logits_to_keep=1,
-        )
-        following = out.logits[:, -1].argmax(-1)
-        for i, token in zip(speaking, following.tolist(), strict=True):
-            said[i].append(token)
-        go_on = [row for row, i in enumerate(speaking) if said[i][-1] not in stop and len(said[i]) < items[i].limit]
-        if not go_on:
-            return said
-        ids, positions, cache = following[:, None], positions[:, -1:] + 1, out.past_key_values
-        if len(go_on) < len(speaking):
-            left = torch.tensor(go_on, device=ids.device)
-            ids, positions, mask = ids[left], positions[left], mask[left]
-            cache.batch_select_indices(left)
-            speaking = [speaking[row] for row in go_on]
-        mask = torch.cat([mask, mask.new_ones(len(speaking), 1)], dim=1)
-
-
 @torch.no_grad()
 def _chosen(model: Any, items: Sequence[Question]) -> list[bool | None]:
     """Whether the right choice is the likeliest, none being as likely; None where nothing is chosen."""
     if not all(item.choices for item in items):
         return [None] * len(items)
-    ids, mask = _padded(model, [item.stem for item in items])
+    ids, mask = padded_left(model, [item.stem for item in items])
     positions = (mask.cumsum(-1) - 1).clamp(min=0)
     logits = model(input_ids=ids, attention_mask=mask, position_ids=positions, logits_to_keep=1).logits[:, -1]
     rows = [row[item.choices] for row, item in zip(logits, items, strict=True)]
     return [bool(row[0] > row[1:].max()) for row in rows]
 
 
-def _padded(model: Any, sequences: Sequence[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Ids and attention mask ``(B, T)``, padded on the left."""
-    width = max(len(s) for s in sequences)
-    ids = torch.tensor([[0] * (width - len(s)) + s for s in sequences], device=model.device)
-    mask = torch.tensor([[0] * (width - len(s)) + [1] * len(s) for s in sequences], device=model.device)
-    return ids, mask
+def merit(step: Mapping[str, Any]) -> tuple[float, float]:
+    """Larger is better: the score where there is one, and among equals the smaller loss."""
+    answered, loss = step.get("answers"), step["validation_loss"]
+    return (answered["accuracy"] or 0.0) if answered else 0.0, -math.inf if loss is None else -loss
+
+
+def told(answered: Answers | None) -> dict[str, float | None] | None:
+    """As it stands in the record: the shares of right answers, of those that ended by themselves, and that loop."""
+    return {k: v if v is None else round(v, 4) for k, v in vars(answered).items()} if answered else None
+
+
+def as_json(value: float) -> float | None:
+    """NaN, which stands for no validation, is no JSON."""
+    return value if value == value else None

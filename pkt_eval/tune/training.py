@@ -7,12 +7,13 @@ It trains whatever parameters of a model ask for gradients; which these are is n
 from __future__ import annotations
 
 import logging
+import math
 import os
 import random
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,6 @@ from pkt_eval.tune.checkpoints import (
     load_parameters,
     save_checkpoint,
 )
-from pkt_eval.tune.config import FinetuneConfig
 from pkt_eval.tune.loss import Objective, supervised_loss
 
 log = logging.getLogger(__name__)
@@ -39,26 +39,87 @@ class Training:
     """One training, with nothing left to a default.
 
     Attributes:
-        config: The options that hold for every rate.
-        learning_rate: Peak rate.
         epochs: Passes over the examples.
+        max_steps: Optimizer steps at most, instead of epochs; −1: these decide.
+        batch: Examples an optimizer step, at most.
         micro_batch: Examples a forward pass.
+        warmup_ratio: Share of the steps with a rising rate.
         seed: Of the order.
         device: Where the model is.
+        learning_rate: Peak rate.
+        tokens: Instead of epochs and steps: as many passes as make so many tokens, the last example being cut.
         objective: What is minimised, per supervised token; None: ``supervised_loss``.
     """
 
-    config: FinetuneConfig
-    learning_rate: float
     epochs: float
+    max_steps: int
+    batch: int
     micro_batch: int
+    warmup_ratio: float
     seed: int
     device: str
+    learning_rate: float = 0.0
+    tokens: int | None = None
     objective: Objective | None = None
+
+    def part(self, share: float) -> Training:
+        """The same with a share of the budget, a step at least."""
+        return replace(
+            self,
+            epochs=self.epochs * share,
+            max_steps=max(1, round(self.max_steps * share)) if self.max_steps > 0 else self.max_steps,
+            tokens=None if self.tokens is None else max(1, round(self.tokens * share)),
+        )
+
+    def shape(self, examples: int) -> tuple[int, int]:
+        """Examples of a forward pass, and of an optimizer step."""
+        micro = min(self.micro_batch, self.batch, examples)
+        return micro, max(1, min(self.batch, examples) // micro) * micro
+
+    def steps(self, lengths: Sequence[int]) -> list[list[int]]:
+        """The examples of each optimizer step, where ``tokens`` does not decide."""
+        _, step = self.shape(len(lengths))
+        an_epoch = -(-len(lengths) // step)
+        count = self.max_steps if self.max_steps >= 0 else math.ceil(self.epochs * an_epoch)
+        order = [i for epoch in range(-(-count // an_epoch)) for i in epoch_order(len(lengths), self.seed, epoch)]
+        # An epoch's last step may have fewer than the others.
+        starts = [e * len(lengths) + s for e in range(-(-count // an_epoch)) for s in range(0, len(lengths), step)]
+        ends = [min(start + step, (start // len(lengths) + 1) * len(lengths)) for start in starts]
+        return [order[start:end] for start, end in zip(starts, ends, strict=True)][:count]
+
+    def token_count(self, lengths: Sequence[int]) -> int:
+        """Tokens of all passes."""
+        if self.tokens is not None:
+            return self.tokens
+        return sum(lengths[i] for step in self.steps(lengths) for i in step)
+
+
+def epoch_order(examples: int, seed: int, epoch: int) -> list[int]:
+    """The order of the examples in a pass over all of them."""
+    return random.Random(f"{seed}/{epoch}").sample(range(examples), examples)
+
+
+def until(examples: Sequence[Example], tokens: int, seed: int) -> list[Example]:
+    """Examples in the order of as many passes as make so many tokens; the last is cut so that it is no token more."""
+    scheduled: list[Example] = []
+    left, epoch = tokens, 0
+    while left > 0:
+        for i in epoch_order(len(examples), seed, epoch):
+            if left <= 0:
+                break
+            scheduled.append({name: ids[:left] for name, ids in examples[i].items()})
+            left -= len(scheduled[-1]["input_ids"])
+        epoch += 1
+    return scheduled
 
 
 def train(
-    model: Any, examples: Sequence[Example], training: Training, progress: Progress, work: Path | None = None
+    model: Any,
+    examples: Sequence[Example],
+    training: Training,
+    progress: Progress,
+    work: Path | None = None,
+    optimizer: Any = None,
 ) -> list[float]:
     """Run the Trainer, from its last checkpoint if there is one.
 
@@ -68,26 +129,29 @@ def train(
         training: How.
         progress: For the bar; it is saved with every checkpoint.
         work: Folder for checkpoints; None keeps none.
+        optimizer: Of the trained parameters, with their rates; default: AdamW at the training's rate.
 
     Returns:
         The objective at each optimizer step, those before an interruption included; by default in nats a token.
     """
     from transformers import PrinterCallback, ProgressCallback, TrainingArguments
 
-    config = training.config
-    micro = min(training.micro_batch, config.train_batch_size, len(examples))
+    epochs, max_steps = training.epochs, training.max_steps
+    if training.tokens is not None:
+        examples, epochs, max_steps = until(examples, training.tokens, training.seed), 1, -1
+    micro, step = training.shape(len(examples))
     with tempfile.TemporaryDirectory(prefix="pkt_finetune_") as temporary, _single_process():
         folder = str(work or temporary)
         last = last_checkpoint(Path(folder))
         arguments = TrainingArguments(
             output_dir=folder,
             per_device_train_batch_size=micro,
-            gradient_accumulation_steps=max(1, min(config.train_batch_size, len(examples)) // micro),
+            gradient_accumulation_steps=step // micro,
             learning_rate=training.learning_rate,
-            num_train_epochs=training.epochs,
-            max_steps=config.max_steps,
+            num_train_epochs=epochs,
+            max_steps=max_steps,
             lr_scheduler_type="linear",
-            warmup_steps=config.warmup_ratio,  # transformers 5 reads a value below 1 as a ratio
+            warmup_steps=training.warmup_ratio,  # transformers 5 reads a value below 1 as a ratio
             optim="adamw_torch",
             logging_steps=1,
             logging_strategy="steps",
@@ -100,12 +164,13 @@ def train(
             remove_unused_columns=False,
             dataloader_pin_memory=False,
         )
-        trainer = _trainer_class(training.objective, last)(
+        trainer = _trainer_class(training, last)(
             model=model,
             args=arguments,
             train_dataset=list(examples),
             data_collator=lambda batch: collate(batch, 0),
             callbacks=[checkpoint_callback(progress)] if work else [],
+            optimizers=(optimizer, None),
         )
         # Its printer writes a dict to stdout at every step, in the middle of lm-eval's output; the bar is enough.
         trainer.remove_callback(PrinterCallback)
@@ -133,7 +198,7 @@ def validation_loss(model: Any, examples: Sequence[Example], batch_size: int) ->
     return float(total / count) if count else float("nan")
 
 
-def _trainer_class(objective: Objective | None, last: TrainingCheckpoint | None) -> Any:
+def _trainer_class(training: Training, last: TrainingCheckpoint | None) -> Any:
     """Of a Trainer that goes on from a checkpoint, which was read to find it sound, and is not read again."""
     from transformers import Trainer
 
@@ -143,8 +208,9 @@ def _trainer_class(objective: Objective | None, last: TrainingCheckpoint | None)
         def compute_loss(
             self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
         ) -> torch.Tensor:
-            loss, count = (objective or supervised_loss)(model, inputs)
-            return loss / (count if num_items_in_batch is None else num_items_in_batch)
+            loss, count = (training.objective or supervised_loss)(model, inputs)
+            # A cut example may have no answer left, and a step of such ones alone says nothing.
+            return loss / max(1, count if num_items_in_batch is None else int(num_items_in_batch))
 
         def _save_checkpoint(self, model: Any, trial: Any) -> None:
             base = self.optimizer.optimizer if hasattr(self.optimizer, "optimizer") else self.optimizer
@@ -162,9 +228,8 @@ def _trainer_class(objective: Objective | None, last: TrainingCheckpoint | None)
 
         def _get_train_sampler(self, train_dataset: Any = None) -> StepSampler:
             lengths = [len(example["input_ids"]) for example in self.train_dataset]
-            return StepSampler(
-                lengths, self.args.train_batch_size * self.args.gradient_accumulation_steps, self.args.seed
-            )
+            step = self.args.train_batch_size * self.args.gradient_accumulation_steps
+            return StepSampler(lengths, step, None if training.tokens is not None else self.args.seed)
 
     return SupervisedTrainer
 
@@ -178,10 +243,10 @@ class StepSampler:
     Args:
         lengths: Tokens of each example.
         step: Examples of an optimizer step.
-        seed: Of the order, together with the epoch.
+        seed: Of the order, together with the epoch; None: the examples are in the order that is meant.
     """
 
-    def __init__(self, lengths: Sequence[int], step: int, seed: int) -> None:
+    def __init__(self, lengths: Sequence[int], step: int, seed: int | None) -> None:
         self.lengths, self.step, self.seed, self.epoch = lengths, step, seed, 0
 
     def __len__(self) -> int:
@@ -192,7 +257,7 @@ class StepSampler:
         self.epoch = epoch
 
     def __iter__(self) -> Iterator[int]:
-        order = random.Random(f"{self.seed}/{self.epoch}").sample(range(len(self)), len(self))
+        order = list(range(len(self))) if self.seed is None else epoch_order(len(self), self.seed, self.epoch)
         for start in range(0, len(order), self.step):
             yield from sorted(order[start : start + self.step], key=lambda i: self.lengths[i], reverse=True)
 

@@ -1,5 +1,6 @@
 """What a transfer says at its end: words, not dicts, and no wider than a terminal."""
 
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 
@@ -41,6 +42,21 @@ def test_it_is_said_in_words():
         "1.5000 → 1.0000 in 80 steps at the rate 0.0003, which was chosen",
     ]
     assert not any("{" in value for _, value in summary_rows(MADE))
+
+
+def test_a_search_of_rates_is_said():
+    curve = [
+        {"learning_rate": 1e-4, "validation_loss": 1.5, "answers": {"accuracy": 0.25}},
+        {"learning_rate": 3e-4, "validation_loss": 1.25},
+        {"learning_rate": 1e-3, "validation_loss": None, "diverged": True},
+    ]
+    training = {**MADE.record["training"], "search": {"curve": curve}}
+    said = [value for name, value in summary_rows(replace(MADE, record={"training": training})) if name == "search"]
+    assert said == [
+        "rate 0.0001: 25.0% right, validation loss 1.5000",
+        "rate 0.0003: validation loss 1.2500, which was chosen",
+        "rate 0.001: diverged",
+    ]
 
 
 def test_what_learns_nothing_says_its_name():

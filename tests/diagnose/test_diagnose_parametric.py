@@ -11,7 +11,6 @@ from pkt_eval._util.progress import Progress
 from pkt_eval.diagnose.parametric import LowRank, examine, labels, principal_angles, start_and_final
 from pkt_eval.errors import ConfigError
 from pkt_eval.extract import truncated_svd
-from pkt_eval.methods.lora import principal_start
 from pkt_eval.models.edits import LocatedEdit, LowRankEdit
 from pkt_eval.models.provenance import Provenance
 from pkt_eval.models.source import ModelSource
@@ -69,7 +68,7 @@ def test_quantities_are_those_of_the_dense_matrices():
 
 def test_pissa_starts_in_the_weight_and_at_a_right_angle_to_the_rest():
     W = random(40, 30, seed=0)
-    B0, A0 = principal_start(W, 4)
+    B0, A0 = truncated_svd(W, 4)
     quantities = look(LowRankEdit(NAME, torch.cat([B0, -B0], 1), torch.cat([A0, A0])), W)
     s = torch.linalg.svdvals(W.double())
     assert quantities["cos_start_original"] == pytest.approx((s[:4].norm() / s.norm()).item(), abs=1e-6)

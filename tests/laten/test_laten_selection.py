@@ -12,7 +12,7 @@ from pkt_eval.data.chat import ChatFormat
 from pkt_eval.data.splits import build_splits
 from pkt_eval.data.transfer_data import TransferData
 from pkt_eval.models import blocks
-from pkt_eval.tune import selection
+from pkt_eval.tune.generation import generate_ids, stops
 from pkt_eval.tune.selection import criterion, generate_answers, goes_round, validation_items
 
 SIZES = {"extract": 4, "align": 4, "train": 16, "validation": 24}
@@ -51,8 +51,8 @@ def test_questions_are_those_of_the_records_and_leave_room_for_the_answer(items,
 
 def test_generation_is_that_of_transformers_and_batches_do_not_matter(model, items, tokenizer):
     """Against ``generate``, one at a time, without padding."""
-    stop = selection._stops(model, tokenizer)
-    together = selection._greedy(model, items[:8], stop)
+    stop = stops(model, tokenizer)
+    together = generate_ids(model, [i.prompt for i in items[:8]], [i.limit for i in items[:8]], stop)
     for item, said in zip(items, together, strict=False):
         theirs = model.generate(
             torch.tensor([item.prompt]),

@@ -115,6 +115,21 @@ def test_the_budget_of_a_method_from_another_package_is_on_the_board(made, tmp_p
     assert (cell.budget["seconds"], cell.budget["peak_bytes"]) == (12.5, 10**9)
 
 
+def test_what_passed_through_the_models_has_columns_where_it_was_counted(made, tmp_path):
+    results = made(tmp_path, [1, 0], method="lora", seed=0)
+    heads = ("tokens", "T tokens", "FLOPs", "T FLOPs")
+    before = leaderboard(read([tmp_path])[0], tmp_path)
+    assert not {*heads} & {column.head for column in columns.columns(Table.DETAILS, before)}
+    content = json.loads(results.read_text())
+    student, teacher = {"tokens": 900, "trained_tokens": 500, "flops": 2.5e15}, {"tokens": 7_000, "flops": 3e12}
+    content["config"]["pkt"]["passes"] = {"student": student, "teacher": teacher}
+    results.write_text(json.dumps(content))
+    board = leaderboard(read([tmp_path])[0], tmp_path)
+    ((*_, cell),) = board.cells()
+    shown = {column.head: column.shown(cell).text for column in columns.columns(Table.DETAILS, board)}
+    assert [shown[head] for head in heads] == ["500", "7 k", "2.5 P", "3 T"]
+
+
 @pytest.mark.parametrize(("field", "value"), [("method", None), ("split_sizes", 3), ("record", "all"), ("seed", "0")])
 def test_a_provenance_of_another_shape_is_named(made, tmp_path, field, value):
     results = made(tmp_path, [1, 0], method="lora", seed=0)

@@ -1,5 +1,6 @@
 """Matching: by document, on what both have, and not at all where the question was another."""
 
+import json
 from types import SimpleNamespace
 
 import pytest
@@ -79,3 +80,18 @@ def test_clusters_are_the_subjects_of_the_documents(made, tmp_path):
     a = one(made, tmp_path / "a", {"x": 1, "y": 0}, subject=lambda doc: f"of {doc}")
     assert pair(a, a).clusters.tolist() == ["of x", "of y"]
     assert pair(one(made, tmp_path / "b", [1]), one(made, tmp_path / "b", [1])).clusters is None
+
+
+def test_a_student_behind_worked_examples_is_matched_by_document_and_said_to_be_one(made, tmp_path):
+    """Its prompts and its template are what it is; what is right is still the same."""
+    a = one(made, tmp_path / "a", [1, 0])
+    shown = dict(question="An example. {}", template="u" * 64, method="lora", seed=0)
+    results = made(tmp_path / "b", [0, 1], **shown)
+    content = json.loads(results.read_text())
+    content["config"]["pkt"] |= {"method": "fewshot", "record": {"shots": 4}}
+    results.write_text(json.dumps(content))
+    b = read([tmp_path / "b"])[0][0]
+    assert pair(a, b).a.tolist() == pair(b, a).b.tolist() == [1, 0]
+    assert "0 and 4 worked examples" in pair(a, b).notes[0]
+    with pytest.raises(NotComparableError, match=r"prompts|templates"):
+        pair(a, one(made, tmp_path / "c", [0, 1], **shown))

@@ -328,6 +328,10 @@ def _budget(records: Sequence[Record]) -> dict[str, float]:
             "steps": budget.steps,
             "seconds": budget.seconds,
             "peak_bytes": budget.peak_bytes,
+            "student_tokens": budget.student_tokens,
+            "teacher_tokens": budget.teacher_tokens,
+            "student_flops": budget.student_flops,
+            "teacher_flops": budget.teacher_flops,
         }
         for name, value in values.items():
             if value is not None:

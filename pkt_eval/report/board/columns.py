@@ -53,7 +53,13 @@ def _difference(
 
 
 def _budget(
-    id: str, head: str, write: Callable[[float], str], sort: bool = False, title: str = "", help: str = ""
+    id: str,
+    head: str,
+    write: Callable[[float], str],
+    sort: bool = False,
+    title: str = "",
+    help: str = "",
+    optional: bool = False,
 ) -> Column:
     def number(cell: BoardCell) -> float | None:
         return cell.budget.get(id)
@@ -67,6 +73,7 @@ def _budget(
         tables=Table.DETAILS | Table.PAGE,
         title=title,
         help=help,
+        optional=optional,
     )
 
 
@@ -169,6 +176,18 @@ COLUMNS: tuple[Column, ...] = (
     _budget("steps", "steps", wording.number),
     _budget("seconds", "time", wording.duration, sort=True, title="time of the transfer"),
     _budget("peak_bytes", "memory", wording.gigabytes),
+    _budget(
+        "student_tokens",
+        "tokens",
+        wording.count,
+        optional=True,
+        help="Tokens: that the student was trained on, a search of learning rates included; T tokens: that the teacher "
+        "read or wrote. FLOPs: of all passes through the student, and through the teacher, of the layers' weights "
+        "alone: 2 a weight and token forwards, and as many again for each gradient.",
+    ),
+    _budget("teacher_tokens", "T tokens", wording.count, title="tokens of the teacher", optional=True),
+    _budget("student_flops", "FLOPs", wording.count, title="FLOPs of the student", optional=True),
+    _budget("teacher_flops", "T FLOPs", wording.count, title="FLOPs of the teacher", optional=True),
     Column(
         id="detectable",
         head="detectable",

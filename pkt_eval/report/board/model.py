@@ -137,7 +137,8 @@ class BoardCell:
             token, a mean over seeds; None where either was not measured.
         untaught: Mean difference to vanilla over the other benchmarks that it was scored on, of which it was taught
             none; None where there is none.
-        budget: What the transfer took, a mean over seeds: ``learnt_records``, ``steps``, ``seconds``, ``peak_bytes``.
+        budget: What the transfer took, a mean over seeds: ``learnt_records``, ``steps``, ``seconds``, ``peak_bytes``;
+            where it was counted ``student_tokens``, ``teacher_tokens``, ``student_flops``, ``teacher_flops``.
         subjects: Of benchmarks that have some.
         sources: The records, one a seed.
     """

@@ -90,6 +90,14 @@ def number(value: float) -> str:
     return f"{value:,.0f}"
 
 
+def count(value: float) -> str:
+    """``3.4 M``, ``1.2 P``: a large number."""
+    for power, letter in ((15, "P"), (12, "T"), (9, "G"), (6, "M"), (3, "k")):
+        if value >= 10**power:
+            return f"{value / 10**power:.3g} {letter}"
+    return number(value)
+
+
 def gigabytes(value: float) -> str:
     """``1.2 GB``, of bytes."""
     return f"{value / 1e9:.1f} GB"

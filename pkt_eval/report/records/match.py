@@ -63,6 +63,8 @@ def side_by_side(records: Sequence[Record]) -> Aligned:
             notes.append(
                 f"{_who(records)}: evaluated with different {name} ({_words(values)}), which moves a few answers"
             )
+    if len(shots := sorted({record.student.shots for record in records})) > 1:
+        notes.append(f"{_who(records)}: with {_words(shots)} worked examples in the chat template")
     clusters = [first.items[key].cluster for key in keys]
     return Aligned(
         keys=keys,
@@ -78,7 +80,11 @@ def not_comparable(a: Record, b: Record) -> str:
     for record in (a, b):
         if not record.items:
             return f"{record.student.label} on {record.task}: {record.reason}"
+    # Few-shot prompting is a student of another prompt: what it was asked is the same in the document alone.
+    prompted = a.student.shots or b.student.shots
     for name, said in _SETTINGS.items():
+        if prompted and name == "template":
+            continue
         x, y = getattr(a, name), getattr(b, name)
         if x != y:
             return f"{_who([a, b])} on {a.task}: {said} ({_shown(x)} against {_shown(y)})"
@@ -86,7 +92,7 @@ def not_comparable(a: Record, b: Record) -> str:
         other = b.items.get(key)
         if other is None:
             continue
-        for name in ("prompt", "target"):
+        for name in ("target",) if prompted else ("prompt", "target"):
             if getattr(item, f"{name}_hash") != getattr(other, f"{name}_hash"):
                 return f"{_who([a, b])} on {a.task}: the {name}s of document {item.doc_id} differ"
     return ""

@@ -41,6 +41,10 @@ class Budget:
         steps: Optimiser steps of fine-tuning, or of alignment; None where nothing was optimised.
         seconds: Time on the clock, all parts together.
         peak_bytes: Largest resident memory of the process.
+        student_tokens: Tokens that the student was followed back for gradients on, those of a search of rates included.
+        teacher_tokens: Tokens that went through the teacher.
+        student_flops: Floating-point operations of all passes through the student.
+        teacher_flops: Of those through the teacher.
     """
 
     samples: dict[str, int] = field(default_factory=dict)
@@ -48,6 +52,10 @@ class Budget:
     steps: int | None = None
     seconds: float | None = None
     peak_bytes: int | None = None
+    student_tokens: int | None = None
+    teacher_tokens: int | None = None
+    student_flops: int | None = None
+    teacher_flops: int | None = None
 
 
 @dataclass(frozen=True)
@@ -70,6 +78,7 @@ class ScoredStudent:
         named: The label that its suite gave it, if it gave one.
         title: Of the method, in a line.
         reference: Of the method.
+        shots: Worked examples that its own chat template shows before a question.
         tuned_on: Digest of the records that it was fine-tuned on; None where it was not.
         data: Split → digest of the records that it was made from; None where it was made from none.
         provenance: ``config.pkt`` as it is in the results JSON; None for a foreign model.
@@ -89,6 +98,7 @@ class ScoredStudent:
     title: str = ""
     reference: str = ""
     control_of: tuple[str, ...] = ()
+    shots: int = 0
     tuned_on: str | None = None
     data: Mapping[str, str] | None = None
     provenance: Mapping[str, object] | None = None
@@ -197,6 +207,7 @@ def _student(
         title=made.title,
         reference=made.reference,
         control_of=_CONTROLS.get(made.method, ()) if made.control_of is None else made.control_of,
+        shots=_count(made.record.get("shots")) or 0,
         tuned_on=(made.split_digests or {}).get("train") if tuned else None,
         data=made.split_digests,
         provenance=content,
@@ -321,7 +332,16 @@ def budget_of(made: Provenance) -> Budget:
         steps=steps,
         seconds=round(sum(made.seconds.values()), 3) if learnt and made.seconds else None,
         peak_bytes=made.peak_memory_bytes if learnt else None,
+        student_tokens=_passed(made, "student", "trained_tokens"),
+        teacher_tokens=_passed(made, "teacher", "tokens"),
+        student_flops=_passed(made, "student", "flops"),
+        teacher_flops=_passed(made, "teacher", "flops"),
     )
+
+
+def _passed(made: Provenance, role: str, amount: str) -> int | None:
+    """What passed through a model; None where that was not counted, or nothing did."""
+    return int((made.passes or {}).get(role, {}).get(amount, 0)) or None
 
 
 def _count(value: object) -> int | None:
