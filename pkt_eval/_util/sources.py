@@ -24,6 +24,7 @@ TRANSFER = (
     "_util/hub.py",
     "_util/json_files.py",
     "models",
+    "inference",
     "data",
     "nano/rows.py",
     "tune",
@@ -44,9 +45,12 @@ TUNING = ("tune", "data", "models", "align/carry.py")
 SCORING = (
     "code",
     "data",
+    "inference",
     "lm",
+    "models/blocks.py",
     "tasks",
-    *(f"model_wrappers/{name}.py" for name in ("generate", "scoring", "slots", "likelihoods", "prefixes")),
+    "model_wrappers/generate.py",
+    "model_wrappers/scoring.py",
 )
 
 

@@ -12,8 +12,7 @@ from pkt_eval.data.chat import ChatFormat
 from pkt_eval.data.splits import build_splits
 from pkt_eval.data.transfer_data import TransferData
 from pkt_eval.models import blocks
-from pkt_eval.tune import selection
-from pkt_eval.tune.selection import criterion, generate_answers, goes_round, validation_items
+from pkt_eval.tune.selection import criterion, generate_answers, validation_items
 
 SIZES = {"extract": 4, "align": 4, "train": 16, "validation": 24}
 
@@ -47,22 +46,6 @@ def test_questions_are_those_of_the_records_and_leave_room_for_the_answer(items,
         assert item.limit == 96, "the task's: an answer in more words than the reference's is not wrong for that"
         assert not item.choices
     assert validation_items(data_of("nano_gsm8k", max_length=8), tokenizer) == []
-
-
-def test_generation_is_that_of_transformers_and_batches_do_not_matter(model, items, tokenizer):
-    """Against ``generate``, one at a time, without padding."""
-    stop = selection._stops(model, tokenizer)
-    together = selection._greedy(model, items[:8], stop)
-    for item, said in zip(items, together, strict=False):
-        theirs = model.generate(
-            torch.tensor([item.prompt]),
-            attention_mask=torch.ones(1, len(item.prompt), dtype=torch.long),
-            do_sample=False,
-            max_new_tokens=item.limit,
-            eos_token_id=sorted(stop),
-            pad_token_id=0,
-        )
-        assert said == theirs[0, len(item.prompt) :].tolist()
 
 
 def test_a_good_model_is_right_and_ends_and_a_broken_one_does_neither(model, items, tokenizer):
@@ -118,16 +101,6 @@ def test_what_chooses_is_the_score_where_a_number_is_the_answer():
     assert criterion("mmlu", "score") == ("score", "") and criterion("gsm8k", "loss") == ("loss", "")
     chosen, why = criterion("mbpp", "score")
     assert chosen == "loss" and "programs" in why and criterion("mbpp", "loss") == ("loss", "")
-
-
-def test_circles_are_three_rounds_and_twelve_tokens():
-    assert (
-        goes_round([9, 8, *[1, 2, 3, 4] * 3])
-        and goes_round([5] * 12)
-        and goes_round([7, *range(9), *range(9), *range(9)])
-    )
-    assert not goes_round([5] * 11) and not goes_round([1, 2, 3, 4] * 2 + [1, 2, 3])
-    assert not goes_round([*[1, 2, 3, 4] * 3, 9]) and not goes_round([]) and not goes_round(list(range(50)))
 
 
 def test_answers_are_plain_data(model, items, tokenizer):
