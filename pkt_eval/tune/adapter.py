@@ -8,7 +8,7 @@ the halves cancel at the start, and the finished edit is the adapter as it stand
 
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from pkt_eval._util.progress import Progress
-from pkt_eval.data.transfer_data import TransferData
+from pkt_eval.data.transfer_data import Example, TransferData
 from pkt_eval.errors import ConfigError, DataError
 from pkt_eval.models.edits import LowRankEdit
 from pkt_eval.models.pair import ModelPair
@@ -24,6 +24,7 @@ from pkt_eval.tune.config import FinetuneConfig, published_budget
 from pkt_eval.tune.loss import Objective
 from pkt_eval.tune.training import Training, train, validation_loss
 
+_TOKENS = 640  # of a pass on a CPU
 _ADAPTER = "default"  # peft's own name, under which the Trainer finds its checkpoints again
 Factors = tuple[torch.Tensor, torch.Tensor]
 """``B (out, r)`` and ``A (r, in)``."""
@@ -80,8 +81,7 @@ def finetune(
         raise ConfigError("several learning rates need a validation split that chooses; it is empty")
     epochs = budget.epochs if config.epochs is None else config.epochs
 
-    # A CPU gains nothing from a wider product, and pays for its padding and its memory.
-    micro = config.micro_batch_size or (2 if pair.device.startswith("cpu") else 8)
+    micro = config.micro_batch_size or (8 if not pair.device.startswith("cpu") else _micro_batch(config, examples))
 
     scale = config.alpha / config.rank
     frozen = config.rank if any(B.any() for B, _ in start.values()) else 0
@@ -130,6 +130,16 @@ def finetune(
         "examples": {"train": len(examples), "validation": len(validation)},
     }
     return edits, {"training": record}
+
+
+def _micro_batch(config: FinetuneConfig, examples: Sequence[Example]) -> int:
+    """Examples of a pass on a CPU, so that a step has a whole number of passes.
+
+    A CPU gains nothing from more tokens, and pays for their padding and memory; with few, nano waits for Python.
+    """
+    step = min(config.train_batch_size, len(examples))
+    mean = sum(len(example["input_ids"]) for example in examples) / len(examples)
+    return max(n for n in range(1, step + 1) if step % n == 0 and (n == 1 or n * mean <= _TOKENS))
 
 
 def _product(layers: dict[str, Any]) -> dict[str, Factors]:

@@ -59,11 +59,12 @@ class _InPieces(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, states: torch.Tensor, labels: torch.Tensor, model: Any, step: int) -> torch.Tensor:
         total = torch.zeros((), device=states.device)
-        gradients = []
-        for piece, expected in zip(states.split(step), labels.split(step), strict=True):
+        gradients: list[torch.Tensor] = []
+        for start in range(0, len(labels), step):
+            piece = slice(start, start + step)
             with torch.set_grad_enabled(ctx.needs_input_grad[0]):
-                part = piece.detach().requires_grad_(ctx.needs_input_grad[0])
-                loss = _negative_log_likelihood(model, part, expected)
+                part = states[piece].detach().requires_grad_(ctx.needs_input_grad[0])
+                loss = _negative_log_likelihood(model, part, labels[piece])
             if ctx.needs_input_grad[0]:
                 gradients += torch.autograd.grad(loss, part)
             total += loss.detach()
