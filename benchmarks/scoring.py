@@ -1,11 +1,11 @@
 """Scoring by ``hf``, by ours and, where it is installed, by vLLM: the same requests, one process each, side by side.
 
-    python benchmarks/scoring.py                               # the embedded nano student
-    python benchmarks/scoring.py --model DIR --data BENCHMARKS # a real one, on the real benchmarks
-    python benchmarks/scoring.py … --json results/speed/NAME.json
+    python benchmarks/scoring.py                                           # the embedded nano student
+    python benchmarks/scoring.py --models nano DIR --data BENCHMARKS       # and a real one, on the real benchmarks
+    python benchmarks/scoring.py … --out results/speed                       # keeps a JSON a model, and one table
 
-For each workload: seconds, tokens of prompts and answers a second, the share of a bare matrix product's speed that the
-products of *all* prompts' tokens amount to (over 100 % where a shared prefix is computed once), and peak memory of the
+For each workload: seconds, tokens of prompts and answers a second, GFLOP/s of the products that *all* their tokens
+amount to against a bare matrix product's (more than it where a shared prefix is computed once), and peak memory of the
 process. Answers are compared: generated texts must be equal, log-likelihoods within the difference that is printed.
 """
 
@@ -17,6 +17,7 @@ import resource
 import subprocess
 import sys
 import time
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ WORKLOADS = {
     "HumanEval": (("pkt_humaneval",), ("nano_humaneval",), 0),
 }
 WRAPPERS = ("hf", "pkt_vanilla", "vllm")
+NANO = "nano"
 
 
 def bare_product(device: str, dtype: Any) -> float:
@@ -71,12 +73,13 @@ def measure(asked: argparse.Namespace) -> dict[str, Any]:
     from lm_eval.api.registry import get_model
 
     real, nano_tasks, shots = WORKLOADS[asked.workload]
-    requests = requests_of(real if asked.model else nano_tasks, shots, asked.items)
+    (model,) = asked.models
+    requests = requests_of(nano_tasks if model == NANO else real, shots, asked.items)
     if asked.wrapper == "vllm":
         arguments = {"dtype": asked.dtype, "max_model_len": 4096}
     else:
         arguments = {"dtype": asked.dtype, "device": asked.device, "batch_size": asked.batch_size}
-    lm = get_model(asked.wrapper)(pretrained=asked.model or _nano(), **arguments)
+    lm = get_model(asked.wrapper)(pretrained=_nano() if model == NANO else model, **arguments)
     kind = requests[0].request_type
     start = _clock(asked.device)
     answers = getattr(lm, kind)(requests, disable_tqdm=True)
@@ -101,12 +104,13 @@ def _nano() -> str:
     return str(nano.model_path("student"))
 
 
-def run(asked: argparse.Namespace) -> list[dict[str, Any]]:
+def run(asked: argparse.Namespace, model: str) -> list[dict[str, Any]]:
     """Every wrapper on every workload, each in a process of its own."""
     rows: list[dict[str, Any]] = []
     for workload in asked.only or WORKLOADS:
         for wrapper in asked.wrappers:
-            command = [sys.executable, __file__, *sys.argv[1:], "--workload", workload, "--wrapper", wrapper]
+            command = [sys.executable, __file__, *sys.argv[1:], "--models", model]
+            command += ["--workload", workload, "--wrapper", wrapper]
             done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
             if done.returncode:
                 print(f"{workload}: {wrapper} ended with exit code {done.returncode}", file=sys.stderr)
@@ -121,12 +125,22 @@ def _line(rows: list[dict[str, Any]]) -> str:
     """The last row, against the first of its workload."""
     row = rows[-1]
     first = next(r for r in rows if r["workload"] == row["workload"])
-    share = f"{100 * row['gflops'] / row['bare_gflops']:4.0f} %" if "gflops" in row else "     –"
-    return (
-        f"{row['workload']:14} {row['wrapper']:12} {row['seconds']:8.1f} s {first['seconds'] / row['seconds']:6.2f} × "
-        f"{row['tokens'] / row['seconds']:8.0f} tokens/s {share} of a bare product {row['memory_gb']:6.2f} GB  "
-        f"{_agreement(first, row)}"
-    )
+    row["times_first"], row["agreement"] = first["seconds"] / row["seconds"], _agreement(first, row)
+    return "  ".join(text.ljust(width) for text, width in zip(_cells(row), (14, 12, 9, 8, 16, 24, 8, 30), strict=True))
+
+
+def _cells(row: dict[str, Any]) -> list[str]:
+    flops = f"{row['gflops']:,.0f} of {row['bare_gflops']:,.0f}" if "gflops" in row else "–"
+    return [
+        row["workload"],
+        row["wrapper"],
+        f"{row['seconds']:.1f} s",
+        f"{row['times_first']:.2f} ×",
+        f"{row['tokens'] / row['seconds']:,.0f} tokens/s",
+        f"{flops} GFLOP/s",
+        f"{row['memory_gb']:.2f} GB",
+        row["agreement"],
+    ]
 
 
 def _agreement(first: dict[str, Any], row: dict[str, Any]) -> str:
@@ -140,15 +154,15 @@ def _agreement(first: dict[str, Any], row: dict[str, Any]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", help="folder or name of a model; default: the embedded nano student")
+    parser.add_argument("--models", nargs="+", default=[NANO], help="folders or names; nano: the embedded student")
     parser.add_argument("--data", help="folder of the real benchmarks (PKT_EVAL_DATA)")
     parser.add_argument("--items", type=int, default=48, help="items of a workload")
-    parser.add_argument("--batch-size", type=int, default=16)
+    parser.add_argument("--batch-size", default="16", help="a number, or auto")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dtype", default="auto")
     parser.add_argument("--only", action="append", choices=list(WORKLOADS))
     parser.add_argument("--wrappers", nargs="+", choices=WRAPPERS, default=["hf", "pkt_vanilla"])
-    parser.add_argument("--json", type=Path, help="keep the table, with processor and versions")
+    parser.add_argument("--out", type=Path, help="folder for a JSON a model, and summary.md of all that it holds")
     parser.add_argument("--workload", help=argparse.SUPPRESS)
     parser.add_argument("--wrapper", help=argparse.SUPPRESS)
     asked = parser.parse_args()
@@ -157,24 +171,54 @@ def main() -> None:
     if asked.wrapper:
         print(json.dumps(measure(asked)))
         return
-    rows = run(asked)
-    if asked.json:
-        import torch
-        import transformers
+    for model in asked.models:
+        name = Path(model).name
+        print(f"\n{name}, {asked.device}, batch size {asked.batch_size}", flush=True)
+        rows = run(asked, model)
+        if asked.out:
+            asked.out.mkdir(parents=True, exist_ok=True)
+            (asked.out / f"{name}.json").write_text(
+                json.dumps({"about": {"model": name, **about(asked)}, "rows": [kept(row) for row in rows]}, indent=1)
+                + "\n",
+                "utf-8",
+            )
+            (asked.out / "summary.md").write_text(summary(asked.out), "utf-8")
 
-        for row in rows:
-            del row["answers"]
-        about = {
-            "processor": _processor(),
-            "device": asked.device,
-            "threads": torch.get_num_threads(),
-            "torch": torch.__version__,
-            "transformers": transformers.__version__,
-            "model": Path(asked.model).name if asked.model else "nano student",
-            "batch_size": asked.batch_size,
-        }
-        asked.json.parent.mkdir(parents=True, exist_ok=True)
-        asked.json.write_text(json.dumps({"about": about, "rows": rows}, indent=1) + "\n", "utf-8")
+
+def about(asked: argparse.Namespace) -> dict[str, Any]:
+    """On what it was measured."""
+    import torch
+
+    return {
+        "device": torch.cuda.get_device_name(asked.device) if asked.device.startswith("cuda") else _processor(),
+        "threads": torch.get_num_threads(),
+        "batch_size": asked.batch_size,
+        "items": asked.items,
+        **{package: version(package) for package in ("torch", "transformers", "lm_eval")},
+    }
+
+
+def kept(row: dict[str, Any]) -> dict[str, Any]:
+    """A row without what was answered."""
+    return {k: round(v, 4) if isinstance(v, float) else v for k, v in row.items() if k != "answers"}
+
+
+def summary(folder: Path) -> str:
+    """All that a folder holds, as Markdown."""
+    parts = [
+        "# Scoring: `hf` against ours",
+        "",
+        "Written by benchmarks/scoring.py, which says what the columns are.",
+        "",
+    ]
+    for path in sorted(folder.glob("*.json")):
+        found = json.loads(path.read_text("utf-8"))
+        said = dict(found["about"])
+        parts += [f"## {said.pop('model')}", "", ", ".join(f"{k} {v}" for k, v in said.items()), ""]
+        head = ["workload", "model", "time", "against hf", "speed", "products", "peak", "answers"]
+        table = [head, ["---"] * len(head), *(_cells(row) for row in found["rows"])]
+        parts += [*(f"| {' | '.join(cells)} |" for cells in table), ""]
+    return "\n".join(parts)
 
 
 def _processor() -> str:

@@ -1,7 +1,7 @@
-"""LaTen's attribution of every neuron of SmolLM2-135M, against the matrix products it consists of, on one core.
+"""LaTen's attribution of every neuron against the matrix products it consists of, on one core: of SmolLM2-135M where
+PKT_EVAL_MODELS holds it as ``smollm2``, else of the nano teacher.
 
-Needs PKT_EVAL_MODELS, a folder with smollm2 as a Hugging Face folder. Run with ``make bench``; CPU seconds, since a
-machine may be shared. Ratios and agreement are printed, never asserted.
+Run with ``make bench``; CPU seconds, since a machine may be shared. Ratios and agreement are printed, never asserted.
 """
 
 import os
@@ -11,15 +11,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from pkt_eval import nano
 from pkt_eval.locate import neuron_attribution
 from pkt_eval.locate.select import best, neuron_counts, value_scores
 from pkt_eval.models import blocks
 
-FOLDER = Path(os.environ.get("PKT_EVAL_MODELS", "/nonexistent")) / "smollm2"
-pytestmark = [
-    pytest.mark.real,
-    pytest.mark.skipif(not FOLDER.is_dir(), reason="PKT_EVAL_MODELS does not hold smollm2"),
-]
+SMOLLM2 = Path(os.environ.get("PKT_EVAL_MODELS", "/nonexistent")) / "smollm2"
+FOLDER = SMOLLM2 if SMOLLM2.is_dir() else nano.model_path("teacher")
 PROMPT = (
     "<|user|>\nA baker sells 12 loaves in the morning and twice as many in the afternoon, at 3 dollars each. How much "
     "does she earn in a day?\n\n<|assistant|>\nIn the afternoon she sells 12 * 2 = 24 loaves, so 36 in a day. The "
@@ -64,13 +62,13 @@ def fast_scoring(model, ids) -> None:
 
 
 @pytest.mark.parametrize("way", [bare_products, full_scoring])
-@pytest.mark.benchmark(group="attribution, SmolLM2, whole vocabulary", timer=time.process_time)
+@pytest.mark.benchmark(group="attribution, whole vocabulary", timer=time.process_time)
 def test_full(benchmark, model, ids, way):
     benchmark.pedantic(way, (model, ids), rounds=1)
 
 
 @pytest.mark.parametrize("way", [bare_products, full_scoring, fast_scoring])
-@pytest.mark.benchmark(group="attribution, SmolLM2, few tokens", timer=time.process_time)
+@pytest.mark.benchmark(group="attribution, few tokens", timer=time.process_time)
 def test_fast(benchmark, model, ids, way):
     benchmark.pedantic(way, (model, ids), rounds=3 if way is fast_scoring else 1, warmup_rounds=way is fast_scoring)
     if way is fast_scoring:

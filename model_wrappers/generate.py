@@ -10,21 +10,12 @@ import inspect
 import itertools
 import json
 from collections.abc import Callable, Iterator, Sequence, Set
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 
-from pkt_eval.errors import DataError
+from pkt_eval.inference.greedy import Ending, refuse_nan
 from pkt_eval.lm.answers import Answer
-from pkt_eval.tune.selection import goes_round
-
-
-class Ending(NamedTuple):
-    """Whether an answer ended by itself, and if not, whether it goes round in circles."""
-
-    ended: bool
-    looped: bool
-
 
 Ended = Callable[[torch.Tensor], torch.Tensor]
 
@@ -39,17 +30,6 @@ def applies(model: Any, options: dict[str, Any]) -> bool:
     one = all((options.get(name, getattr(own, name, None)) or 1) == 1 for name in _OTHER_LOOPS)
     greedy = one and not options.get("do_sample") and options.get("temperature", 0.0) == 0.0
     return dynamic and greedy and "logits_to_keep" in inspect.signature(model.forward).parameters
-
-
-def refuse_nan(tokens: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-    """A logits processor that changes nothing.
-
-    Raises:
-        DataError: The logits are no numbers: the largest of them would still be some token.
-    """
-    if scores.isnan().any():
-        raise DataError("the model's logits are NaN: its weights are broken, or overflow in its dtype")
-    return scores
 
 
 def shrinking(ended: Ended) -> Callable[..., torch.Tensor]:
@@ -148,7 +128,7 @@ def endings(
             own.pop()
         # A row that is shorter than the batch's longest has left it, which none does but at its end.
         ended = len(own) < len(row) or met(own)
-        found.append(Ending(ended, not ended and goes_round(own)))
+        found.append(Ending.of(own, ended))
     return found
 
 

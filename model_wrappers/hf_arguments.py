@@ -5,7 +5,6 @@ the same ``pretrained=``, whose answers must neither be served from a cache nor 
 """
 
 import inspect
-import logging
 import re
 from collections.abc import Mapping
 from contextlib import suppress
@@ -17,8 +16,6 @@ from lm_eval.models.huggingface import HFLM
 from pkt_eval._util.digests import combine_digests, file_digest
 from pkt_eval._util.secrets import is_secret
 from pkt_eval.errors import ConfigError
-
-log = logging.getLogger(__name__)
 
 HF_ARGUMENTS = frozenset(inspect.signature(HFLM.__init__).parameters) - {"self", "kwargs"}
 
@@ -86,13 +83,3 @@ def _content(name: str, value: Any) -> Any:
     if path and path.is_dir():
         return {f.relative_to(path).as_posix(): file_digest(f) for f in sorted(path.rglob("*")) if f.is_file()}
     return file_digest(path) if path and path.is_file() else value
-
-
-def warn_of_auto(size: object, device: str) -> None:
-    """Say what lm-eval's search for a batch size costs where there is no memory to be filled: on a CPU."""
-    if str(size).startswith("auto") and device.startswith("cpu"):
-        log.warning(
-            "batch_size=%s on a CPU: lm-eval first tries batches of the longest text, which takes minutes and gains "
-            "nothing there; name a number, such as --batch_size 8",
-            size,
-        )

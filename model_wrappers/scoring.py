@@ -1,7 +1,7 @@
 """lm-eval's requests answered by our own loops, where they give what ``hf`` gives: its words around our arithmetic.
 
 Encoding, truncation, stop sequences, thoughts and the cache of answers are lm-eval's; what is computed, and in which
-company, is ``slots.py``'s and ``likelihoods.py``'s.
+company, is ``pkt_eval.inference``'s.
 """
 
 from collections.abc import Callable, Iterable
@@ -12,9 +12,11 @@ from lm_eval.models.utils import handle_stop_sequences, normalize_gen_kwargs, po
 from tqdm import tqdm
 from transformers import PreTrainedModel
 
+from pkt_eval.inference.budget import bytes_of_token, row_budget
+from pkt_eval.inference.greedy import Ending, ending_tokens
+from pkt_eval.inference.likelihoods import JudgedText, Likelihood, likelihoods
+from pkt_eval.inference.slots import greedy_answers
 from pkt_eval.model_wrappers.generate import applies, stop_texts
-from pkt_eval.model_wrappers.likelihoods import JudgedText, Likelihood, likelihoods
-from pkt_eval.model_wrappers.slots import greedy_answers
 from pkt_eval.models import blocks
 
 _ASKED = {"until", "max_gen_toks", "do_sample", "temperature"}
@@ -27,11 +29,22 @@ _HARMLESS = {
 }  # fmt: skip
 
 
+def known(lm: HFLM) -> bool:
+    """Whether a model is a decoder that we know."""
+    family = getattr(lm.model.config, "model_type", None) if isinstance(lm.model, PreTrainedModel) else None
+    return bool(lm.backend == "causal") and family in blocks.FAMILIES
+
+
 def shares(lm: HFLM) -> bool:
-    """Whether a model's texts can be computed in parts: a decoder that we know, whose layers attend to everything."""
-    model = lm.model
-    known = isinstance(model, PreTrainedModel) and getattr(model.config, "model_type", None) in blocks.FAMILIES
-    return lm.backend == "causal" and known and blocks.full_attention(model)
+    """Whether a model's texts can be judged in parts: we know it, and its layers attend to all that comes before."""
+    return known(lm) and blocks.full_attention(lm.model)
+
+
+def batch_rows(lm: HFLM, tokens: int, more: int = 0) -> int:
+    """Texts of so many tokens that are computed at a time, where a token takes ``more`` bytes than its cache."""
+    if lm.batch_size != "auto":
+        return int(lm.batch_size)
+    return row_budget(lm.model).of_texts(tokens, bytes_of_token(lm.model) + more)
 
 
 def greedy(lm: HFLM, options: dict[str, Any]) -> bool:
@@ -40,49 +53,54 @@ def greedy(lm: HFLM, options: dict[str, Any]) -> bool:
     return set(options) <= _ASKED and own <= _HARMLESS and applies(lm.model, options)
 
 
-def generate(
-    lm: HFLM, requests: list[Any], slots: int, quiet: bool, note: Callable[[list[int], list[str]], None]
-) -> list[str]:
+def generate(lm: HFLM, requests: list[Any], quiet: bool, note: Callable[[list[Ending]], None]) -> list[str]:
     """Answers to requests which all ask with the same options; the longest prompts begin.
 
     Args:
-        lm: A model that ``shares``.
+        lm: A model that is ``known``.
         requests: lm-eval's ``generate_until``, of the same options, which are ``greedy``.
-        slots: Answers that are written at a time.
         quiet: No bar.
-        note: Called with the tokens of each answer, and what ends one, before the answer is kept.
+        note: Called with how an answer ended, before it is kept.
     """
     options = normalize_gen_kwargs(dict(requests[0].args[1]), lm.max_gen_toks)
     eos = lm.tok_decode(lm.eot_token_id, skip_special_tokens=False)
     until, most = handle_stop_sequences(options.pop("until", None), eos=eos), options.pop("max_gen_toks")
     prompts = [_encoded(lm, request.args[0], lm.max_length - most) for request in requests]
     order = sorted(range(len(requests)), key=lambda i: (-len(prompts[i]), requests[i].args[0]))
-    own = lm.model.generation_config.eos_token_id
-    stops = {lm.eot_token_id} if own is None else {*(own if isinstance(own, list) else [own])}
     texts: list[str] = [""] * len(requests)
     with tqdm(total=len(requests), disable=quiet, desc="Running generate_until requests") as bar:
         said = greedy_answers(
             lm.model,
             [prompts[i] for i in order],
-            slots=slots,
+            slots=batch_rows(lm, max(map(len, prompts)) + most),
             most=most,
-            stops=stops,
+            stops=ending_tokens(lm.model, lm.eot_token_id),
             ended=stop_texts(lm.tokenizer, until),
         )
-        for place, tokens in said:
+        for place, tokens, ending in said:
             i = order[place]
-            note(tokens, until)
+            note([ending])
             texts[i] = _text(lm, tokens, until)
             lm.cache_hook.add_partial("generate_until", requests[i].args, texts[i])
             bar.update(1)
     return texts
 
 
-def judge_texts(lm: HFLM, requests: list[Any], rows: int, quiet: bool) -> list[Likelihood]:
-    """Log-likelihoods of lm-eval's encoded requests: texts, tokens of the prompt, tokens of the continuation."""
+def judge_texts(lm: HFLM, requests: list[Any], size: int | None, quiet: bool) -> list[Likelihood]:
+    """Log-likelihoods of lm-eval's encoded requests: texts, tokens of the prompt, tokens of the continuation.
+
+    Args:
+        lm: A model that ``shares``.
+        requests: The encoded requests.
+        size: Texts that are computed at a time; None: the model's own batch size.
+        quiet: No bar.
+    """
     texts = [_judged(lm, context, continuation) for _, context, continuation in requests]
     with tqdm(total=len(requests), disable=quiet, desc="Running loglikelihood requests") as bar:
-        found = likelihoods(lm.model, texts, rows=rows, dtype=lm.softmax_dtype, done=bar.update)
+        longest = max((len(text.context) + len(text.targets) for text in texts), default=1)
+        found = likelihoods(
+            lm.model, texts, rows=size or batch_rows(lm, longest), dtype=lm.softmax_dtype, done=bar.update
+        )
     for (asked, *_), answer in zip(requests, found, strict=True):
         if asked is not None:  # lm-eval keeps the windows of a rolling likelihood together, by itself
             lm.cache_hook.add_partial("loglikelihood", asked, answer)

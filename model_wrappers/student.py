@@ -23,19 +23,12 @@ from pkt_eval._util.hub import offline_if_unreachable
 from pkt_eval._util.secrets import is_secret
 from pkt_eval.data.benchmarks import is_chat_task
 from pkt_eval.errors import ConfigError, DataError, IncompatiblePairError, MissingDataError, PKTError
+from pkt_eval.inference.greedy import Ending, ending_tokens, refuse_nan
 from pkt_eval.lm.generic_text import GenericEntropy, generic_entropy, generic_text
 from pkt_eval.lm.patches import silence_git
 from pkt_eval.lm.task_functions import JudgedAhead
 from pkt_eval.model_wrappers import hf_arguments, scoring
-from pkt_eval.model_wrappers.generate import (
-    Ending,
-    Endings,
-    applies,
-    endings,
-    refuse_nan,
-    shrinking,
-    stop_sequences,
-)
+from pkt_eval.model_wrappers.generate import Endings, applies, endings, shrinking, stop_sequences
 from pkt_eval.models.beside import Beside
 from pkt_eval.models.source import CheckedLoading, ModelSource, check_finite
 from pkt_eval.models.student import LOST, Student, check_listed, load_student, set_chat_template, two_dtypes
@@ -84,7 +77,6 @@ class PKTStudent(HFLM):
         device = _device(hf.get("device"))
         if not hf.get("device"):  # as ``simple_evaluate`` calls it, which ``hf`` cannot be called with
             hf["device"] = device
-        hf_arguments.warn_of_auto(hf.get("batch_size"), device)
         if student is not None:
             extra = self._saved(str(student), method, arguments)
         else:
@@ -277,32 +269,41 @@ class PKTStudent(HFLM):
 
     def _generated(self, requests: list[Any], disable_tqdm: bool = False) -> list[str]:
         """Requests of the same options at a time, by our own loop where it gives what ``hf`` gives."""
-        if self._stock or self.batch_size == "auto" or not scoring.shares(self):
+        if self._stock or not scoring.known(self):
             return super().generate_until(requests, disable_tqdm)
         texts = [""] * len(requests)
         for group in scoring.alike(requests):
             some = [requests[i] for i in group]
             if scoring.greedy(self, some[0].args[1]):
-                answers = scoring.generate(self, some, self.batch_size, disable_tqdm or self.rank != 0, self._note)
+                answers = scoring.generate(self, some, disable_tqdm or self.rank != 0, self._note)
             else:
                 answers = super().generate_until(some, disable_tqdm)
             for i, answer in zip(group, answers, strict=True):
                 texts[i] = answer
         return texts
 
-    def _note(self, tokens: list[int], until: list[str]) -> None:
-        """How the answer that comes next ended."""
+    def _note(self, found: list[Ending]) -> None:
+        """How the answers that come next ended."""
         if self._endings:
-            self._endings.begin(self._ended([tokens], until))
+            self._endings.begin(found)
 
     def _loglikelihood_tokens(
         self, requests: list[Any], disable_tqdm: bool = False, override_bs: int | None = None
     ) -> list[tuple[float, bool]]:
         """As ``hf``; what many texts begin with is computed once."""
-        size = self.batch_size if override_bs is None else override_bs
-        if self._stock or size == "auto" or not scoring.shares(self):
+        if self._stock or not scoring.shares(self):
             return super()._loglikelihood_tokens(requests, disable_tqdm, override_bs)
-        return scoring.judge_texts(self, requests, size, disable_tqdm or self.rank != 0)
+        return scoring.judge_texts(self, requests, override_bs, disable_tqdm or self.rank != 0)
+
+    def _detect_batch_size(self, requests: Any = None, pos: int = 0) -> int:
+        """As ``hf``, whose search fills a device's memory; a CPU's is not filled, in minutes, but known."""
+        if self.device.type != "cpu" or not scoring.known(self):
+            return int(super()._detect_batch_size(requests, pos))
+        _, context, continuation = requests[pos] if requests else ("", [], [0] * self.max_length)
+        own = not self._stock and scoring.shares(self)
+        # `hf` has logits of every token, and their softmax.
+        more = 0 if own else 2 * 4 * self.model.config.get_text_config().vocab_size
+        return scoring.batch_rows(self, min(len(context) + len(continuation), self.max_length), more)
 
     def _model_generate(self, context: Any, max_length: int, stop: list[str], **options: Any) -> Any:
         """As ``hf``, but that answers which have ended are computed no further."""
@@ -312,13 +313,11 @@ class PKTStudent(HFLM):
         else:
             ended = stop_sequences(self.tokenizer, stop, context.shape[1])
             tokens = super()._model_generate(context, max_length, [], custom_generate=shrinking(ended), **options)
-        if self._endings:
-            self._endings.begin(self._ended(tokens[:, context.shape[1] :].tolist(), stop))
+        self._note(self._ended(tokens[:, context.shape[1] :].tolist(), stop))
         return tokens
 
     def _ended(self, rows: list[list[int]], stop: list[str]) -> list[Ending]:
-        own = self.model.generation_config.eos_token_id
-        ends = {self.eot_token_id, *(own if isinstance(own, list) else [own])} - {None}
+        ends = ending_tokens(self.model, self.eot_token_id)
 
         def met(row: Sequence[int]) -> bool:
             return any(text in self.tokenizer.decode(row) for text in stop)

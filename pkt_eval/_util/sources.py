@@ -27,6 +27,7 @@ TRANSFER = (
     "_util/lazy.py",
     "_util/remembered.py",
     "models",
+    "inference",
     "data",
     "nano/rows.py",
     "tune",
@@ -47,9 +48,12 @@ TUNING = ("tune", "data", "models", "align/carry.py")
 SCORING = (
     "code",
     "data",
+    "inference",
     "lm",
+    "models/blocks.py",
     "tasks",
-    *(f"model_wrappers/{name}.py" for name in ("generate", "scoring", "slots", "likelihoods", "prefixes")),
+    "model_wrappers/generate.py",
+    "model_wrappers/scoring.py",
 )
 
 

@@ -34,6 +34,7 @@ Scoring = Literal["full", "fast"]
 
 _ROWS = 2048  # tokens of a matrix product
 _COLUMNS = 2048  # neurons of a matrix product: with _ROWS, 16 MB of float32
+_NARROW = 512  # neurons below which layers are taken together
 _TOP = 256  # most probable tokens, taken one by one by the fast path
 _REST = 256  # tokens that stand for all others
 _NEAR = 500  # the fast path scores one neuron in so many again, on each side of the cut
@@ -237,6 +238,8 @@ class _Sample:
     ) -> torch.Tensor:
         """``ε − ε̄ (tokens, layers, n)``: by how much neurons move logits, less the mean."""
         u = self.u[kind][layers]  # (layers, d)
+        if len(u) == 1 and not self.readout.cap:  # ε̄ = ū·c, so that one product has it too
+            return torch.mm(rows - u, columns)[:, None]
         mean = torch.einsum("ld,dln->ln", u, columns.reshape(len(u.T), len(u), -1))
         if not self.readout.cap:
             return torch.addmm(mean.flatten(), rows, columns, beta=-1).reshape(-1, *mean.shape)
@@ -247,7 +250,8 @@ class _Sample:
     def _on_all_tokens(self, kind: str, indices: torch.Tensor | None) -> torch.Tensor:
         """``Σ p·expm1(ε − ε̄)`` over the vocabulary, ``(L, n)``."""
         n = self.inputs[kind].shape[1] if indices is None else indices.shape[1]
-        together = max(1, _COLUMNS // n)  # a product of few columns is slow, so layers are taken together
+        # A product of few columns is slow, so that layers are taken together.
+        together = 1 if n >= _NARROW else max(1, _COLUMNS // n)
         total = torch.zeros(self.layers, n, device=self.readout.U.device)
         for piece, rows in self.readout.rows():
             for k in range(0, self.layers, together):

@@ -21,6 +21,7 @@ from pkt_eval._util.progress import Progress
 from pkt_eval.data.benchmarks import benchmark
 from pkt_eval.data.chat import IGNORE, collate
 from pkt_eval.data.transfer_data import Example, TransferData
+from pkt_eval.inference.greedy import ending_tokens
 from pkt_eval.methods.base import TransferMethod, register
 from pkt_eval.models import blocks
 from pkt_eval.models.pair import ModelPair
@@ -28,7 +29,7 @@ from pkt_eval.models.student import Student
 from pkt_eval.tune.adapter import finetune, random_start
 from pkt_eval.tune.config import FinetuneConfig
 from pkt_eval.tune.distillation import KLDirection, kept_divergence
-from pkt_eval.tune.generation import generate_ids, likeliest, stops
+from pkt_eval.tune.generation import generate_ids, likeliest
 from pkt_eval.tune.loss import supervised_logits
 from pkt_eval.tune.on_policy import OnPolicy, answered_example
 
@@ -143,7 +144,7 @@ class Distill(TransferMethod[DistillConfig]):
         def ask() -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
             said: dict[int, list[int]] = {}
             with pair.open_teacher() as teacher:
-                stop = stops(teacher, pair.student.tokenizer)
+                stop = ending_tokens(teacher, pair.student.tokenizer.eos_token_id)
                 order = sorted(range(len(prompts)), key=lambda i: len(prompts[i][0]))
                 starts = range(0, len(order), _BATCH)
                 for first in progress.bar(starts, f"{self.method.name}: answers of the teacher"):

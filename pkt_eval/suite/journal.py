@@ -23,6 +23,7 @@ from lm_eval.api.model import LM
 from pkt_eval.errors import StoreError
 from pkt_eval.lm.answers import answer_from_json, is_kept
 from pkt_eval.suite.model import SuiteModel, answered
+from pkt_eval.suite.schema import BatchSize
 
 log = logging.getLogger(__name__)
 
@@ -153,9 +154,9 @@ class JournalledLM(LM):
         self,
         inner: SuiteModel,
         journal: Journal,
-        batch_size: int,
+        batch_size: BatchSize,
         advance: Callable[[int, int], None] = lambda done, all: None,
-        ask: Callable[[str, list[list[Instance]], int], list[list[Any]]] | None = None,
+        ask: Callable[[str, list[list[Instance]], BatchSize], list[list[Any]]] | None = None,
         at_once: int = 1,
     ) -> None:
         super().__init__()
@@ -209,7 +210,8 @@ class JournalledLM(LM):
         return [(value, greedy) for value, greedy in answers]
 
     def _cut(self, groups: list[list[int]]) -> list[list[int]]:
-        size = max(self.batch_size, min(_BLOCK * self.batch_size, _LARGEST))
+        rows = self.batch_size
+        size = _LARGEST if rows == "auto" else max(rows, min(_BLOCK * rows, _LARGEST))
         return [list(chain(*groups[i : i + size])) for i in range(0, len(groups), size)]
 
     def _run(self, kind: str, requests: list[Instance], batches: list[list[int]]) -> list[Any]:

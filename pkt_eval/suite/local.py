@@ -80,7 +80,7 @@ class Local(Engine):
                     "pretrained": base.path,
                     **base.arguments,
                     "chat_format": recipe.chat_format,
-                    "batch_size": max(map(self.suite.batch, self.suite.benchmarks)),  # a cell's own may be smaller
+                    "batch_size": 1,  # each cell says its own
                     "device": self.identities.device,
                     "dtype": self.identities.dtype(of[0]),
                 }

@@ -8,6 +8,7 @@ from lm_eval.api.instance import Instance
 from pkt_eval.lm.answers import answer_to_json
 from pkt_eval.models.source import ModelSource
 from pkt_eval.models.student import Student
+from pkt_eval.suite.schema import BatchSize
 
 
 class _Weights(Protocol):
@@ -76,7 +77,7 @@ class SuiteModel(Protocol):
         ...
 
 
-def answered(lm: SuiteModel, kind: str, block: list[Instance], rows: int) -> list[Any]:
+def answered(lm: SuiteModel, kind: str, block: list[Instance], rows: BatchSize) -> list[Any]:
     """Answers to lm-eval's requests as JSON holds them, of texts how they ended included.
 
     Args:

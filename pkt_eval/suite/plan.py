@@ -9,7 +9,7 @@ from pkt_eval.errors import ConfigError
 from pkt_eval.methods.base import get_method
 from pkt_eval.models.source import ModelSource
 from pkt_eval.suite.rows import Entry
-from pkt_eval.suite.schema import Suite
+from pkt_eval.suite.schema import BatchSize, Suite
 from pkt_eval.transfer.recipe import Recipe, make_recipe
 from pkt_eval.transfer.words import ASKED, FIELDS
 
@@ -67,13 +67,13 @@ class Asked:
 
     Attributes:
         limit: Items a task; None for all.
-        batch_size: Items that are asked at once; no more than the student was loaded for.
+        batch_size: Items that are asked at once.
         chat: In the chat format.
         consent: lm-eval's ``confirm_run_unsafe_code``.
     """
 
     limit: int | None
-    batch_size: int
+    batch_size: BatchSize
     chat: bool
     consent: bool
 

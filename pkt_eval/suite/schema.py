@@ -2,13 +2,14 @@
 
 import difflib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    PlainValidator,
     PositiveInt,
     SerializeAsAny,
     SerializerFunctionWrapHandler,
@@ -28,6 +29,16 @@ from pkt_eval.suite.engines import ENGINES, EngineOptions, options_class
 from pkt_eval.suite.names import check_apart
 from pkt_eval.suite.rows import Entry, check_own, expanded
 from pkt_eval.transfer.words import FIELDS
+
+
+def _batch_size(value: object) -> object:
+    if value == "auto" or (isinstance(value, int) and value > 0):
+        return value
+    raise ValueError(f"{str(value)[:60]!r} is neither a number above zero nor auto")
+
+
+BatchSize = Annotated[int | Literal["auto"], PlainValidator(_batch_size)]
+"""Items that are computed at a time; ``auto``: as many as the machine gains speed from, and has memory for."""
 
 EXAMPLE = """\
 # pkt-eval run suite.yaml: every method × benchmark × seed, scored by lm-eval, journalled and resumable.
@@ -60,8 +71,8 @@ options: {train_samples: 256, epochs: 1}
 protocol: chat               # the papers' zero-shot chat prompts; or: upstream
 limit: 100                   # items a task, or by benchmark: {mmlu: 570, gsm8k: 200}; by default all. Of MMLU, the chat
                              # protocol takes its subjects in turn, so many in all; upstream's so many of each subject
-batch_size: 8                # recorded: it moves scores; or by benchmark: {mmlu: 8, gsm8k: 64}. MMLU takes more memory,
-                             # the logits of whole prompts; generation's are the last token's alone
+batch_size: 8                # recorded: it moves scores; or by benchmark: {mmlu: 8, gsm8k: 64}; or auto: as many as
+                             # this machine gains speed from, measured in seconds
 # dtype: float32             # of the evaluation; auto: as the checkpoint, where the device is fast in it
 # device: cuda:0
 # confirm_run_unsafe_code: true    # lm-eval's consent; a run needs it for humaneval and mbpp, a dry run does not
@@ -90,7 +101,7 @@ class Suite(BaseModel):
     options: dict[str, Any] = Field(default_factory=dict)
     protocol: Literal["chat", "upstream"] = "chat"
     limit: dict[str, PositiveInt] = Field(default_factory=dict)
-    batch_size: dict[str, PositiveInt] = Field(default_factory=dict)
+    batch_size: dict[str, BatchSize] = Field(default_factory=dict)
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     device: str | None = None
     confirm_run_unsafe_code: bool = False
@@ -198,7 +209,7 @@ class Suite(BaseModel):
         """Items that are asked of each task of a benchmark; None for all."""
         return self.limit.get(benchmark)
 
-    def batch(self, benchmark: str) -> int:
+    def batch(self, benchmark: str) -> BatchSize:
         """Items of a benchmark that are asked at once."""
         return self.batch_size.get(benchmark, BATCH_SIZE)
 

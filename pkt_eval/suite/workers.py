@@ -10,6 +10,7 @@ from typing import Any
 from lm_eval.api.instance import Instance
 
 from pkt_eval.suite.model import SuiteModel
+from pkt_eval.suite.schema import BatchSize
 from pkt_eval.suite.switchable_model import SwitchableModel
 from pkt_eval.transfer import processes
 from pkt_eval.transfer.recipe import Recipe
@@ -45,7 +46,7 @@ class Workers:
         """Have everybody free the memory."""
         self._all("unload", [()] * self.size)
 
-    def answer(self, kind: str, blocks: Sequence[list[Instance]], rows: int) -> list[list[Any]]:
+    def answer(self, kind: str, blocks: Sequence[list[Instance]], rows: BatchSize) -> list[list[Any]]:
         """Answers to at most ``size`` blocks, one a process; see ``SwitchableModel.answer``.
 
         Args:

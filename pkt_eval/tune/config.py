@@ -52,7 +52,7 @@ class TrainingConfig(MethodConfig):
     train_batch_size: int = Field(64, gt=0, le=2**20)
     """Examples an optimizer step."""
     micro_batch_size: int | None = Field(None, gt=0, le=2**20)
-    """Examples a forward pass, of which a step accumulates several; default 2 on a CPU, 8 elsewhere."""
+    """Examples a forward pass, of which a step accumulates several; default 8, on a CPU as many as have 640 tokens."""
     warmup_ratio: float = Field(0.0, ge=0, lt=1)
     """Share of the steps with a rising rate; after it the rate falls linearly to zero."""
 

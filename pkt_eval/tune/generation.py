@@ -35,12 +35,6 @@ def drawn(generator: torch.Generator, vocabulary: int, temperature: float = 1.0)
     return pick
 
 
-def stops(model: Any, tokenizer: Any) -> set[int]:
-    """Ids that end an answer: what a record ends with, and what the model itself ends with."""
-    more = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
-    return {tokenizer.eos_token_id, *(more if isinstance(more, list) else [more])} - {None}
-
-
 @torch.no_grad()
 def generate_ids(
     model: Any, prompts: Sequence[list[int]], limits: Sequence[int], stop: set[int], pick: Pick = likeliest
@@ -54,7 +48,9 @@ def generate_ids(
         stop: Ids that end an answer.
         pick: Chooses the next tokens.
     """
-    ids, mask = padded_left(model, prompts)
+    from pkt_eval.inference.prefixes import padded  # with transformers, which takes its time
+
+    ids, mask = padded(prompts, model.device, left=True)
     positions, cache = (mask.cumsum(-1) - 1).clamp(min=0), None
     said: list[list[int]] = [[] for _ in prompts]
     speaking = list(range(len(prompts)))  # the rows that are still being written
@@ -80,11 +76,3 @@ def generate_ids(
             cache.batch_select_indices(left)
             speaking = [speaking[row] for row in go_on]
         mask = torch.cat([mask, mask.new_ones(len(speaking), 1)], dim=1)
-
-
-def padded_left(model: Any, sequences: Sequence[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Ids and attention mask ``(B, T)``, padded on the left."""
-    width = max(len(s) for s in sequences)
-    ids = torch.tensor([[0] * (width - len(s)) + s for s in sequences], device=model.device)
-    mask = torch.tensor([[0] * (width - len(s)) + [1] * len(s) for s in sequences], device=model.device)
-    return ids, mask

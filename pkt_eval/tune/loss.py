@@ -7,6 +7,9 @@ from typing import Any, TypeAlias
 
 from pkt_eval._util.lazy import torch
 from pkt_eval.data.chat import IGNORE
+from pkt_eval.models import blocks
+
+_LOGITS = 1 << 25  # entries at a time: 128 MB of float32
 
 Objective: TypeAlias = "Callable[[Any, dict[str, torch.Tensor]], tuple[torch.Tensor, int]]"
 """From a model and a batch to a sum over the supervised tokens, which carries gradients, and their number."""
@@ -15,19 +18,28 @@ Objective: TypeAlias = "Callable[[Any, dict[str, torch.Tensor]], tuple[torch.Ten
 def supervised_loss(model: Any, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, int]:
     """Summed negative log-likelihood of the supervised tokens, in nats, and their number.
 
-    It is what ``model(**batch).loss`` is the mean of, but the head sees only the positions that are scored: with a
-    vocabulary of 150,000, the logits of prompts and padding would be most of the memory and much of the time.
+    It is what ``model(**batch).loss`` is the mean of, but the head sees only the positions that are scored, some at a
+    time: with a vocabulary of 150,000, the logits of prompts and padding would be most of the memory and much of the
+    time.
 
     Args:
-        model: A decoder, wrapped by peft or not.
+        model: A decoder of a known family, wrapped by peft or not.
         batch: ``input_ids`` and ``labels (B, T)``, with ``IGNORE`` where nothing is supervised, and optionally
             ``attention_mask (B, T)``.
 
     Returns:
         A float32 scalar that carries gradients, and the count; the sum over nothing is 0.
     """
-    logits, labels = supervised_logits(model, batch)
-    return torch.nn.functional.cross_entropy(logits, labels, reduction="sum"), len(labels)
+    from pkt_eval.tune.loss_in_pieces import InPieces, negative_log_likelihood
+
+    states, labels = _supervised_states(model, batch)
+    decoder = _unwrapped(model)
+    step = max(1, _LOGITS // len(blocks.unembedding(decoder)))
+    trained = any(parameter.requires_grad for parameter in decoder.get_output_embeddings().parameters())
+    if trained or len(labels) <= step:
+        return negative_log_likelihood(decoder, states, labels), len(labels)
+    total: torch.Tensor = InPieces.apply(states, labels, decoder, step)  # type: ignore[no-untyped-call]  # torch's
+    return total, len(labels)
 
 
 def supervised_logits(model: Any, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -37,13 +49,23 @@ def supervised_logits(model: Any, batch: dict[str, torch.Tensor]) -> tuple[torch
         model: As for ``supervised_loss``.
         batch: As for ``supervised_loss``.
     """
+    states, labels = _supervised_states(model, batch)
+    return blocks.logits(_unwrapped(model), states).float(), labels
+
+
+def _supervised_states(model: Any, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+    """What the head is given ``(N, d)`` and what it is to say ``(N,)`` at the supervised tokens."""
     labels = batch["labels"][:, 1:]
     keep = labels != IGNORE  # (B, T-1): position t predicts token t+1
-    head = model.get_output_embeddings()
-    handle = head.register_forward_pre_hook(lambda _, args: (args[0][:, :-1][keep], *args[1:]))
-    try:
-        inputs = {k: v for k, v in batch.items() if k != "labels"}
-        logits = model(**inputs, use_cache=False).logits  # (N, V)
-    finally:
-        handle.remove()
-    return logits.float(), labels[keep]
+    inputs = {k: v for k, v in batch.items() if k != "labels"}
+    mask = inputs.get("attention_mask")
+    # Padding behind a text is seen by none of its tokens; without a mask, attention leaves out what is not seen.
+    if mask is not None and bool((mask[:, 1:] <= mask[:, :-1]).all()) and bool(mask[:, 0].all()):
+        del inputs["attention_mask"]
+    states = blocks.decoder(_unwrapped(model))(**inputs, use_cache=False).last_hidden_state
+    return states[:, :-1][keep], labels[keep]
+
+
+def _unwrapped(model: Any) -> Any:
+    """The model within peft's, whose layers it has changed."""
+    return model.get_base_model() if hasattr(model, "get_base_model") else model

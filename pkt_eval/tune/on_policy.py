@@ -18,9 +18,10 @@ from pkt_eval._util.lazy import torch
 from pkt_eval._util.progress import Progress
 from pkt_eval.data.chat import IGNORE, collate
 from pkt_eval.data.transfer_data import Example
+from pkt_eval.inference.greedy import ending_tokens
 from pkt_eval.tune import checkpoints
 from pkt_eval.tune.distillation import generalised_jsd
-from pkt_eval.tune.generation import drawn, generate_ids, stops
+from pkt_eval.tune.generation import drawn, generate_ids
 from pkt_eval.tune.loss import supervised_logits
 from pkt_eval.tune.training import Training, epoch_order
 
@@ -96,7 +97,7 @@ class OnPolicy:
             model.eval()
             pick = drawn(torch.Generator().manual_seed(dice.getrandbits(62)), len(self.tokenizer), self.temperature)
             prompts, limits = zip(*(self.prompts[i] for i in chosen), strict=True)
-            said = generate_ids(model, prompts, limits, stops(model, self.tokenizer), pick)
+            said = generate_ids(model, prompts, limits, ending_tokens(model, self.tokenizer.eos_token_id), pick)
             batch = [answered_example(prompt, ids) for prompt, ids in zip(prompts, said, strict=True)]
         return list(_within(batch, spent.total - spent.tokens))
 

@@ -28,6 +28,7 @@ from pkt_eval.tune.training import Training, train, validation_loss
 
 log = logging.getLogger(__name__)
 
+_TOKENS = 640  # of a pass on a CPU
 AUTO_SHARE = 0.2
 """Of the budget, on which ``learning_rate=auto`` tries each rate."""
 
@@ -143,8 +144,7 @@ def course_of(
         epochs=budget.epochs if config.epochs is None else config.epochs,
         max_steps=config.max_steps,
         batch=config.train_batch_size,
-        # A CPU gains nothing from a wider product, and pays for its padding and its memory.
-        micro_batch=config.micro_batch_size or (2 if device.startswith("cpu") else 8),
+        micro_batch=config.micro_batch_size or (_micro_batch(config, labelled) if device.startswith("cpu") else 8),
         warmup_ratio=config.warmup_ratio,
         seed=seed,
         device=device,
@@ -272,3 +272,13 @@ def _search(course: Course[E], default: float) -> dict[str, Any]:
 
 def _diverged(losses: Sequence[float], after: float, validation: Sequence[Example]) -> bool:
     return bool((validation and after != after) or (losses and losses[-1] != losses[-1]))
+
+
+def _micro_batch(config: TrainingConfig, examples: Sequence[Example]) -> int:
+    """Examples of a pass on a CPU, so that a step has a whole number of passes.
+
+    A CPU gains nothing from more tokens, and pays for their padding and memory; with few, nano waits for Python.
+    """
+    step = min(config.train_batch_size, len(examples))
+    mean = sum(len(example["input_ids"]) for example in examples) / len(examples)
+    return max(n for n in range(1, step + 1) if step % n == 0 and (n == 1 or n * mean <= _TOKENS))

@@ -20,14 +20,12 @@ from pkt_eval.data.chat import with_bos
 from pkt_eval.data.numbers import final_number, same_number
 from pkt_eval.data.rows import ChatRecord
 from pkt_eval.data.transfer_data import TransferData
-from pkt_eval.tune.generation import generate_ids, padded_left, stops
+from pkt_eval.inference.greedy import ending_tokens
 
 Criterion = Literal["score", "loss"]
 
 VALIDATION_ITEMS = 64  # validation records that a candidate answers, at most
 _LETTER = 16  # tokens of an answer that is one letter: whether it ends there is all that is looked at
-_BATCH = VALIDATION_ITEMS
-_CIRCLE, _TIMES = 12, 3  # tokens, and rounds, of an end that goes round in circles
 
 
 @dataclass(frozen=True)
@@ -110,37 +108,35 @@ def generate_answers(
         model: In eval mode, on its device.
         tokenizer: Its tokenizer.
         items: Of ``validation_items``.
-        bar: Shows progress over batches.
+        bar: Shows progress over items.
     """
+    from pkt_eval.inference.slots import greedy_answers  # with transformers, which takes its time
+
     if not items:
         return None
-    ordered = sorted(items, key=lambda item: len(item.prompt))
-    batches = [ordered[i : i + _BATCH] for i in range(0, len(ordered), _BATCH)]
-    stop = stops(model, tokenizer)
+    ordered = sorted(items, key=lambda item: len(item.prompt), reverse=True)
+    chosen = _chosen(model, ordered)
+    stops = ending_tokens(model, tokenizer.eos_token_id)
+    # The likeliest token, time and again: no sampling, no penalties, whatever the model's own configuration.
+    answers = greedy_answers(
+        model,
+        [item.prompt for item in ordered],
+        slots=VALIDATION_ITEMS,
+        most=max(item.limit for item in ordered),
+        stops=stops,
+    )
     right, ended, looped, judged = 0, 0, 0, 0
-    for batch in bar(batches):
-        chosen = _chosen(model, batch)
-        said = generate_ids(model, [item.prompt for item in batch], [item.limit for item in batch], stop)
-        for item, ids, choice in zip(batch, said, chosen, strict=True):
-            ends = ids[-1] in stop
-            ended += ends
-            looped += not ends and goes_round(ids)
-            if choice is not None:
-                judged, right = judged + 1, right + choice
-            elif item.number is not None:
-                number = final_number(tokenizer.decode(ids[:-1] if ends else ids, skip_special_tokens=True))
-                judged, right = judged + 1, right + (number is not None and same_number(number, item.number))
+    for (i, ids, ending), _ in zip(answers, bar(ordered), strict=True):
+        item, choice = ordered[i], chosen[i]
+        ended += ending.ended
+        looped += ending.looped
+        if choice is not None:
+            judged, right = judged + 1, right + choice
+        elif item.number is not None:
+            said = final_number(tokenizer.decode(ids[:-1] if ending.ended else ids, skip_special_tokens=True))
+            judged, right = judged + 1, right + (said is not None and same_number(said, item.number))
     n = len(items)
     return Answers(right / n if judged == n else None, ended / n, looped / n, n)
-
-
-def goes_round(ids: Sequence[int]) -> bool:
-    """Whether tokens end in one passage, said three times or more and over twelve tokens or more."""
-    for period in range(1, len(ids) // _TIMES + 1):
-        span = max(_TIMES * period, _CIRCLE)
-        if span <= len(ids) and all(ids[-i] == ids[-i - period] for i in range(1, span - period + 1)):
-            return True
-    return False
 
 
 def _choices(
@@ -159,11 +155,12 @@ def _choices(
 @torch.no_grad()
 def _chosen(model: Any, items: Sequence[Question]) -> list[bool | None]:
     """Whether the right choice is the likeliest, none being as likely; None where nothing is chosen."""
+    from pkt_eval.inference.prefixes import Prefix, padded
+
     if not all(item.choices for item in items):
         return [None] * len(items)
-    ids, mask = padded_left(model, [item.stem for item in items])
-    positions = (mask.cumsum(-1) - 1).clamp(min=0)
-    logits = model(input_ids=ids, attention_mask=mask, position_ids=positions, logits_to_keep=1).logits[:, -1]
+    ids, mask = padded([item.stem for item in items], model.device, left=True)
+    logits, *_ = Prefix().extend(model, ids, mask)
     rows = [row[item.choices] for row, item in zip(logits, items, strict=True)]
     return [bool(row[0] > row[1:].max()) for row in rows]
 

@@ -1,7 +1,5 @@
 """Bars say whose they are, and a fine-tune moves within a step."""
 
-import logging
-
 import pytest
 
 from pkt_eval._util.progress import Progress
@@ -61,17 +59,6 @@ def test_a_bar_without_an_owner_keeps_its_name(capfd):
     list(Progress(owner="diagnose").bar([1], "stitching"))
     said = capfd.readouterr().err
     assert "diagnose: stitching: 100%" in said and "\rstitching: 100%" in said
-
-
-def test_a_batch_size_that_is_searched_for_on_a_cpu_is_warned_of(caplog):
-    from pkt_eval.model_wrappers.hf_arguments import warn_of_auto
-
-    for size, device in ((8, "cpu"), (None, "cpu"), ("auto", "cuda:0")):
-        warn_of_auto(size, device)
-    assert not caplog.records
-    warn_of_auto("auto:4", "cpu")
-    (said,) = caplog.records
-    assert said.levelno == logging.WARNING and "name a number" in said.getMessage()
 
 
 def test_lm_eval_asks_git_in_silence(tmp_path, monkeypatch, capfd):

@@ -11,9 +11,10 @@ from pkt_eval.data.benchmarks import benchmarks
 from pkt_eval.data.chat import ChatFormat
 from pkt_eval.data.splits import build_splits
 from pkt_eval.data.transfer_data import TransferData
+from pkt_eval.inference.greedy import ending_tokens
 from pkt_eval.models import blocks
-from pkt_eval.tune.generation import generate_ids, stops
-from pkt_eval.tune.selection import criterion, generate_answers, goes_round, validation_items
+from pkt_eval.tune.generation import generate_ids
+from pkt_eval.tune.selection import criterion, generate_answers, validation_items
 
 SIZES = {"extract": 4, "align": 4, "train": 16, "validation": 24}
 
@@ -51,7 +52,7 @@ def test_questions_are_those_of_the_records_and_leave_room_for_the_answer(items,
 
 def test_generation_is_that_of_transformers_and_batches_do_not_matter(model, items, tokenizer):
     """Against ``generate``, one at a time, without padding."""
-    stop = stops(model, tokenizer)
+    stop = ending_tokens(model, tokenizer.eos_token_id)
     together = generate_ids(model, [i.prompt for i in items[:8]], [i.limit for i in items[:8]], stop)
     for item, said in zip(items, together, strict=False):
         theirs = model.generate(
@@ -118,16 +119,6 @@ def test_what_chooses_is_the_score_where_a_number_is_the_answer():
     assert criterion("mmlu", "score") == ("score", "") and criterion("gsm8k", "loss") == ("loss", "")
     chosen, why = criterion("mbpp", "score")
     assert chosen == "loss" and "programs" in why and criterion("mbpp", "loss") == ("loss", "")
-
-
-def test_circles_are_three_rounds_and_twelve_tokens():
-    assert (
-        goes_round([9, 8, *[1, 2, 3, 4] * 3])
-        and goes_round([5] * 12)
-        and goes_round([7, *range(9), *range(9), *range(9)])
-    )
-    assert not goes_round([5] * 11) and not goes_round([1, 2, 3, 4] * 2 + [1, 2, 3])
-    assert not goes_round([*[1, 2, 3, 4] * 3, 9]) and not goes_round([]) and not goes_round(list(range(50)))
 
 
 def test_answers_are_plain_data(model, items, tokenizer):

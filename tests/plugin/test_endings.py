@@ -9,8 +9,9 @@ from lm_eval.tasks import TaskManager
 
 import pkt_eval.tasks
 from pkt_eval import nano
+from pkt_eval.inference.greedy import Ending
 from pkt_eval.lm.answers import METRICS, Answer, answer_from_json, answer_to_json, is_kept, metrics_of
-from pkt_eval.model_wrappers.generate import Ending, Endings, endings
+from pkt_eval.model_wrappers.generate import Endings, endings
 from pkt_eval.model_wrappers.student import PKTVanilla
 from pkt_eval.suite.journal import Journal, JournalledLM
 

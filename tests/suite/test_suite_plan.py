@@ -134,6 +134,7 @@ def test_a_limit_is_for_all_benchmarks_or_for_each():
 
 def test_so_is_a_batch_size():
     assert [Suite(**NANO, batch_size=7).batch(b) for b in ("nano_gsm8k", "nano_mmlu")] == [7, 7]
+    assert Suite(**NANO, batch_size="auto").batch("nano_mmlu") == "auto"
     assert [Suite(**NANO, batch_size={"nano_mmlu": 7}).batch(b) for b in ("nano_gsm8k", "nano_mmlu")] == [8, 7]
 
 
@@ -213,6 +214,7 @@ def test_a_grid_or_name_that_cannot_be_is_refused(tmp_path, row, said):
         ("benchmarks: [nano_gsm8k]\nmethods: [lora]\nlimit: true", "true is no number"),
         ("benchmarks: [nano_gsm8k]\nmethods: [lora]\nlimit: {nano_gsm8k: true}", "true is no number"),
         ("benchmarks: [nano_gsm8k]\nmethods: [lora]\nbatch_size: yes", "true is no number"),
+        ("benchmarks: [nano_gsm8k]\nmethods: [lora]\nbatch_size: many", "neither a number above zero nor auto"),
         ("benchmarks: [nano_gsm8k]\nmethods: [lora]\nseeds: [1, false]", "false is no number"),
     ],
 )

@@ -11,7 +11,7 @@ import torch
 from transformers import PreTrainedModel
 from transformers.cache_utils import Cache
 
-from pkt_eval.model_wrappers.prefixes import SHORTEST, Prefix, common, padded
+from pkt_eval.inference.prefixes import SHORTEST, Prefix, common, fitting, padded
 from pkt_eval.models import blocks
 
 _LOGITS = 1 << 25  # entries at a time: 128 MB of float32
@@ -46,7 +46,7 @@ def likelihoods(
     Args:
         model: A decoder of full attention and a known family, in eval mode on its device.
         texts: What is judged.
-        rows: Prompts, or continuations, of a pass.
+        rows: Prompts, or continuations, of a pass, at most.
         dtype: Of the softmax; default the model's own, as lm-eval.
         done: Called with the number of texts that have been judged since.
 
@@ -56,28 +56,31 @@ def likelihoods(
     questions: dict[tuple[int, ...], list[int]] = {}
     for i, text in enumerate(texts):
         questions.setdefault(text.context, []).append(i)
-    answers: list[Likelihood] = [(0.0, True)] * len(texts)
-    judge = _Judge(model, texts, answers, rows, dtype)
+    judge = _Judge(model, texts, rows, dtype)
     for shared, contexts in runs(sorted(questions)):
         prefix = Prefix.computed(model, list(contexts[0][:shared])) if shared else Prefix()
-        contexts = sorted(contexts, key=len)
-        for batch in (contexts[start : start + rows] for start in range(0, len(contexts), rows)):
+        waiting = sorted(contexts, key=len)
+        while waiting:
+            count = fitting((len(context) - prefix.length for context in waiting), rows)
+            batch, waiting = waiting[:count], waiting[count:]
             asked = [questions[context] for context in batch]
             judge(prefix, batch, asked)
             done(sum(map(len, asked)))
-    return answers
+    return judge.answers()
 
 
 class _Judge:
     def __init__(
-        self,
-        model: PreTrainedModel,
-        texts: Sequence[JudgedText],
-        answers: list[Likelihood],
-        rows: int,
-        dtype: torch.dtype | None,
+        self, model: PreTrainedModel, texts: Sequence[JudgedText], rows: int, dtype: torch.dtype | None
     ) -> None:
-        self.model, self.texts, self.answers, self.rows, self.dtype = model, texts, answers, rows, dtype
+        self.model, self.texts, self.rows, self.dtype = model, texts, rows, dtype
+        # On the CPU: float64 is not everywhere.
+        self._sums = torch.zeros(len(texts), dtype=torch.float64)
+        self._others = torch.zeros(len(texts), dtype=torch.long)  # tokens that were not the likeliest
+
+    def answers(self) -> list[Likelihood]:
+        """Of each text, once all of its tokens are counted."""
+        return list(zip(self._sums.tolist(), (self._others == 0).tolist(), strict=True))
 
     def __call__(self, prefix: Prefix, contexts: Sequence[tuple[int, ...]], asked: Sequence[Sequence[int]]) -> None:
         """Judge the texts ``asked`` of each context; all begin with the prefix."""
@@ -105,9 +108,9 @@ class _Judge:
         begun = mask[index]
         hidden = self._hidden(ids, torch.cat([begun, more], 1), begun.sum(1, keepdim=True), mine.cache(len(ids)))
         places = more.bool()
-        row_of = places.nonzero()[:, 0].tolist()
+        texts = [i for i, tail in zip(of, tails, strict=True) for _ in tail[1:]]
         targets = [token for tail in tails for token in tail[1:]]
-        self._add(hidden[places], range(len(targets)), [of[row] for row in row_of], targets)
+        self._add(hidden[places], range(len(targets)), texts, targets)
 
     def _hidden(self, ids: torch.Tensor, mask: torch.Tensor, start: int | torch.Tensor, cache: Cache) -> torch.Tensor:
         """States behind the final norm ``(rows, T, d)``; the rows go on at the position ``start``."""
@@ -123,15 +126,15 @@ class _Judge:
         device, vocabulary = states.device, self.model.config.get_text_config().vocab_size
         step = max(1, _LOGITS // vocabulary)
         where, what = (torch.tensor(list(values), device=device) for values in (row_of, targets))
+        text = torch.tensor(of)
         for start in range(0, len(states), step):
             logits = blocks.logits(self.model, states[start : start + step])
             mine = ((where >= start) & (where < start + step)).nonzero()[:, 0]
             rows, wanted = where[mine] - start, what[mine]
             value = torch.log_softmax(logits, -1, dtype=self.dtype)[rows, wanted].float()
-            likeliest = logits.argmax(-1)[rows] == wanted
-            for k, gain, best in zip(mine.tolist(), value.tolist(), likeliest.tolist(), strict=True):
-                so_far, all_best = self.answers[of[k]]
-                self.answers[of[k]] = so_far + gain, all_best and best
+            other = logits.argmax(-1)[rows] != wanted
+            self._sums.index_add_(0, text[mine.cpu()], value.cpu().double())
+            self._others.index_add_(0, text[mine.cpu()], other.cpu().long())
 
 
 def runs(texts: Sequence[tuple[int, ...]]) -> Iterator[tuple[int, Sequence[tuple[int, ...]]]]:

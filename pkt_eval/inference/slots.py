@@ -5,24 +5,40 @@ last rows take the place, and waiting prompts, prefilled apart, take the places 
 with, as few-shot examples are, is computed once. Rows are held in one block of memory for each layer and written in
 place, where transformers' cache copies itself for each token.
 
-Not here: anything but the likeliest token. Penalties and processors see other rows beside theirs; see ``generate.py``.
+Not here: anything but the likeliest token. Penalties and processors see other rows beside theirs, which is left to
+``model_wrappers/generate.py``.
 """
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 import torch
 from transformers import PreTrainedModel
 from transformers.cache_utils import Cache, DynamicLayer
 
-from pkt_eval.errors import DataError
-from pkt_eval.model_wrappers.prefixes import Prefix, padded
+from pkt_eval.inference.greedy import Ending, refuse_nan
+from pkt_eval.inference.prefixes import Prefix, fitting, padded
+from pkt_eval.models import blocks
 
 _COLUMNS = 128  # by so many the memory grows
-_PREFILL = 4096  # tokens of a pass over new prompts, padding included
 
 HaveEnded = Callable[[list[list[int]]], list[bool]]
 """Of answers so far, which have met a stop sequence."""
+
+
+class GreedyAnswer(NamedTuple):
+    """What was said.
+
+    Attributes:
+        prompt: Index of the prompt.
+        tokens: Of the answer, what ended it included.
+        ending: Whether it ended by itself, and if not, whether it goes round.
+    """
+
+    prompt: int
+    tokens: list[int]
+    ending: Ending
 
 
 class _Rows(DynamicLayer):
@@ -105,7 +121,7 @@ class Slots:
     """Rows that are being written.
 
     Args:
-        model: A decoder of full attention, in eval mode on its device.
+        model: A decoder, in eval mode on its device.
         slots: Rows at a time.
     """
 
@@ -121,7 +137,7 @@ class Slots:
         """Prefill prompts into free slots; returns the first token of each."""
         ids, mask = padded([prompt[prefix.length :] for prompt in prompts], self.model.device, left=True)
         logits, cache, mask = prefix.extend(self.model, ids, mask)
-        first = _likeliest(logits)
+        first = refuse_nan(ids, logits).argmax(-1)
         for layer, new in zip(self.cache.layers, cache.layers, strict=True):
             layer.add(new.keys, new.values)
         width = max(self.mask.shape[1], mask.shape[1])
@@ -143,7 +159,7 @@ class Slots:
             logits_to_keep=1,
         ).logits
         self.length = self.length + 1
-        self.last = _likeliest(logits[:, -1])
+        self.last = refuse_nan(self.last, logits[:, -1]).argmax(-1)
         return self.last.tolist()
 
     def drop(self, rows: Sequence[int]) -> None:
@@ -164,6 +180,7 @@ class Slots:
             self.mask = self.mask[:, columns:]
 
 
+@torch.no_grad()
 def greedy_answers(
     model: PreTrainedModel,
     prompts: Sequence[list[int]],
@@ -171,48 +188,38 @@ def greedy_answers(
     slots: int,
     most: int,
     stops: set[int],
-    ended: HaveEnded,
-    share: bool = True,
-) -> Iterator[tuple[int, list[int]]]:
+    ended: HaveEnded | None = None,
+) -> Iterator[GreedyAnswer]:
     """Greedy answers, each as soon as it has ended.
 
+    A window that slides counts columns, between which no row may have a gap: there, nothing is shared.
+
     Args:
-        model: A decoder of full attention, in eval mode on its device.
+        model: A decoder, in eval mode on its device.
         prompts: Tokens of each prompt, none empty; they begin in the order given.
         slots: Answers that are written at a time.
         most: Tokens of an answer.
         stops: Tokens that end one.
-        ended: Of answers so far, which have met a stop sequence.
-        share: Compute once what all prompts begin with.
+        ended: Of answers so far, which have met a stop sequence; None: there is none.
 
     Yields:
-        Index of the prompt, and the tokens of its answer, the stop included.
+        An answer.
 
     Raises:
         DataError: The logits are NaN.
     """
-    with torch.no_grad():
-        yield from _answers(model, prompts, slots, most, stops, ended, share)
-
-
-def _answers(
-    model: PreTrainedModel,
-    prompts: Sequence[list[int]],
-    slots: int,
-    most: int,
-    stops: set[int],
-    ended: HaveEnded,
-    share: bool,
-) -> Iterator[tuple[int, list[int]]]:
+    if not prompts:
+        return
     slots = min(slots, len(prompts))
-    prefix = Prefix.of(model, prompts) if share else Prefix()
+    prefix = Prefix.of(model, prompts) if blocks.full_attention(model) else Prefix()
     waiting, room = deque(range(len(prompts))), Slots(model, slots)
     said: dict[int, list[int]] = {}
     while waiting or room.which:
         free = slots - len(room.which)
         # A pass over few prompts costs nearly that over some, so that they wait for one another.
         if waiting and (not room.which or free >= min(len(waiting), max(1, slots // 8))):
-            taken = _next(waiting, prompts, free, prefix.length)
+            count = fitting((len(prompts[i]) - prefix.length for i in waiting), free)
+            taken = [waiting.popleft() for _ in range(count)]
             tokens = room.add(taken, [prompts[i] for i in taken], prefix)
             new = range(len(room.which) - len(taken), len(room.which))
             said |= {i: [] for i in taken}
@@ -220,34 +227,16 @@ def _answers(
             tokens, new = room.step(), range(len(room.which))
         for row, token in zip(new, tokens, strict=True):
             said[room.which[row]].append(token)
-        met = ended([said[room.which[row]] for row in new])
-        over = [
-            row
-            for row, stopped in zip(new, met, strict=True)
-            if stopped or said[room.which[row]][-1] in stops or len(said[room.which[row]]) >= most
-        ]
-        gone = [room.which[row] for row in over]
+        answers = [said[room.which[row]] for row in new]
+        met = ended(answers) if ended else [False] * len(answers)
+        ends = [stopped or answer[-1] in stops for answer, stopped in zip(answers, met, strict=True)]
+        over = [k for k, answer in enumerate(answers) if ends[k] or len(answer) >= most]
+        gone = [(room.which[new[k]], ends[k]) for k in over]
         if over:
-            room.drop(over)
-        yield from ((i, said.pop(i)) for i in gone)
-
-
-def _next(waiting: "deque[int]", prompts: Sequence[list[int]], free: int, shared: int) -> list[int]:
-    """Prompts of the next pass: as many as are free, and as make no larger pass than that."""
-    taken: list[int] = []
-    longest = 0
-    while waiting and len(taken) < free:
-        longest = max(longest, len(prompts[waiting[0]]) - shared)
-        if taken and longest * (len(taken) + 1) > _PREFILL:
-            break
-        taken.append(waiting.popleft())
-    return taken
-
-
-def _likeliest(logits: torch.Tensor) -> torch.Tensor:
-    if logits.isnan().any():
-        raise DataError("the model's logits are NaN: its weights are broken, or overflow in its dtype")
-    return logits.argmax(-1)
+            room.drop([new[k] for k in over])
+        for i, by_itself in gone:
+            answer = said.pop(i)
+            yield GreedyAnswer(i, answer, Ending.of(answer, by_itself))
 
 
 def _widened(mask: torch.Tensor, width: int) -> torch.Tensor:

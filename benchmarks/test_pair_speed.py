@@ -1,7 +1,7 @@
-"""The real pair: what loading and evaluating a student cost against plain ``hf``, and what Seeking's extraction takes.
+"""A pair: what loading and evaluating a student cost against plain ``hf``, and what Seeking's extraction takes.
 
-Needs PKT_EVAL_MODELS, a folder with qwen-1.5b and qwen-0.5b as Hugging Face folders, and PKT_EVAL_DATA. Run with
-``make bench``. Ratios are printed, never asserted.
+Qwen2.5-Coder 1.5B → 0.5B where PKT_EVAL_MODELS holds it as ``qwen-1.5b`` and ``qwen-0.5b``, and PKT_EVAL_DATA the
+records; else nano. Run with ``make bench``. Ratios are printed, never asserted.
 """
 
 import json
@@ -12,12 +12,14 @@ from pathlib import Path
 
 import pytest
 
+from pkt_eval import nano
+
 MODELS = Path(os.environ.get("PKT_EVAL_MODELS", "/nonexistent"))
-pytestmark = [
-    pytest.mark.real,
-    pytest.mark.skipif(not (MODELS / "qwen-1.5b").is_dir(), reason="PKT_EVAL_MODELS does not hold the real pair"),
-    pytest.mark.skipif(not os.environ.get("PKT_EVAL_DATA"), reason="PKT_EVAL_DATA is not set"),
-]
+REAL = (MODELS / "qwen-1.5b").is_dir() and bool(os.environ.get("PKT_EVAL_DATA"))
+TEACHER, STUDENT = (
+    (MODELS / "qwen-1.5b", MODELS / "qwen-0.5b") if REAL else map(nano.model_path, ("teacher", "student"))
+)
+TASK = "gsm8k" if REAL else "nano_gsm8k"
 CPU = dict(device="cpu", batch_size=4)
 
 
@@ -25,7 +27,7 @@ CPU = dict(device="cpu", batch_size=4)
 def words() -> dict:
     """A LoRA student that is made in seconds: loading does not depend on how long it was trained."""
     return dict(
-        pretrained=str(MODELS / "qwen-0.5b"), method="pissa", transfer_task="gsm8k", max_steps=1,
+        pretrained=str(STUDENT), method="pissa", transfer_task=TASK, max_steps=1,
         train_samples=2, train_batch_size=2, validation_samples=1, extract_samples=2,
     )  # fmt: skip
 
@@ -53,7 +55,7 @@ def loaders(words: dict, folder: Path) -> dict:
     }
 
 
-@pytest.mark.benchmark(group="load a 0.5B student, and one forward pass")
+@pytest.mark.benchmark(group="load a student, and one forward pass")
 @pytest.mark.parametrize("how", ["hf on the merged folder", "pkt_student, student=DIR", "pkt_student from the store"])
 def test_load(benchmark, words, folder, how):
     import torch
@@ -68,7 +70,7 @@ def test_load(benchmark, words, folder, how):
     assert torch.isfinite(benchmark.pedantic(ready, rounds=9, warmup_rounds=1)).all()
 
 
-@pytest.mark.benchmark(group="evaluate a 0.5B student: 16 log-likelihoods of 200 tokens")
+@pytest.mark.benchmark(group="evaluate a student: 16 log-likelihoods of 200 tokens")
 @pytest.mark.parametrize("how", ["hf on the merged folder", "pkt_student from the store"])
 def test_evaluate(benchmark, words, folder, how):
     from lm_eval.api.instance import Instance
@@ -79,7 +81,7 @@ def test_evaluate(benchmark, words, folder, how):
     assert len(scores) == 16
 
 
-@pytest.mark.benchmark(group="generate with a 0.5B student: 20 GSM8K answers of at most 256 tokens in one batch")
+@pytest.mark.benchmark(group="generate with a student: 20 GSM8K answers of at most 256 tokens in one batch")
 @pytest.mark.parametrize("how", ["hf on the merged folder", "pkt_student from the store"])
 def test_generate(benchmark, words, folder, how):
     from lm_eval.api.instance import Instance
@@ -89,8 +91,8 @@ def test_generate(benchmark, words, folder, how):
 
     model = loaders(words, folder)[how]()
     options = {"until": ["<|im_end|>"], "do_sample": False, "max_gen_toks": 256}
-    rows = load_rows("gsm8k", "test")[:20]
-    prompts = [model.apply_chat_template([{"role": "user", "content": user_turn("gsm8k", row)}]) for row in rows]
+    rows = load_rows(TASK, "test")[:20]
+    prompts = [model.apply_chat_template([{"role": "user", "content": user_turn(TASK, row)}]) for row in rows]
     requests = [Instance("generate_until", {}, (prompt, options), i) for i, prompt in enumerate(prompts)]
     model.batch_size_per_gpu = len(requests)
     answers = benchmark.pedantic(model.generate_until, (requests,), {"disable_tqdm": True}, rounds=2)
@@ -99,32 +101,31 @@ def test_generate(benchmark, words, folder, how):
 
 EXTRACT = """
 import json, sys
-from pkt_eval.data.chat import ChatFormat
-from pkt_eval.methods.base import TransferData
-from pkt_eval._util.progress import Progress
-from pkt_eval.transfer.recipe import make_recipe, peak_memory
-recipe = make_recipe(json.loads(sys.argv[1]))
-pair, progress = recipe.pair(), Progress()
-method = recipe.entry.configure({}, 0)
-data = TransferData(recipe.task_splits("gsm8k"), ChatFormat("paper"), "answer", 1024, recipe.task_splits)
+from pkt_eval._util.progress import Progress, peak_memory
+from pkt_eval.data.transfer_data import TransferData
+from pkt_eval.transfer.recipe import make_recipe
+from pkt_eval.transfer.transfer import Transfer
+transfer, progress = Transfer(make_recipe(json.loads(sys.argv[1]))), Progress()
+recipe, pair = transfer.recipe, transfer.pair
+data = TransferData(transfer.splits, recipe.chat, recipe.loss_on, recipe.transfer_max_length, recipe.task_splits)
 with pair.open_teacher() as teacher:
     dtype = str(teacher.dtype)
-    method.extract(teacher, pair, data, progress)
+    transfer.method.extract(teacher, pair, data, progress)
 print(json.dumps({"seconds": progress.seconds, "peak GB": round(peak_memory() / 1e9, 2), "dtype": dtype}))
 """
 
 
 @pytest.mark.parametrize("dtype", ["auto", "float32"])
 def test_seekings_extraction(dtype, capsys):
-    """32 samples, 1.5B → 0.5B, in a process of its own, since peak memory never falls."""
+    """32 samples, in a process of its own, since peak memory never falls."""
     words = {
-        "teacher": str(MODELS / "qwen-1.5b"), "pretrained": str(MODELS / "qwen-0.5b"), "method": "seeking",
-        "transfer_task": "gsm8k", "transfer_dtype": dtype,
+        "teacher": str(TEACHER), "pretrained": str(STUDENT), "method": "seeking", "transfer_task": TASK,
+        "transfer_dtype": dtype,
     }  # fmt: skip
     done = subprocess.run(
         [sys.executable, "-c", EXTRACT, json.dumps(words)], stdout=subprocess.PIPE, text=True, check=True
     )
     spent = json.loads(done.stdout.splitlines()[-1])
     with capsys.disabled():
-        print(f"\nSeeking's extraction, 32 samples, 1.5B → 0.5B, transfer_dtype={dtype}: {spent}")
+        print(f"\nSeeking's extraction, 32 samples, transfer_dtype={dtype}: {spent}")
     assert spent["seconds"]["sensitivity"] > 0

@@ -4,15 +4,13 @@ import random
 
 import pytest
 import torch
-from lm_eval.api.instance import Instance
-from lm_eval.api.registry import get_model
 from transformers import AutoModelForCausalLM
 
-from pkt_eval import nano
 from pkt_eval.errors import DataError
-from pkt_eval.model_wrappers.likelihoods import JudgedText, likelihoods, runs
-from pkt_eval.model_wrappers.prefixes import Prefix, common
-from pkt_eval.model_wrappers.slots import Slots, greedy_answers
+from pkt_eval.inference.greedy import Ending, goes_round
+from pkt_eval.inference.likelihoods import JudgedText, likelihoods, runs
+from pkt_eval.inference.prefixes import Prefix, common
+from pkt_eval.inference.slots import Slots, greedy_answers
 
 STOP = 7
 
@@ -37,16 +35,47 @@ def alone(model, prompt, most):
     return said
 
 
+def answered(model, prompts, **options):
+    return {i: tokens for i, tokens, _ in greedy_answers(model, prompts, **options)}
+
+
 @pytest.mark.parametrize(("slots", "shared"), [(1, 0), (3, 0), (4, 33), (64, 20)])
 def test_answers_do_not_depend_on_their_company(model, slots, shared):
     prompts = texts(13, shared)
     with torch.no_grad():
         wanted = {i: alone(model, prompt, 25) for i, prompt in enumerate(prompts)}
-    said = dict(
-        greedy_answers(model, prompts, slots=slots, most=25, stops={STOP}, ended=lambda so_far: [False] * len(so_far))
-    )
+    said = answered(model, prompts, slots=slots, most=25, stops={STOP})
     assert said == wanted
     assert len({len(tokens) for tokens in wanted.values()}) > 1 or all(len(t) == 25 for t in wanted.values())
+
+
+@pytest.mark.parametrize("family", ["mistral", "gemma2"])
+def test_a_window_that_slides_slides_in_slots(tiny, family):
+    """Over the tokens of a row, whatever it begins with and whoever writes beside it."""
+    model = AutoModelForCausalLM.from_pretrained(tiny(family)[1], sliding_window=8)
+    prompts = texts(6, shared=20)
+    with torch.no_grad():
+        wanted = {i: alone(model, prompt, 20) for i, prompt in enumerate(prompts)}
+    assert answered(model, prompts, slots=3, most=20, stops={STOP}) == wanted
+    model.config.sliding_window = 512
+    assert answered(model, prompts, slots=3, most=20, stops={STOP}) != wanted
+
+
+def test_it_is_told_how_an_answer_ended(counting):
+    """By a token, by a text, or at its limit."""
+    met = lambda so_far: [answer[-1] == 150 for answer in so_far]  # noqa: E731
+    answers = greedy_answers(counting, [[197], [147], [20]], slots=3, most=14, stops={200}, ended=met)
+    assert {i: (tokens[-1], ending) for i, tokens, ending in answers} == {
+        0: (200, Ending(True, False)),
+        1: (150, Ending(True, False)),
+        2: (34, Ending(False, False)),
+    }
+    assert Ending.of([5] * 12, ended=False) == (False, True) and Ending.of([5] * 12, ended=True) == (True, False)
+
+
+def test_gradients_are_as_they_were_between_two_answers(model):
+    for _ in greedy_answers(model, [[9], [10]], slots=1, most=1, stops=set()):
+        assert torch.is_grad_enabled()
 
 
 @pytest.fixture
@@ -74,11 +103,10 @@ def test_a_place_is_taken_as_soon_as_it_is_free(counting, monkeypatch):
         return step(self)
 
     monkeypatch.setattr(Slots, "step", counted)
-    monkeypatch.setattr("pkt_eval.model_wrappers.slots._COLUMNS", 16)
+    monkeypatch.setattr("pkt_eval.inference.slots._COLUMNS", 16)
     stop = 200
     prompts = [[9, 10, stop - 120]] + [[9, stop - 4]] * 39
-    never = lambda so_far: [False] * len(so_far)  # noqa: E731
-    said = dict(greedy_answers(counting, prompts, slots=4, most=150, stops={stop}, ended=never))
+    said = answered(counting, prompts, slots=4, most=150, stops={stop})
     assert said == {i: list(range(prompt[-1] + 1, stop + 1)) for i, prompt in enumerate(prompts)}
     assert len(rows) == 119, "the long answer's first token is its prompt's pass, and nobody waits for it"
     assert sum(rows) == 119 + 39 * 3
@@ -89,11 +117,9 @@ def test_columns_that_nobody_needs_are_forgotten(counting, monkeypatch):
     widths = []
     step = Slots.step
     monkeypatch.setattr(Slots, "step", lambda self: widths.append(self.mask.shape[1]) or step(self))
-    monkeypatch.setattr("pkt_eval.model_wrappers.slots._COLUMNS", 16)
+    monkeypatch.setattr("pkt_eval.inference.slots._COLUMNS", 16)
     prompts = [[9, 200 - 3 - i % 5] for i in range(60)]
-    said = dict(
-        greedy_answers(counting, prompts, slots=3, most=50, stops={200}, ended=lambda so_far: [False] * len(so_far))
-    )
+    said = answered(counting, prompts, slots=3, most=50, stops={200})
     assert said == {i: list(range(prompt[-1] + 1, 201)) for i, prompt in enumerate(prompts)}
     assert max(widths) < 40 < len(widths)
 
@@ -102,7 +128,7 @@ def test_logits_that_are_nan_are_refused(model):
     with torch.no_grad():
         model.get_output_embeddings().weight.fill_(float("nan"))
     with pytest.raises(DataError, match="NaN"):
-        list(greedy_answers(model, [[9]], slots=1, most=2, stops=set(), ended=lambda so_far: [False] * len(so_far)))
+        list(greedy_answers(model, [[9]], slots=1, most=2, stops=set()))
 
 
 @pytest.mark.parametrize("shared", [0, 50])
@@ -154,48 +180,11 @@ def test_a_prefix_is_no_whole_text(model):
     assert Prefix.of(model, [[1] * 30, [1] * 30]).length == 29
 
 
-@pytest.fixture(scope="module")
-def both():
-    """`hf` and ours on the nano student."""
-    return [
-        get_model(name)(pretrained=nano.model_path("student"), device="cpu", batch_size=4, dtype="float32", **more)
-        for name, more in (("hf", {}), ("pkt_vanilla", {}), ("pkt_vanilla", {"stock_loops": True}))
-    ]
-
-
-def test_texts_are_judged_as_hf_judges_them(both):
-    """Few-shot questions with answers of one and of several tokens, a text that is too long, and a rolling one."""
-    head = "Mia has 3 apples and buys 4 more . How many apples does Mia have ? The answer is 7 . " * 3
-    asked = [
-        Instance(
-            "loglikelihood", {}, (f"{head}Leo has {i} pens . How many pens does Leo have ? The answer is", choice), 0
-        )
-        for i in range(6)
-        for choice in (f" {i}", " 2", " 3 . Leo has", " many")
-    ]
-    asked.append(Instance("loglikelihood", {}, (head * 20, " 7"), 0))
-    rolling = [Instance("loglikelihood_rolling", {}, (head * 9,), 0)]
-    theirs, ours, stock = (lm.loglikelihood(asked, disable_tqdm=True) for lm in both)
-    assert stock == theirs
-    for (a, likeliest), (b, same) in zip(theirs, ours, strict=True):
-        assert a == pytest.approx(b, abs=1e-4) and likeliest == same
-    a, b, c = (lm.loglikelihood_rolling(rolling, disable_tqdm=True)[0] for lm in both)
-    assert a == c == pytest.approx(b, rel=1e-6)
-
-
-def test_answers_come_with_their_prompts_whatever_the_order(both):
-    """Requests of two options, in one call: each answer is that of its own prompt and options, once in the cache."""
-    asked = [
-        Instance("generate_until", {}, (f"Mia has {i} apples .", {"until": ["."], "max_gen_toks": 4 + 8 * (i % 2)}), 0)
-        for i in range(9)
-    ]
-    kept = []
-
-    class Hook:
-        def add_partial(self, kind, request, answer):
-            kept.append((request[0], answer))
-
-    both[1].set_cache_hook(Hook())
-    theirs, ours, stock = (lm.generate_until(asked, disable_tqdm=True) for lm in both)
-    assert ours == theirs == stock
-    assert sorted(kept) == sorted((request.args[0], answer) for request, answer in zip(asked, ours, strict=True))
+def test_circles_are_three_rounds_and_twelve_tokens():
+    assert (
+        goes_round([9, 8, *[1, 2, 3, 4] * 3])
+        and goes_round([5] * 12)
+        and goes_round([7, *range(9), *range(9), *range(9)])
+    )
+    assert not goes_round([5] * 11) and not goes_round([1, 2, 3, 4] * 2 + [1, 2, 3])
+    assert not goes_round([*[1, 2, 3, 4] * 3, 9]) and not goes_round([]) and not goes_round(list(range(50)))

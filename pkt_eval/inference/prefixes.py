@@ -1,7 +1,8 @@
 """What texts begin with, computed once: few-shot examples, a system prompt, a question with several answers."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 import torch
 from transformers import PreTrainedModel
@@ -9,7 +10,8 @@ from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
 
 SHORTEST = 16
 """Tokens of a prefix at least: a pass of its own costs more than fewer save."""
-_CHUNK = 2048  # tokens of a pass
+_CHUNK = 2048  # tokens of a pass over one text
+_PASS = 4096  # tokens of a pass over several, padding included: more gain no speed, and take memory
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,21 @@ def common(texts: Sequence[Sequence[int]]) -> int:
     first, last = min(texts, key=tuple), max(texts, key=tuple)  # what these two share, all do
     same = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last)))
     return min(same, min(map(len, texts)) - 1)
+
+
+def fitting(lengths: Iterable[int], rows: int) -> int:
+    """How many of some texts, the first ones, are computed in one pass: at least one.
+
+    >>> fitting([100] * 50, 64), fitting([100] * 50, 16), fitting([9000, 1], 16)
+    (40, 16, 1)
+    """
+    longest = count = 0
+    for length in islice(lengths, rows):
+        longest = max(longest, length)
+        if count and longest * (count + 1) > _PASS:
+            break
+        count += 1
+    return count
 
 
 def padded(texts: Sequence[Sequence[int]], device: torch.device, *, left: bool) -> tuple[torch.Tensor, torch.Tensor]:
