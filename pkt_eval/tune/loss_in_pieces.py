@@ -1,4 +1,4 @@
-"""The loss of many tokens of a large vocabulary, some at a time. A file of its own, since it cannot do without torch."""
+"""The loss of many tokens of a large vocabulary, some at a time; a file of its own, since it needs torch at once."""
 
 from typing import Any
 
