@@ -26,7 +26,7 @@ from pkt_eval.suite.run import Run
 from pkt_eval.suite.schema import Suite, load_suite
 from pkt_eval.suite.switchable_model import SwitchableModel
 from pkt_eval.transfer.transfer import Transfer
-from pkt_eval.tune import adapter
+from pkt_eval.tune import search
 
 LATEN = {"steps": 2, "samples_per_step": 2, "select_by": "loss", "learning_rate": 1e-2}
 SUITE = {
@@ -282,7 +282,7 @@ def test_one_failing_cell_leaves_the_others_be(tmp_path, monkeypatch, go_here):
         return evaluate(lm, task, folder, *args, **how)
 
     monkeypatch.setattr(cell_evaluation, "evaluate_cell", fails)
-    monkeypatch.setattr(adapter, "validation_loss", lambda *_: float("nan"))
+    monkeypatch.setattr(search, "validation_loss", lambda *_: float("nan"))
     methods = ["vanilla", "teacher", {"method": "lora", "options": {"learning_rate": 1e-3}, "name": "diverges"}]
     statuses = go_here(
         tmp_path, {**SUITE, "methods": methods, "benchmarks": ["nano_mmlu"], "options": {"max_steps": 2}}
