@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -116,6 +117,16 @@ def test_the_fingerprint_has_everything_that_decides_and_no_place_on_disk(small,
     weights[-1] ^= 1
     (elsewhere / "model.safetensors").write_bytes(weights)
     assert fingerprint_of(**moved)["student_digest"] != same["student_digest"]
+
+
+def test_a_student_from_the_store_calls_its_models_as_they_are_called_now(small, tmp_path):
+    """Else a report would show another row's folder, and a model of another name than vanilla's."""
+    words = {"method": "lora", **small, "max_steps": 1}
+    first = make_student(make_recipe(words)).provenance
+    shutil.copytree(nano.model_path("student"), tmp_path / "elsewhere")
+    moved = make_student(make_recipe({**words, "pretrained": str(tmp_path / "elsewhere")}))
+    assert moved.provenance == replace(first, student=str(tmp_path / "elsewhere"))
+    assert moved.base.path == str(tmp_path / "elsewhere")
 
 
 def test_the_wrong_tasks_samples_count_in_the_fingerprint(small):

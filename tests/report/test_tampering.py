@@ -10,6 +10,7 @@ from pkt_eval._util.files import new_folder
 from pkt_eval._util.secrets import hide_secrets, is_secret, without_secrets
 from pkt_eval.errors import ConfigError, DataError
 from pkt_eval.methods import get_method, register
+from pkt_eval.report.records import read
 from pkt_eval.report.records.digests import CELL, check_digests
 from pkt_eval.report.records.keeping import _lines
 from pkt_eval.report.records.samples import read_items
@@ -96,3 +97,18 @@ def test_a_new_folder_may_be_behind_a_link(tmp_path: Path) -> None:
     with new_folder(link) as folder:
         (folder / "f").write_text("x")
     assert link.is_symlink() and (tmp_path / "real" / "f").read_text() == "x"
+
+
+@pytest.mark.parametrize("score", [float("nan"), float("inf"), 95.0, -0.1])
+def test_a_score_without_items_is_a_share(made, tmp_path: Path, score: float) -> None:
+    """With items it is held against them."""
+    results = made(tmp_path, [1, 0])
+    for samples in tmp_path.glob("samples_*"):
+        samples.unlink()
+    content = json.loads(results.read_text())
+    (task,) = content["configs"]
+    (metric,) = (name for name in content["results"][task] if "," in name and "stderr" not in name)
+    content["results"][task][metric] = score
+    results.write_text(json.dumps(content))
+    with pytest.raises(DataError, match=f"{results.name}: {metric} of {task} is .*no score"):
+        read([tmp_path])
