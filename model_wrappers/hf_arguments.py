@@ -14,16 +14,16 @@ from typing import Any
 from lm_eval.models.huggingface import HFLM
 
 from pkt_eval._util.digests import combine_digests, file_digest
-from pkt_eval._util.secrets import is_secret
+from pkt_eval._util.secrets import is_secret_name
 from pkt_eval.errors import ConfigError
 
 HF_ARGUMENTS = frozenset(inspect.signature(HFLM.__init__).parameters) - {"self", "kwargs"}
 
-#: Where and how fast it is computed; and what is recorded by what it led to (the dtype, the length, the revision).
+#: Where and how fast it is computed; and what is recorded elsewhere (the dtype, the revision, what a template is told).
 _HARMLESS = frozenset(
     "pretrained revision device dtype batch_size max_batch_size parallelize max_memory_per_gpu max_cpu_memory "
-    "offload_folder device_map gpus logits_cache trust_remote_code max_length truncation add_bos_token think_end_token "
-    "enable_thinking chat_template_args".split()
+    "offload_folder device_map gpus logits_cache trust_remote_code think_end_token enable_thinking "
+    "chat_template_args".split()
 )
 
 
@@ -63,7 +63,7 @@ _DTYPES = ("auto", "float32", "bfloat16", "float16", "float64")
 def telling(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Those that may change an answer, and differ from what ``hf`` does without them; a token opens doors only."""
     defaults = {name: p.default for name, p in inspect.signature(HFLM.__init__).parameters.items()}
-    given = {k: v for k, v in arguments.items() if not (k in _HARMLESS or v is None or is_secret(k, v))}
+    given = {k: v for k, v in arguments.items() if not (k in _HARMLESS or v is None or is_secret_name(k))}
     plain = {k: v if isinstance(v, str | int | float | bool) else repr(v) for k, v in given.items()}
     return {k: v for k, v in plain.items() if v != defaults.get(k)}
 

@@ -20,7 +20,7 @@ from lm_eval.models.huggingface import HFLM
 
 from pkt_eval._util.devices import check_device, default_device, native_dtype
 from pkt_eval._util.hub import offline_if_unreachable
-from pkt_eval._util.secrets import is_secret
+from pkt_eval._util.secrets import is_secret, without_secrets
 from pkt_eval.data.benchmarks import is_chat_task
 from pkt_eval.errors import ConfigError, DataError, IncompatiblePairError, MissingDataError, PKTError
 from pkt_eval.inference.greedy import Ending, ending_tokens, refuse_nan
@@ -123,7 +123,8 @@ class PKTStudent(HFLM):
         self.student = replace(self.student, base=self.source)
         made = self.student.provenance
         try:
-            if made and made.method != "teacher" and self.source.transfer_digest != made.student_digest:
+            whole = made.teacher_digest if made and made.method == "teacher" else made and made.student_digest
+            if made and self.source.transfer_digest != whole:
                 raise MissingDataError(f"the model {self.source} is another one than this student was made for")
         except MissingDataError as error:
             merged = Path(folder) / "merged"
@@ -385,7 +386,8 @@ class PKTStudent(HFLM):
         """
         info = super().get_model_info()
         if self.telling:  # another model than its provenance says
-            info |= {"pkt_hf": self.telling, "pkt_hf_digest": hf_arguments.content_digest(self.telling)}
+            told = without_secrets(self.telling)
+            info |= {"pkt_hf": told, "pkt_hf_digest": hf_arguments.content_digest(self.telling)}
         if generic := self._on_generic_text():
             info |= {"pkt_generic": generic}
         return {**info, "pkt": self.student.provenance.to_json() if self.student.provenance else None}

@@ -23,8 +23,9 @@ def file_digest(path: Path, *, remember: bool = True) -> str:
     """sha256 of a file's content.
 
     A hub snapshot links to blobs that are named by their sha256; other files over 1 MB are remembered in the store by
-    resolved path, size, inode and modification time in nanoseconds, so that a 3 GB model is hashed once. A store that
-    cannot be read or written remembers nothing, and that is no error.
+    resolved path, size, inode and the times of the last modification and the last change in nanoseconds, so that a 3 GB
+    model is hashed once. (``cp -p`` and ``rsync`` set the former to what it was elsewhere, and nobody sets the latter.)
+    A store that cannot be read or written remembers nothing, and that is no error.
 
     Args:
         path: The file.
@@ -39,7 +40,7 @@ def file_digest(path: Path, *, remember: bool = True) -> str:
     stat = real.stat()
     if stat.st_size < 1 << 20:
         return hashlib.sha256(real.read_bytes()).hexdigest()
-    key = combine_digests({"f": [str(real), stat.st_size, stat.st_ino, stat.st_mtime_ns]})
+    key = combine_digests({"f": [str(real), stat.st_size, stat.st_ino, stat.st_mtime_ns, stat.st_ctime_ns]})
     memo = store_root() / "digests" / key
     with suppress(OSError, ValueError):
         if _DIGEST.fullmatch(remembered := memo.read_text("ascii")):

@@ -6,8 +6,9 @@ Both are taken out before a program is looked for. Where the program is, ``extra
 import ast
 import re
 
-THOUGHT = re.compile(r"^[ \t]*<think(?:ing)?>", re.I | re.M)
-THOUGHT_END = re.compile(r"</think(?:ing)?>", re.I)
+_THOUGHT = r"(?:think(?:ing)?|thoughts?|reasoning|scratchpad)"
+THOUGHT = re.compile(rf"^[ \t]*(?:<{_THOUGHT}>|<\|begin_of_thought\|>)", re.I | re.M)
+THOUGHT_END = re.compile(rf"</{_THOUGHT}>|<\|end_of_thought\|>", re.I)
 # The end of a thought that the prompt began; a quotation mark or a comment before it makes it a program's own.
 LONE_END = re.compile(r"""^[^'"#\n]*</think(?:ing)?>[ \t]*$""", re.I | re.M)
 SHORTEST_RAMBLE = 500
@@ -15,7 +16,7 @@ SHORTEST_RAMBLE = 500
 
 
 def without_thoughts(answer: str) -> str:
-    """The answer without its thoughts: ``<think>`` or ``<thinking>`` at the start of a line, up to the end of each.
+    """The answer without its thoughts: from ``<think>`` or its like at the start of a line up to the end of each.
 
     A thought that is never closed goes on to the end of the answer. Of a thought that the prompt began only the end is
     there: all that precedes it goes.

@@ -49,9 +49,13 @@ CORRECTED = re.compile(
 )
 WARNED = re.compile(
     r"\b(?:(?:do not|don['’]t|never|shouldn['’]t|should not) (?:ever )?(?:write|use|do|copy|try|code|implement|submit)|"
-    r"avoid (?:this|that|the following|writing|doing|using|code like))\b|"
-    # Announced just before it.
+    r"avoid (?:this|that|the following|writing|doing|using|code like))\b",
+    re.I,
+)
+# Just before a version.
+ANNOUNCED_WRONG = re.compile(
     r"\b(?:would be (?:wrong|incorrect|a mistake)|(?:common|typical) (?:mistake|error|bug)|"
+    r"following (?:\w+ )?is (?:wrong|incorrect|buggy)|"
     r"(?:wrong|incorrect|buggy|naive|broken) (?:\w+ )?"
     r"(?:one|way|version|solution|implementation|approach|program|attempt|code|function))\b[^.\n]{0,40}\Z",
     re.I,
@@ -271,14 +275,17 @@ def _main(pieces: list[Piece], name: str) -> int | None:
     """The first piece that defines a name, or the last of its corrections.
 
     Of two ways to do it either would do, and a second version may be one to avoid: it counts only where it is said to
-    mend the first. A piece that only imports the name may be a test of another.
+    mend the first, or the first to be wrong. A piece that only imports the name may be a test of another.
     """
     able = [i for i, piece in enumerate(pieces) if _defines(piece, name)]
     makers = [i for i in able if not _only_imports(pieces[i], name)]
     if not makers:
         return able[0] if able else None
     main = makers[0]
-    for i in makers[1:]:
+    if ANNOUNCED_WRONG.search(pieces[main].lead.strip()):
+        whole = (i for i in makers[1:] if _is_as_whole(pieces[i], pieces[main], name))
+        main = next((i for i in whole if not ANNOUNCED_WRONG.search(pieces[i].lead.strip())), main)
+    for i in makers[makers.index(main) + 1 :]:
         said = "\n".join(piece.lead for piece in pieces[main + 1 : i + 1])
         if _is_correction(said, pieces[i]) and _is_as_whole(pieces[i], pieces[main], name):
             main = i
@@ -303,7 +310,8 @@ def _is_correction(said: str, piece: Piece) -> bool:
     """Whether the words before a piece, or its first comments, say that it mends an earlier one."""
     comments = re.match(r"(?:\s*#.*\n)*", piece.text)
     said += comments[0] if comments else ""
-    return bool(CORRECTED.search(said)) and not WARNED.search(said.strip())
+    said = said.strip()
+    return bool(CORRECTED.search(said)) and not (WARNED.search(said) or ANNOUNCED_WRONG.search(said))
 
 
 def _is_as_whole(later: Piece, earlier: Piece, name: str) -> bool:

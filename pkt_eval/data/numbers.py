@@ -33,6 +33,7 @@ _ANSWER_IS = re.compile(
 _WHY = re.compile(r"\b(?:because|since)\b", re.I)
 _CALCULATES = re.compile(r" *(?:[-+*/×÷^]|\\(?:times|cdot|div)\b|x\b) *[(]?[\d.$€£¥]")
 _LATEX_FRACTION = re.compile(r"\\[dt]?frac *(?:\{([^{}]*)\}|(\d)) *(?:\{([^{}]*)\}|(\d))")
+_THOUGHT_END = re.compile(r"</think(?:ing)?>", re.I)
 _FARTHEST = 1000  # characters after an announcement
 _LONGEST = 400  # characters of a number; a longer one is none
 
@@ -43,7 +44,8 @@ def final_number(answer: str) -> str | None:
     That is the last one that it announces: after ``####``, in ``\boxed{}``, after "the answer is" or "final answer:",
     or alone on a line after "Answer:". Of what follows, up to the end of the line or a "because", the last part of an
     equation that is no calculation counts, else the last part; of it, the first number. Where the line has none, the
-    next is looked at. Without an announcement it is the last number of the answer.
+    next is looked at. Without an announcement it is the last number of the answer. What comes before a ``</think>``
+    does not count.
 
     Args:
         answer: What the model wrote.
@@ -58,13 +60,13 @@ def final_number(answer: str) -> str | None:
     """
     if (number := announced_number(answer)) is not None:
         return number
-    numbers = _numbers(_plain(answer))
+    numbers = _numbers(_plain(_unthought(answer)))
     return numbers[-1] if numbers else None
 
 
 def announced_number(answer: str) -> str | None:
     """As ``final_number``, but None where the answer announces no result, whatever other numbers it has."""
-    text = _plain(answer)
+    text = _plain(_unthought(answer))
     announced = [(m.end(), False) for mark in (_HASHES, _ANSWER_IS) for m in mark.finditer(text)]
     announced += [(m.end(), True) for m in _BOXED.finditer(text)]
     for start, boxed in sorted(announced, reverse=True):
@@ -86,6 +88,11 @@ def same_number(first: str, second: str) -> bool:
     """
     one, other = _value(first), _value(second)
     return one is not None and one == other
+
+
+def _unthought(answer: str) -> str:
+    """What follows the thoughts, where they have an end: a result that is tried there is none."""
+    return _THOUGHT_END.split(answer)[-1]
 
 
 def _plain(text: str) -> str:

@@ -53,7 +53,7 @@ def _student_merged_in(arguments: object) -> object:
     if isinstance(arguments, str):
         arguments = dict(pair.split("=", 1) for pair in arguments.split(",") if "=" in pair)
     named = arguments.get("pretrained") if isinstance(arguments, Mapping) else None
-    if not named or not (folder := Path(str(named)).absolute()).is_dir():
+    if not named or not (folder := Path(str(named)).resolve()).is_dir():
         return None
     from pkt_eval.models.student import MANIFEST, check_listed, read_manifest  # torch, which an API's model needs not
 

@@ -191,8 +191,9 @@ class Transfer:
         if not self.learns:  # nothing is edited, so there is nothing to keep: the base is on disk already
             return self._build(progress)
         student = self.store.get_or_build(self.fingerprint, lambda: self._build(progress))
-        # The store knows models by content: the one that made this student may have stood elsewhere.
-        return replace(student, base=self.recipe.base_source)
+        # The store knows models by content: those that made this student may have stood elsewhere, under other names.
+        made = replace(student.provenance, **self._names) if student.provenance else None
+        return replace(student, base=self.recipe.base_source, provenance=made)
 
     def check(self) -> None:
         """Check the models by their headers, and options against their sizes, before any work.
@@ -237,8 +238,18 @@ class Transfer:
             _warned.add(splits.benchmark)
             log.warning("%s", said)
 
-    def _provenance(self, student: Student, progress: Progress) -> Provenance:
+    @property
+    def _names(self) -> dict[str, Any]:
+        """The models as this recipe names them."""
         teacher = self.recipe.teacher if "teacher" in self.entry.uses else None
+        return {
+            "student": self.recipe.pretrained,
+            "teacher": teacher,
+            "student_revision": self.recipe.revision,
+            "teacher_revision": self.recipe.teacher_revision if teacher else None,
+        }
+
+    def _provenance(self, student: Student, progress: Progress) -> Provenance:
         return Provenance.from_json(
             {
                 **Provenance(
@@ -247,10 +258,6 @@ class Transfer:
                     paradigm=self.entry.paradigm,
                     control_of=self.entry.control_of,
                     reference=self.entry.reference,
-                    student=self.recipe.pretrained,
-                    teacher=teacher,
-                    student_revision=self.recipe.revision,
-                    teacher_revision=self.recipe.teacher_revision if teacher else None,
                     fingerprint=self.fingerprint,
                     weights_digest=student.weights_digest(),
                     splits_source=self.splits.source if self.splits else None,
@@ -261,6 +268,7 @@ class Transfer:
                     passes=progress.passes,
                     record=student.record,
                 ).to_json(),
+                **self._names,
                 **self.identity,
             }
         )

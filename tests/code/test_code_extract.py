@@ -376,6 +376,8 @@ THOUGHTS = {
     "closed": (f"<think>\n{DRAFT}</think>\n\n{CUBED}", CUBED),
     "closed, thinking": (f"<thinking>\n{DRAFT}</thinking>\n```python\n{CUBED}```\n", CUBED),
     "closed, in capitals": (f"<Thinking>{DRAFT}</Thinking>\n{CUBED}", CUBED),
+    "closed, reasoning": (f"<reasoning>\n{DRAFT}</reasoning>\n```python\n{CUBED}```\n", CUBED),
+    "closed, thought": (f"<|begin_of_thought|>\n{DRAFT}<|end_of_thought|>\n\n{CUBED}", CUBED),
     "closed on its last line": (f"<think>\n{DRAFT}I am sure.</think>\n\n{CUBED}", CUBED),
     "closed before the program on one line": (f"<think>{DRAFT}</think>{CUBED}", CUBED),
     "closed, and empty": (f"<think>\n\n</think>\n\n{CUBED}", CUBED),
@@ -436,7 +438,9 @@ CORRECTIONS = {
     "with tests between": (f"{FIRST}```python\nassert cube(2) == 8\n```\nThis fails. Corrected:\n{SECOND}", CUBED),
     "in one block": (f"```python\n{TRIPLED}\n{CUBED}```\n", f"{TRIPLED}\n{CUBED}"),
     "with an example after": (f"{FIRST}Wrong! Corrected:\n{SECOND}Try:\n```python\nprint(cube(2))\n```\n", CUBED),
+    "said to be wrong beforehand": (f"A wrong implementation would be:\n{FIRST}So use:\n{SECOND}", CUBED),
     # The last whole one counts.
+    "naive, then cut off": (f"The naive version:\n{SECOND}Faster:\n```python\ndef cube(x):\n    return (x *", CUBED),
     "cut off in its body": (f"{SECOND}Wait, a bug. Fixed:\n```python\ndef cube(x):\n    y = x\n    return (y *", CUBED),
     "cut off before it returns": (f"{SECOND}Wait, a bug. Fixed:\n```python\ndef cube(x):\n    y = x * x\n", CUBED),
     "cut off after its body": (f"{FIRST}Fixed:\n```python\n{CUBED}\nprint(cube(", CUBED),
@@ -447,6 +451,7 @@ CORRECTIONS = {
     "a wrong way": (f"{SECOND}A wrong implementation would be:\n{FIRST}", CUBED),
     "not to be used": (f"{SECOND}Never use this wrong one:\n{FIRST}", CUBED),
     "would be wrong": (f"{SECOND}This would be wrong, though:\n{FIRST}", CUBED),
+    "the following is wrong": (f"{SECOND}Note that the following is incorrect for 2:\n{FIRST}", CUBED),
     "a common mistake": (f"{SECOND}A common mistake is:\n{FIRST}", CUBED),
 }  # fmt: skip
 

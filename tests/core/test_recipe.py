@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -118,6 +119,16 @@ def test_the_fingerprint_has_everything_that_decides_and_no_place_on_disk(small,
     assert fingerprint_of(**moved)["student_digest"] != same["student_digest"]
 
 
+def test_a_student_from_the_store_calls_its_models_as_they_are_called_now(small, tmp_path):
+    """Else a report would show another row's folder, and a model of another name than vanilla's."""
+    words = {"method": "lora", **small, "max_steps": 1}
+    first = make_student(make_recipe(words)).provenance
+    shutil.copytree(nano.model_path("student"), tmp_path / "elsewhere")
+    moved = make_student(make_recipe({**words, "pretrained": str(tmp_path / "elsewhere")}))
+    assert moved.provenance == replace(first, student=str(tmp_path / "elsewhere"))
+    assert moved.base.path == str(tmp_path / "elsewhere")
+
+
 def test_the_wrong_tasks_samples_count_in_the_fingerprint(small):
     one = fingerprint_of(method="seeking_wrong_task", **small)
     other = fingerprint_of(method="seeking_wrong_task", wrong_task="nano_mmlu", **small)
@@ -138,9 +149,8 @@ def test_a_digest_is_remembered_until_the_file_changes(tmp_path):
 
     write(b"a", 1_000_000_000)
     first = file_digest(file)
-    write(b"b", 1_000_000_000)  # behind our back: same place, size and time
-    assert file_digest(file) == first
-    write(b"b", 1_000_000_001)
+    time.sleep(0.05)  # a disk's clock ticks some hundred times a second
+    write(b"b", 1_000_000_000)  # behind our back, as `cp -p` does: same place, size and modification time
     assert file_digest(file) == hashlib.sha256(b"b" * (2 << 20)).hexdigest() != first
     now = int(time.time())
     write(b"c", now)

@@ -306,6 +306,19 @@ def test_a_merged_checkpoint_with_a_file_too_many_is_refused(copy, tmp_path):
         PKTStudent(student=str(tmp_path / "s"), device="cpu")
 
 
+def test_a_teacher_that_was_changed_is_no_longer_the_student_that_was_saved(copy, tmp_path):
+    """``method=teacher`` edits nothing: what it is made for is the teacher, which is its base."""
+    from pkt_eval.model_wrappers.student import PKTStudent
+
+    recipe = make_recipe({"pretrained": nano.model_path("student"), "teacher": str(copy), "method": "teacher"})
+    Transfer(recipe).make().save(tmp_path / "s")
+    assert PKTStudent(student=str(tmp_path / "s"), device="cpu").source.path == str(copy)
+    weights = load_file(copy / "model.safetensors")
+    save_file({k: t * 2 for k, t in weights.items()}, copy / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(PKTError, match="another one than this student was made for"):
+        PKTStudent(student=str(tmp_path / "s"), device="cpu")
+
+
 def test_an_adapter_on_the_hub_counts_by_what_its_name_leads_to(tmp_path, monkeypatch):
     import huggingface_hub.constants
 

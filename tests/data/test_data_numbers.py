@@ -71,6 +71,8 @@ ANSWERS = {
     "50% of it": "50",
     "1.5e3 m": "1.5e3",
     "x2 and y3 make 7": "7",
+    "<think>the answer is 3. #### 4</think> So 18": "18",
+    "<think>3": "3",
     "": None,
     "no number at all": None,
 }

@@ -50,5 +50,9 @@ def test_an_adapter_on_vanilla_has_answers_and_a_name_of_its_own(adapter, tmp_pa
 
 def test_a_token_is_written_nowhere_and_changes_no_key():
     plain = {"peft": "somewhere", "load_in_4bit": True, "eos_token": "<end>"}
-    secrets = {"token": "abc", "hub_token": "def", "subfolder": "hf_" + "x" * 30}
-    assert hf_arguments.telling({**plain, **secrets}) == hf_arguments.telling(plain) == plain
+    assert hf_arguments.telling({**plain, "token": "abc", "hub_token": "def"}) == plain
+
+
+def test_a_folder_whose_name_looks_like_a_token_and_a_length_count():
+    told = {"peft": "hf_" + "x" * 30, "subfolder": "sk-lora-of-gsm8k-and-mmlu", "max_length": 64, "truncation": True}
+    assert hf_arguments.telling(told) == told

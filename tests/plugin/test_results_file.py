@@ -112,6 +112,8 @@ def test_a_merged_checkpoint_is_the_student_that_it_was_merged_from(saved):
         student = student_of(evaluated(model, saved / "merged", **own))
         assert (student.label, student.method, student.seed) == (f"lora (merged={model})", "lora", 0)
         assert student.base.name == "nano-student"
+    (saved.parent / "link").symlink_to(saved / "merged")
+    assert student_of(evaluated("hf", saved.parent / "link")).label == "lora (merged=hf)"
     on_top = {"pkt": {"method": "seeking", "student": str(saved / "merged")}}
     assert student_of(evaluated("pkt_student", saved / "merged", **on_top)).base.name == "student (lora)"
 

@@ -59,6 +59,7 @@ def test_no_secret_is_kept(made, tmp_path, as_text):
     keep(read([tmp_path / "in"])[0], tmp_path / "kept")
     said = json.loads((tmp_path / "kept" / results.name).read_text())["config"]["model_args"]
     left = dict(pair.split("=") for pair in said.split(",")) if as_text else said
+    assert left.pop("subfolder").startswith("***")  # it may as well be a folder, and that another model
     assert left == {"pretrained": "acme/small", "tokenizer": "acme/other", "trust_remote_code": "False"}
 
 
@@ -87,3 +88,17 @@ def test_a_verdict_is_kept_without_the_program(made, tmp_path):
     (record,) = read([tmp_path / "kept"])[0]
     (item,) = record.items.values()
     assert item.verdict == "passed"
+
+
+@pytest.mark.parametrize("as_text", [False, True])
+def test_two_foreign_models_of_one_name_stay_two(made, tmp_path, as_text):
+    """A folder's place is not kept, and nothing else tells them apart."""
+    for i, folder in enumerate(("/home/somebody/a/base", "/home/somebody/b/base")):
+        results = made(tmp_path / "in" / str(i), [1, i], method=None, date=float(i + 1))
+        content = json.loads(results.read_text())
+        content["config"]["model_args"] = f"dtype=auto,pretrained={folder}" if as_text else {"pretrained": folder}
+        results.write_text(json.dumps(content))
+    keep(read([tmp_path / "in"])[0], tmp_path / "kept")
+    records, notes = read([tmp_path / "kept"])
+    assert [record.score for record in records] == [0.5, 1.0] and not notes
+    assert not any("somebody" in path.read_text() for path in (tmp_path / "kept").rglob("results_*.json"))

@@ -88,6 +88,32 @@ def test_a_foreign_run_with_an_adapter_is_no_vanilla_either(made, tmp_path):
     }
 
 
+@pytest.mark.parametrize(
+    "told",
+    [{"enable_thinking": True}, {"max_length": 64}, {"add_bos_token": True}, {"peft": "sk-lora-of-gsm8k-and-mmlu"}],
+)
+def test_what_changes_the_answers_of_a_foreign_model_makes_another_row(made, tmp_path, told):
+    made(tmp_path / "plain", [0, 0, 0, 1], method=None)
+    results = made(tmp_path / "told", [1, 1, 1, 1], method=None, date=2.0)
+    content = json.loads(results.read_text())
+    content["config"]["model_args"] |= told
+    results.write_text(json.dumps(content))
+    records, notes = read([tmp_path])
+    assert len(records) == 2 and not notes
+
+
+@pytest.mark.parametrize("told", [{"enable_thinking": True}, {"chat_template_args": {"date": "x"}}])
+def test_a_student_that_its_template_told_something_else_is_another(made, tmp_path, told):
+    made(tmp_path / "plain", [0, 0, 0, 1], method="lora", seed=0)
+    results = made(tmp_path / "told", [1, 1, 1, 1], method="lora", seed=0, date=2.0)
+    content = json.loads(results.read_text())
+    content["config"]["pkt"] |= told
+    results.write_text(json.dumps(content))
+    records, notes = read([tmp_path])
+    assert len(records) == 2 and not notes
+    assert len({record.student.label for record in records}) == 2
+
+
 def test_kept_records_say_it_without_places_and_secrets(loaded, tmp_path):
     loaded(tmp_path / "in", [1, 0], {"peft": "/home/somebody/lora/adapter", "hf_token": "hf_" + "x" * 20})
     before = labels(tmp_path / "in")

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from pkt_eval._util.files import new_folder
-from pkt_eval._util.secrets import is_secret
+from pkt_eval._util.secrets import hide_secrets, is_secret, without_secrets
 from pkt_eval.errors import ConfigError, DataError
 from pkt_eval.methods import get_method, register
+from pkt_eval.report.records import read
 from pkt_eval.report.records.digests import CELL, check_digests
 from pkt_eval.report.records.keeping import _lines
 from pkt_eval.report.records.samples import read_items
@@ -26,6 +27,24 @@ def test_a_secret_is_known_wherever_it_stands(value: object) -> None:
 
 def test_a_path_is_no_secret() -> None:
     assert not is_secret("pretrained", "/data/hf_checkpoints_of_a_run/task-1234567890123456789")
+
+
+@pytest.mark.parametrize(
+    "name", ["token", "x-api-key", "Authorization", "accessToken", "AWS_SECRET_ACCESS_KEY", "private_key", " passwd"]
+)
+def test_a_secret_is_known_by_its_name_however_that_is_written(name: str) -> None:
+    assert is_secret(name, "v") and is_secret("header", {name: "v"})
+    assert "hunter2" not in str(without_secrets({"a": [{name: "hunter2"}], "b": {name: "hunter2"}}))
+    assert "hunter2" not in hide_secrets(str({"header": {name.strip(): "Bearer hunter2"}}))
+    assert without_secrets(f"pretrained=m,{name}=hunter2") == "pretrained=m"
+
+
+def test_a_value_that_looks_like_a_secret_is_another_value_still() -> None:
+    """Left out, an adapter in a folder of such a name would be no adapter."""
+    first, other = (without_secrets({"peft": f"sk-{name}-of-gsm8k-and-mmlu"}) for name in ("lora", "pissa"))
+    assert first != other and "lora" not in str(first)
+    assert without_secrets("peft=hf_loraadapterforgsm8k") == "peft=hf_loraadapterforgsm8k"
+    assert without_secrets({"base_url": "https://u:p@h/v1"}) == {"base_url": "https***h/v1"}
 
 
 def test_a_cell_has_the_files_that_it_lists(tmp_path: Path) -> None:
@@ -78,3 +97,18 @@ def test_a_new_folder_may_be_behind_a_link(tmp_path: Path) -> None:
     with new_folder(link) as folder:
         (folder / "f").write_text("x")
     assert link.is_symlink() and (tmp_path / "real" / "f").read_text() == "x"
+
+
+@pytest.mark.parametrize("score", [float("nan"), float("inf"), 95.0, -0.1])
+def test_a_score_without_items_is_a_share(made, tmp_path: Path, score: float) -> None:
+    """With items it is held against them."""
+    results = made(tmp_path, [1, 0])
+    for samples in tmp_path.glob("samples_*"):
+        samples.unlink()
+    content = json.loads(results.read_text())
+    (task,) = content["configs"]
+    (metric,) = (name for name in content["results"][task] if "," in name and "stderr" not in name)
+    content["results"][task][metric] = score
+    results.write_text(json.dumps(content))
+    with pytest.raises(DataError, match=f"{results.name}: {metric} of {task} is .*no score"):
+        read([tmp_path])

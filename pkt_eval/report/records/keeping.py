@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import cast
@@ -51,19 +52,31 @@ def keep(records: Sequence[Record], out: Path) -> None:
     if any(path.is_relative_to(out.resolve()) for path in by_results):
         raise ConfigError(f"{out} holds the records that are read: they are kept already")
     root = Path(os.path.commonpath([path.parent for path in by_results]))
+    names = _apart({record.student.base.source for record in records if record.student.method is None})
     try:
         for stale in [*out.rglob("results_*.json"), *out.rglob("samples_*.jsonl.gz"), *(out / ITEMS).glob("*.gz")]:
             stale.unlink()
         for path, group in by_results.items():
-            _write(out / path.parent.relative_to(root), path, group, out / ITEMS)
+            _write(out / path.parent.relative_to(root), path, group, out / ITEMS, names)
     except OSError as error:
         raise StoreError(f"cannot write {out}: {error}") from error
 
 
-def _write(folder: Path, results: Path, group: list[Record], items: Path) -> None:
+def _apart(sources: set[str]) -> dict[str, str]:
+    """Source of a foreign model → what it is kept as: the last part of its folder, and where two share that a digest.
+
+    Nothing else tells them apart: one would take the other's place.
+    """
+    short = {source: short_name(source) for source in sources}
+    alike = Counter(short.values())
+    digests = {source: hashlib.sha256(source.encode("utf-8", "backslashreplace")).hexdigest()[:6] for source in sources}
+    return {source: name if alike[name] == 1 else f"{name}-{digests[source]}" for source, name in short.items()}
+
+
+def _write(folder: Path, results: Path, group: list[Record], items: Path, names: Mapping[str, str]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     items.mkdir(parents=True, exist_ok=True)
-    content = _nameless(load_results(results))
+    content = _nameless(load_results(results), names)
     samples = [sample for record in group for sample in _samples(record)]
     if samples:
         asked = _lines(item for item, _ in samples)
@@ -85,22 +98,35 @@ def _lines(values: Iterable[Mapping[str, object]]) -> bytes:
     return "".join(json.dumps(value, ensure_ascii=False) + "\n" for value in values).encode("utf-8", "backslashreplace")
 
 
-def _nameless(content: Results) -> dict[str, object]:
+def _nameless(content: Results, names: Mapping[str, str]) -> dict[str, object]:
     """The results without places on somebody's disk, and without what opens somebody's account."""
     chosen: dict[str, object] = {key: value for key, value in content.items() if key in _KEPT}
     config = placeless(cast(dict[str, object], content["config"]))
     for name in ("pkt_hf", "model_args"):
         if name in config:
             config[name] = without_secrets(config[name])
-    arguments = config.get("model_args")
-    if isinstance(arguments, dict) and "pretrained" in arguments:
-        config["model_args"] = arguments | {"pretrained": short_name(str(arguments["pretrained"]))}
+    if "model_args" in config:
+        config["model_args"] = _called(config["model_args"], names)
     configs = {
         task: {k: v for k, v in settings.items() if k not in ("dataset_kwargs", "metadata")}
         for task, settings in content["configs"].items()
     }
     whole = chosen | {"config": config, "configs": configs}
     return {key: whole[key] for key in _KEPT if key in whole}
+
+
+def _called(arguments: object, names: Mapping[str, str]) -> object:
+    """The arguments of a model, as a mapping or as ``a=1,b=2``, whose folder is called by its name alone."""
+
+    def called(name: str, value: str) -> str:
+        return names.get(value) or short_name(value) if name == "pretrained" else value
+
+    if isinstance(arguments, str):
+        pairs = [pair.partition("=") for pair in arguments.split(",")]
+        return ",".join(f"{name}{equals}{called(name, value)}" for name, equals, value in pairs)
+    if isinstance(arguments, dict) and "pretrained" in arguments:
+        return arguments | {"pretrained": called("pretrained", str(arguments["pretrained"]))}
+    return arguments
 
 
 def _samples(record: Record) -> Iterator[tuple[dict[str, object], dict[str, object]]]:

@@ -1,6 +1,7 @@
 """One results JSON of lm-eval, of a student of ours or of anybody's, as records."""
 
 import json
+import math
 from dataclasses import replace
 from graphlib import CycleError, TopologicalSorter
 from math import isfinite
@@ -90,6 +91,11 @@ def records_of(path: Path, texts: dict[str, str]) -> list[Record]:
         if not scores:
             continue
         name = primary_metric(task, scores) or next(iter(scores))
+        if not math.isfinite(scores[name]) or (is_mean(name) and not 0 <= scores[name] <= 1):
+            raise DataError(
+                f"{path}: {name} of {task} is {scores[name]}, which is no score: its model is broken, or the file was "
+                "changed. Remove it, or run that evaluation again."
+            )
         metric, _, filter_name = name.partition(",")
         samples = path.with_name(f"samples_{task}_{stamp}.jsonl")
         if not samples.exists():

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from pkt_eval._util.digests import combine_digests
-from pkt_eval._util.secrets import is_secret
+from pkt_eval._util.secrets import without_secrets
 from pkt_eval.errors import DataError, StoreError
 from pkt_eval.models.provenance import ACCOUNT, PLACES, Provenance
 
@@ -185,6 +185,8 @@ def _student(
     options = dict(made.config or {}) | _evaluation(config)
     settings = ("chat_format", "loss_on", "transfer_max_length", "dtype")
     options |= {key: value for key in settings if (value := getattr(made, key)) is not None}
+    # A template that was told nothing is another's, too, and so is said.
+    options |= {"enable_thinking": made.enable_thinking, "chat_template_args": made.chat_template_args or None}
     options |= {f"{split}_samples": n for split, n in (made.split_sizes or {}).items()}
     if made.decontaminate:  # a record of before there was a choice is of the other one
         options["decontaminate"] = True
@@ -236,7 +238,9 @@ def _said(config: Mapping[str, object]) -> Mapping[str, object]:
 
 def _arguments(config: Mapping[str, object]) -> dict[str, object]:
     """Those that make another model of a foreign one: `hf` can put an adapter on a base, or quantise it."""
-    return {k: v for k, v in _said(config).items() if v not in (None, "") and not (k in _HARMLESS or is_secret(k, v))}
+    said = without_secrets(_said(config))
+    assert isinstance(said, dict)
+    return {k: v for k, v in said.items() if v not in (None, "") and k not in _HARMLESS}
 
 
 def _foreign(config: Mapping[str, object]) -> ScoredStudent:
@@ -253,10 +257,9 @@ def _foreign(config: Mapping[str, object]) -> ScoredStudent:
 _PARTS = ("peft", "delta", "revision", "gguf_file")
 """Arguments of a foreign model whose value says enough by itself."""
 _HARMLESS = frozenset(
-    "pretrained model dtype device batch_size max_batch_size max_length max_model_len trust_remote_code parallelize "
+    "pretrained model dtype device batch_size max_batch_size trust_remote_code parallelize "
     "device_map max_memory_per_gpu max_cpu_memory offload_folder gpus tensor_parallel_size data_parallel_size "
-    "gpu_memory_utilization swap_space base_url num_concurrent max_retries timeout logits_cache enable_thinking "
-    "chat_template_args truncation add_bos_token think_end_token seed".split()
+    "gpu_memory_utilization swap_space base_url num_concurrent max_retries timeout logits_cache header seed".split()
 )
 """Arguments that make no other model of a foreign one: where and how fast it runs, and what a record says elsewhere."""
 
@@ -286,7 +289,8 @@ def _loaded(config: Mapping[str, object]) -> dict[str, object]:
     if not isinstance(loaded, dict):
         raise DataError(f"its pkt_hf, the arguments of hf, is {loaded!r}, not a JSON object")
     content = digest if isinstance(digest, str) else combine_digests(loaded)
-    public = {key: _short(value) for key, value in sorted(loaded.items()) if not is_secret(key, value)}
+    public = without_secrets({key: _short(value) for key, value in sorted(loaded.items())})
+    assert isinstance(public, dict)
     return public | {CONTENT: content[:8]}
 
 
