@@ -14,6 +14,7 @@ from typing import Annotated
 
 import typer
 
+from pkt_eval._util.secrets import hide_secrets
 from pkt_eval.errors import PKTError
 
 DEBUG_ENV = "PKT_EVAL_DEBUG"
@@ -61,7 +62,7 @@ def debugging() -> bool:
 
 def one_line(error: BaseException) -> str:
     """What an error says, in one line that a terminal can show, whatever a file or a name has put into it."""
-    said = " ".join(str(error).split())
+    said = hide_secrets(" ".join(str(error).split()))
     said = "".join(c if c.isprintable() else repr(c)[1:-1] for c in said)
     if len(said) > _LONGEST:
         said = f"{said[:_LONGEST]} … ({len(said) - _LONGEST} more characters)"

@@ -85,12 +85,18 @@ def run(
         if not show_plan(planned, to, records or ()):
             raise typer.Exit(1)
         return
+    from pkt_eval.suite.folder import cells_of_others
     from pkt_eval.suite.show import students_table
 
     with quiet():
         statuses = _run(planned, to)
     to.print(students_table(planned.cells, statuses))
     to.print(f"\nResults and samples, as lm-eval writes them, are in {out}/", soft_wrap=True)
+    if others := cells_of_others(checked, out):
+        said = f"{len(others)} cells there are of no row of {suite}, and a report has them too: {', '.join(others[:3])}"
+        to.print(
+            f"{said}{', …' if len(others) > 3 else ''}. Remove what is not wanted.", style="yellow", soft_wrap=True
+        )
     failed = {name: status.reason for name, status in statuses.items() if status.state == "failed"}
     for name, reason in failed.items():
         to.print(f"failed: {name}: {reason}", style="red", soft_wrap=True)

@@ -54,6 +54,12 @@ class ProgressFile:
             log.debug("cannot write %s: %s", self.path, error)
 
 
+def cells_of_others(suite: Suite, out: Path) -> list[str]:
+    """Names of cells that lie in a suite's folder and are none of the suite's, as where a row was taken out of it."""
+    own = {cell.name for cell in cells(suite)}
+    return sorted({path.parent.relative_to(out).as_posix() for path in out.glob("**/cell.json")} - own)
+
+
 @contextmanager
 def alone(out: Path, wait: float = 1.0) -> Iterator[None]:
     """Be the only run in a folder.

@@ -127,3 +127,12 @@ def test_what_is_hidden_is_shown_again(capsys):
     list(tqdm([1], desc="a shown bar", disable=False))
     err = capsys.readouterr().err
     assert "a shown bar" in err and "a hidden bar" not in err
+
+
+def test_what_a_row_that_was_taken_out_has_left_is_said(tmp_path):
+    path = tmp_path / "suite.yaml"
+    path.write_text(json.dumps({**SUITE, "methods": ["vanilla"], "benchmarks": ["nano_mmlu"], "limit": 2}))
+    (tmp_path / "suite" / "lora" / "nano_mmlu").mkdir(parents=True)
+    (tmp_path / "suite" / "lora" / "nano_mmlu" / "cell.json").write_text("{}")
+    said = shown("run", path)
+    assert "1 cells there are of no row of" in said and "a report has them too: lora/nano_mmlu." in said
