@@ -6,7 +6,7 @@ from transformers import AutoModelForCausalLM
 
 from pkt_eval.data.chat import collate
 from pkt_eval.models import blocks
-from pkt_eval.tune import adapter, loss
+from pkt_eval.tune import loss, search
 from pkt_eval.tune.config import FinetuneConfig
 from pkt_eval.tune.loss import supervised_loss
 from pkt_eval.tune.training import StepSampler
@@ -95,5 +95,5 @@ def test_a_steps_examples_come_by_length_and_every_epoch_has_each_once_in_anothe
 def test_a_pass_on_a_cpu_has_some_hundred_tokens_and_a_step_whole_passes():
     for step, tokens, wanted in ((64, 170, 2), (64, 66, 8), (24, 66, 8), (64, 900, 1), (64, 5, 64), (7, 200, 1)):
         examples = [{"input_ids": [0] * tokens, "labels": [0] * tokens}] * 100
-        assert adapter._micro_batch(FinetuneConfig(train_batch_size=step), examples) == wanted
-    assert adapter._micro_batch(FinetuneConfig(), examples[:3]) == 3
+        assert search._micro_batch(FinetuneConfig(train_batch_size=step), examples) == wanted
+    assert search._micro_batch(FinetuneConfig(), examples[:3]) == 3
