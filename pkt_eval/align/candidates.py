@@ -6,6 +6,7 @@ so the base is measured and recorded, and never chosen.
 """
 
 import logging
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -81,8 +82,10 @@ class Jury:
         beside = Beside(self.model, edits)
         try:
             loss = mean_loss(self.model, progress.bar(self.validation, f"{what}: loss"))
+            # A model whose logits are NaN has no answers.
+            items = [] if self.validation and math.isnan(loss) else self.items
             said = generate_answers(
-                self.model, self.tokenizer, self.items, lambda batches: progress.bar(batches, f"{what}: answers")
+                self.model, self.tokenizer, items, lambda asked: progress.bar(asked, f"{what}: answers")
             )
         finally:
             beside.remove()

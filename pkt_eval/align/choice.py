@@ -5,6 +5,7 @@ answers, and with it goes what it knew. So the score chooses where there is one,
 """
 
 import logging
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -65,7 +66,8 @@ def choose_rate(
                 step: dict[str, Any] = {
                     k: as_json(v) for k, v in vars(checkpoint).items() if k not in ("deltas", "located")
                 }
-                if scorer:
+                # A model whose logits are NaN has no answers.
+                if scorer and not (examples.validation and math.isnan(checkpoint.validation_loss)):
                     with injected(model, checkpoint.located, checkpoint.deltas):
                         step["answers"] = told(scorer())
                 of_rate["steps"].append(step)

@@ -281,6 +281,7 @@ class CheckedLoading:
         Raises:
             IncompatiblePairError: The weights are not those of the configuration, or are no numbers; names the tensors.
         """
+        _ = self.source.config  # refuses what is no decoder, before its tensors are missed
         kwargs |= {"output_loading_info": True, "ignore_mismatched_sizes": True}  # which are then named by us
         with self.source._named(self.auto_class):
             model, loaded = self.auto_class.from_pretrained(*args, **kwargs)

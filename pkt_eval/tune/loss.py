@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any, TypeAlias
 
 from pkt_eval._util.lazy import torch
@@ -59,11 +60,19 @@ def _supervised_states(model: Any, batch: dict[str, torch.Tensor]) -> tuple[torc
     keep = labels != IGNORE  # (B, T-1): position t predicts token t+1
     inputs = {k: v for k, v in batch.items() if k != "labels"}
     mask = inputs.get("attention_mask")
-    # Padding behind a text is seen by none of its tokens; without a mask, attention leaves out what is not seen.
-    if mask is not None and bool((mask[:, 1:] <= mask[:, :-1]).all()) and bool(mask[:, 0].all()):
-        del inputs["attention_mask"]
-    states = blocks.decoder(_unwrapped(model))(**inputs, use_cache=False).last_hidden_state
+    decoder = blocks.decoder(_unwrapped(model))
+    with ExitStack() as stack:
+        # Padding behind a text is seen by none of its tokens; without a mask, attention leaves out what is not seen.
+        # It is taken away in the last moment: who counts the tokens of a pass reads it.
+        if mask is not None and bool((mask[:, 1:] <= mask[:, :-1]).all()) and bool(mask[:, 0].all()):
+            handle = decoder.register_forward_pre_hook(_without_mask, with_kwargs=True)
+            stack.callback(handle.remove)
+        states = decoder(**inputs, use_cache=False).last_hidden_state
     return states[:, :-1][keep], labels[keep]
+
+
+def _without_mask(_: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    return args, {name: value for name, value in kwargs.items() if name != "attention_mask"}
 
 
 def _unwrapped(model: Any) -> Any:

@@ -195,6 +195,7 @@ def test_an_interrupted_on_policy_training_goes_on(tiny, small, tmp_path, monkey
     teacher, base = tiny()
     recipe = make_recipe(
         {**small, "teacher": teacher, "pretrained": base, "method": "gkd", "max_steps": 4, "answer_tokens": 12}
+        | {"micro_batch_size": 2}
     )
     undisturbed = make_student(recipe, store=Store(tmp_path / "a"), progress=QUIET)
     monkeypatch.setattr(checkpoints, "SECONDS", 0.0)
