@@ -46,8 +46,11 @@ def unknown_options(names: Iterable[str], known: Iterable[str]) -> dict[str, str
     known = list(known)
     said = {}
     for name in names:
-        if owners := [m.name for m in methods().values() if name in m.options()]:
-            said[name] = f"is an option of {', '.join(owners)}, not of this method"
+        if owners := [m for m in methods().values() if name in m.options()]:
+            # Those after which a file is called, and so none of its rows.
+            first = [m.name for m in owners if m.cls.__module__.endswith(f".{m.name}")] or [m.name for m in owners]
+            more = " and others" if len(owners) > len(first) else ""
+            said[name] = f"is an option of {', '.join(first)}{more}, not of this method"
         elif near := difflib.get_close_matches(name, known, n=1, cutoff=0.75):
             said[name] = f"did you mean {near[0]!r}?"
     return said

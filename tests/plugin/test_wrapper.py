@@ -144,8 +144,7 @@ def test_a_student_and_its_merged_checkpoint_give_one_score_or_it_is_said_how(st
     make_student(make_recipe({"method": "lora", "pretrained": str(base), **small})).save(out, merged=True)
     assert read_manifest(out)["merged"]["dtype"] == "float32"  # a two-step LoRA would be lost
     for fast in (True, False):  # in bfloat16: such a CPU evaluates students of the base in it, another one in float32
-        monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda fast=fast: fast)
-        monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+        monkeypatch.setattr("pkt_eval._util.devices._has_fast_bf16", lambda fast=fast: fast)
         said = two_dtypes(out, "cpu")
         assert bool(said) == (fast and stored == torch.bfloat16)
         assert not said or ("computes in bfloat16" in said and "dtype=float32 in both" in said)
