@@ -73,7 +73,10 @@ def test_the_readme_has_no_link_left_that_leads_nowhere():
     left = [target for target in re.findall(r"\]\(([^)]+)\)", page(readme, None)) if not target.startswith("http")]
     assert [target for target in left if not target.startswith("#")] == []
     for target in re.findall(r"\]\((?!https?:|#)([^)\s]+)\)", readme):
-        assert (ROOT / target).exists(), target
+        path, _, heading = target.partition("#")
+        assert (ROOT / path).exists(), target
+        headings = re.findall(r"^#+ (.*)$", (ROOT / path).read_text("utf-8"), re.M) if heading else []
+        assert not heading or heading in {text.lower().replace(" ", "-") for text in headings}, target
 
 
 def test_python_minus_m_is_the_command():

@@ -38,7 +38,7 @@ SUITE = {
     "batch_size": 2,
     "device": "cpu",
 }
-KILLS = 20
+KILLS = 12
 
 
 @pytest.fixture
@@ -81,7 +81,7 @@ def test_each_benchmark_has_its_batch_size(go_here, tmp_path):
 
 
 def test_a_run_that_is_killed_again_and_again_ends_with_the_same_bytes(undisturbed, scores, tmp_path, processes):
-    """Twenty kills at random moments of the work, of which some are mid-transfer, some mid-batch, some mid-write.
+    """Twelve kills at random moments of the work, of which some are mid-transfer, some mid-batch, some mid-write.
 
     In another folder and with another store, and so with other transfers.
     """
