@@ -80,19 +80,10 @@ def digest(rooms: tuple[str, ...]) -> str:
 
 
 def class_digest(*classes: type) -> str:
-    """sha256 of a method's own source: that of the modules of some classes, and of those that they derive from.
-
-    What they derive from in our other rooms counts for every method, by ``TRANSFER``.
-    """
+    """sha256 of a method's own source: that of the modules of some classes, and of those that they derive from."""
     modules = {base.__module__ for cls in classes for base in cls.__mro__}
-    return combine_digests({module: module_digest(module) for module in sorted(filter(_is_a_methods, modules))})
-
-
-def _is_a_methods(module: str) -> bool:
-    top = module.partition(".")[0]
-    if top == "pkt_eval":
-        return module.startswith(f"{_METHODS}.")
-    return top not in {*sys.stdlib_module_names, "pydantic"}
+    own = sorted(m for m in modules if m.partition(".")[0] not in {*sys.stdlib_module_names, "pydantic"})
+    return combine_digests({module: module_digest(module) for module in own})
 
 
 @cache
