@@ -13,7 +13,7 @@ import pytest
 
 import pkt_eval
 from pkt_eval._util import sources
-from pkt_eval.methods.base import _registry
+from pkt_eval.methods.base import _registry, methods
 from pkt_eval.transfer.recipe import make_recipe
 from pkt_eval.transfer.transfer import Transfer
 
@@ -96,6 +96,7 @@ def plugin(tmp_path, monkeypatch):
         (package / f"{name}.py").write_text(text)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    methods()  # all that there are, which else would be gone with the plug-in
     before = dict(_registry)
     __import__("plugged_method.method")
     yield package
