@@ -4,7 +4,7 @@
 # Needs Python with torch, transformers, peft and accelerate, and no network. Other packages that lm-eval needs are
 # installed from wheels in .whl/ (the repository does not hold them), into a temporary folder. Every part is a process
 # of its own with a limit, so that one that fails or hangs does not keep the next from being done; all of them together
-# take less than nine minutes.
+# take less than ten minutes.
 #
 #   PKT_GPU_OUT      folder for one JSON a part, summary.md and log.txt (default: results/gpu)
 #   PKT_GPU_DEVICE   torch's name of the device (default: cuda)
@@ -34,7 +34,7 @@ export HF_HUB_OFFLINE=1 HF_DATASETS_OFFLINE=1 TRANSFORMERS_OFFLINE=1 HF_HUB_DISA
 export TOKENIZERS_PARALLELISM=false TQDM_DISABLE=1 OMP_NUM_THREADS=${OMP_NUM_THREADS:-8}
 
 # Seconds after which a part is ended; what it has measured by then is kept.
-declare -A limit=([checks]=120 [equality]=60 [extraction]=150 [scoring]=130 [tuning]=45)
+declare -A limit=([checks]=120 [equality]=100 [extraction]=150 [scoring]=130 [tuning]=45)
 ended=()
 failed=0
 for part in ${PKT_GPU_PARTS:-checks equality extraction scoring tuning}; do

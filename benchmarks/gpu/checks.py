@@ -67,7 +67,7 @@ def losses(student: Any) -> list[float]:
         elif isinstance(value, list):
             for one in value:
                 yield from walk(one, is_loss)
-        elif is_loss and value is not None:
+        elif is_loss and isinstance(value, (int, float)):
             yield float(value)
 
     return list(walk(dict(student.record), False))

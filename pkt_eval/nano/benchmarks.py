@@ -53,27 +53,27 @@ MAKERS = {
     "mmlu": Maker(
         world.questions,
         world.question_key,
-        {"dev": 25, "validation": 100, "test": 200, "train": 1200},
+        {"dev": 25, "validation": 100, "test": 400, "train": 1200},
         pretraining=partial(world.questions, uniform=False),
     ),
-    "gsm8k": Maker(stories.problems, stories.story_key, {"train": 2000, "test": 200}),
+    "gsm8k": Maker(stories.problems, stories.story_key, {"train": 2000, "test": 400}),
     "humaneval": Maker(
         coding.humaneval,
         coding.humaneval_key,
-        {"test": 200, "train": 800},
+        {"test": 400, "train": 800},
         {"test": lambda i: f"HumanEval/{i}", "train": lambda i: f"HumanEval/train/{i}"},
         asks=True,
     ),
     "mbpp": Maker(
         coding.mbpp,
         coding.mbpp_key,
-        {"prompt": 10, "train": 600, "validation": 90, "test": 200},
+        {"prompt": 10, "train": 600, "validation": 90, "test": 400},
         # MBPP numbers its rows through: 1-10 prompt, then test, validation, train.
         {
             "prompt": lambda i: 1 + i,
             "test": lambda i: 11 + i,
-            "validation": lambda i: 211 + i,
-            "train": lambda i: 301 + i,
+            "validation": lambda i: 411 + i,
+            "train": lambda i: 501 + i,
         },
         asks=True,
     ),
