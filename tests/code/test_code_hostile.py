@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 from hostile import damage, exhaustion, fakes, hangs, harness, network, secrets, traps
-from hostile.harness import REPOSITORY, Harness, Victim, plant, shared_folder, snapshot
+from hostile.harness import REPOSITORY, Harness, Victim, by_this_user, plant, shared_folder, snapshot
 from hostile.program import ADD_TESTS, NEVER, RIGHT, WRONG, Program
 
 from pkt_eval.code import Verdict, judge
@@ -90,11 +90,13 @@ def fake_verdicts(jail):
     yield {program.name: verdict for program, verdict in zip(programs, verdicts, strict=True)}
 
 
+@by_this_user
 @by_name(fakes.PROGRAMS)
 def test_fake_does_not_pass(program, fake_verdicts):
     assert_in_order(program, fake_verdicts[program.name])
 
 
+@by_this_user
 def test_right_program_passes_the_tests_of_the_fakes(jail):
     """The fakes fail for what they are: a right program passes each of the tests that they are judged by."""
     tests = sorted({program.tests for program in fakes.PROGRAMS})
@@ -118,6 +120,7 @@ def hang_verdicts(jail):
     yield judge_all(jail, hangs.PROGRAMS, workers=6, **hangs.LIMITS), time.monotonic() - start
 
 
+@by_this_user
 @by_name(hangs.PROGRAMS)
 def test_hang_is_ended(program, hang_verdicts):
     verdict = hang_verdicts[0][program.name]
@@ -125,6 +128,7 @@ def test_hang_is_ended(program, hang_verdicts):
     assert verdict.cpu_seconds < 3
 
 
+@by_this_user
 def test_hangs_end_in_bounded_time(hang_verdicts):
     """A second or so each, on a machine that may be several times as slow."""
     verdicts, took = hang_verdicts
@@ -171,11 +175,13 @@ def flood_verdicts(jail):
     yield judge_all(jail, exhaustion.FLOODS, cpu_seconds=2, wall_seconds=4), jail.growth_mb
 
 
+@by_this_user
 @by_name(exhaustion.FLOODS)
 def test_flood_is_ended(program, flood_verdicts):
     assert_in_order(program, flood_verdicts[0][program.name])
 
 
+@by_this_user
 def test_floods_do_not_grow_the_harness(flood_verdicts):
     assert flood_verdicts[1] < 100
 
@@ -520,6 +526,7 @@ def leftover_verdicts(jail):
     yield fresh[0], dict(zip([program.name for program in traps.LEFTOVERS], groups, strict=True))
 
 
+@by_this_user
 @by_name(traps.LEFTOVERS)
 def test_program_leaves_nothing_to_the_next(program, leftover_verdicts):
     fresh, groups = leftover_verdicts

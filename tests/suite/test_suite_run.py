@@ -38,7 +38,7 @@ SUITE = {
     "batch_size": 2,
     "device": "cpu",
 }
-KILLS = 12
+KILLS = 8
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -176,6 +176,13 @@ def jail(request: pytest.FixtureRequest) -> Iterator[Harness]:
         yield harness
     finally:
         harness.close()
+
+
+def by_this_user(test: Callable) -> Callable:
+    """Of what does not depend on whose process the judge is, one user's is enough: a hang is a hang."""
+    ids = [f"{level}, {Harness.name}" for level in JAILS]
+    jails = [(level, Harness) for level in JAILS]
+    return pytest.mark.parametrize("jail", jails, ids=ids, indirect=True, scope="module")(test)
 
 
 @pytest.fixture
