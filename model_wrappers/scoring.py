@@ -15,7 +15,7 @@ from transformers import PreTrainedModel
 from pkt_eval.inference.budget import bytes_of_token, row_budget
 from pkt_eval.inference.greedy import Ending, ending_tokens
 from pkt_eval.inference.likelihoods import JudgedText, Likelihood, likelihoods
-from pkt_eval.inference.slots import greedy_answers
+from pkt_eval.inference.slots import decode
 from pkt_eval.model_wrappers.generate import applies, stop_texts
 from pkt_eval.models import blocks
 
@@ -69,7 +69,7 @@ def generate(lm: HFLM, requests: list[Any], quiet: bool, note: Callable[[list[En
     order = sorted(range(len(requests)), key=lambda i: (-len(prompts[i]), requests[i].args[0]))
     texts: list[str] = [""] * len(requests)
     with tqdm(total=len(requests), disable=quiet, desc="Running generate_until requests") as bar:
-        said = greedy_answers(
+        said = decode(
             lm.model,
             [prompts[i] for i in order],
             slots=batch_rows(lm, max(map(len, prompts)) + most),

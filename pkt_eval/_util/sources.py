@@ -43,7 +43,7 @@ TRANSFER = (
 #: What decides where a teacher's neurons are found.
 LOCATION = ("locate", "models/blocks.py", "models/activations.py")
 #: What decides a fine-tuned teacher, its answers, and the start of a fine-tuning.
-TUNING = ("tune", "data", "models", "align/carry.py")
+TUNING = ("tune", "inference", "data", "models", "align/carry.py")
 #: What decides what is asked, answered and scored.
 SCORING = (
     "code",

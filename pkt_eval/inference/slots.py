@@ -1,11 +1,11 @@
-"""Greedy decoding in slots: an answer that ends gives its place to the next prompt.
+"""Decoding in slots: an answer that ends gives its place to the next prompt.
 
 lm-eval's batches wait for their longest answer. Here a number of rows is always being written: of those that end, the
 last rows take the place, and waiting prompts, prefilled apart, take the places that are free. What all prompts begin
 with, as few-shot examples are, is computed once. Rows are held in one block of memory for each layer and written in
 place, where transformers' cache copies itself for each token.
 
-Not here: anything but the likeliest token. Penalties and processors see other rows beside theirs, which is left to
+Not here: penalties and processors of logits, which see other rows beside theirs; that is left to
 ``model_wrappers/generate.py``.
 """
 
@@ -18,6 +18,7 @@ from transformers import PreTrainedModel
 from transformers.cache_utils import Cache, DynamicLayer
 
 from pkt_eval.inference.greedy import Ending, refuse_nan
+from pkt_eval.inference.pick import Pick, likeliest
 from pkt_eval.inference.prefixes import Prefix, fitting, padded
 from pkt_eval.models import blocks
 
@@ -27,7 +28,7 @@ HaveEnded = Callable[[list[list[int]]], list[bool]]
 """Of answers so far, which have met a stop sequence."""
 
 
-class GreedyAnswer(NamedTuple):
+class Answer(NamedTuple):
     """What was said.
 
     Attributes:
@@ -123,10 +124,11 @@ class Slots:
     Args:
         model: A decoder, in eval mode on its device.
         slots: Rows at a time.
+        pick: Chooses the next token of each row.
     """
 
-    def __init__(self, model: PreTrainedModel, slots: int) -> None:
-        self.model, self.slots = model, slots
+    def __init__(self, model: PreTrainedModel, slots: int, pick: Pick = likeliest) -> None:
+        self.model, self.slots, self.pick = model, slots, pick
         self.cache = Cache(layers=[_Rows(slots) for _ in range(model.config.get_text_config().num_hidden_layers)])
         self.mask = torch.zeros(0, 0, dtype=torch.long, device=model.device)
         self.length = torch.zeros(0, dtype=torch.long, device=model.device)  # tokens of each row, in the cache
@@ -137,7 +139,7 @@ class Slots:
         """Prefill prompts into free slots; returns the first token of each."""
         ids, mask = padded([prompt[prefix.length :] for prompt in prompts], self.model.device, left=True)
         logits, cache, mask = prefix.extend(self.model, ids, mask)
-        first = refuse_nan(ids, logits).argmax(-1)
+        first = self.pick(refuse_nan(ids, logits))
         for layer, new in zip(self.cache.layers, cache.layers, strict=True):
             layer.add(new.keys, new.values)
         width = max(self.mask.shape[1], mask.shape[1])
@@ -159,7 +161,7 @@ class Slots:
             logits_to_keep=1,
         ).logits
         self.length = self.length + 1
-        self.last = refuse_nan(self.last, logits[:, -1]).argmax(-1)
+        self.last = self.pick(refuse_nan(self.last, logits[:, -1]))
         return self.last.tolist()
 
     def drop(self, rows: Sequence[int]) -> None:
@@ -181,16 +183,17 @@ class Slots:
 
 
 @torch.no_grad()
-def greedy_answers(
+def decode(
     model: PreTrainedModel,
     prompts: Sequence[list[int]],
     *,
     slots: int,
-    most: int,
+    most: int | Sequence[int],
     stops: set[int],
     ended: HaveEnded | None = None,
-) -> Iterator[GreedyAnswer]:
-    """Greedy answers, each as soon as it has ended.
+    pick: Pick = likeliest,
+) -> Iterator[Answer]:
+    """Answers, each as soon as it has ended.
 
     A window that slides counts columns, between which no row may have a gap: there, nothing is shared.
 
@@ -198,9 +201,11 @@ def greedy_answers(
         model: A decoder, in eval mode on its device.
         prompts: Tokens of each prompt, none empty; they begin in the order given.
         slots: Answers that are written at a time.
-        most: Tokens of an answer.
+        most: Tokens of an answer, or of each; at least 1.
         stops: Tokens that end one.
         ended: Of answers so far, which have met a stop sequence; None: there is none.
+        pick: Chooses the next token of each answer. One that draws is asked for the answers in the order of the slots,
+            which is the same each time.
 
     Yields:
         An answer.
@@ -211,8 +216,9 @@ def greedy_answers(
     if not prompts:
         return
     slots = min(slots, len(prompts))
+    limits = [most] * len(prompts) if isinstance(most, int) else most
     prefix = Prefix.of(model, prompts) if blocks.full_attention(model) else Prefix()
-    waiting, room = deque(range(len(prompts))), Slots(model, slots)
+    waiting, room = deque(range(len(prompts))), Slots(model, slots, pick)
     said: dict[int, list[int]] = {}
     while waiting or room.which:
         free = slots - len(room.which)
@@ -230,13 +236,13 @@ def greedy_answers(
         answers = [said[room.which[row]] for row in new]
         met = ended(answers) if ended else [False] * len(answers)
         ends = [stopped or answer[-1] in stops for answer, stopped in zip(answers, met, strict=True)]
-        over = [k for k, answer in enumerate(answers) if ends[k] or len(answer) >= most]
+        over = [k for k, answer in enumerate(answers) if ends[k] or len(answer) >= limits[room.which[new[k]]]]
         gone = [(room.which[new[k]], ends[k]) for k in over]
         if over:
             room.drop([new[k] for k in over])
         for i, by_itself in gone:
             answer = said.pop(i)
-            yield GreedyAnswer(i, answer, Ending.of(answer, by_itself))
+            yield Answer(i, answer, Ending.of(answer, by_itself))
 
 
 def _widened(mask: torch.Tensor, width: int) -> torch.Tensor:

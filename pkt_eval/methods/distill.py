@@ -22,6 +22,7 @@ from pkt_eval.data.benchmarks import benchmark
 from pkt_eval.data.chat import IGNORE, collate
 from pkt_eval.data.transfer_data import Example, TransferData
 from pkt_eval.inference.greedy import ending_tokens
+from pkt_eval.inference.pick import likeliest
 from pkt_eval.methods.base import TransferMethod, register
 from pkt_eval.models import blocks
 from pkt_eval.models.pair import ModelPair
@@ -29,7 +30,6 @@ from pkt_eval.models.student import Student
 from pkt_eval.tune.adapter import finetune, random_start
 from pkt_eval.tune.config import FinetuneConfig
 from pkt_eval.tune.distillation import KLDirection, kept_divergence
-from pkt_eval.tune.generation import generate_ids, likeliest
 from pkt_eval.tune.loss import supervised_logits
 from pkt_eval.tune.on_policy import OnPolicy, answered_example
 
@@ -142,16 +142,19 @@ class Distill(TransferMethod[DistillConfig]):
         vocabulary = len(pair.student.tokenizer)
 
         def ask() -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+            from pkt_eval.inference.slots import decode  # with transformers, which takes its time
+
             said: dict[int, list[int]] = {}
+            order = sorted(range(len(prompts)), key=lambda i: -len(prompts[i][0]))
+            asked, limits = zip(*(prompts[i] for i in order), strict=True)
             with pair.open_teacher() as teacher:
                 stop = ending_tokens(teacher, pair.student.tokenizer.eos_token_id)
-                order = sorted(range(len(prompts)), key=lambda i: len(prompts[i][0]))
-                starts = range(0, len(order), _BATCH)
-                for first in progress.bar(starts, f"{self.method.name}: answers of the teacher"):
-                    some = order[first : first + _BATCH]
-                    asked, limits = zip(*(prompts[i] for i in some), strict=True)
-                    found = generate_ids(teacher, asked, limits, stop, partial(likeliest, vocabulary=vocabulary))
-                    said |= dict(zip(some, found, strict=True))
+                pick = partial(likeliest, vocabulary=vocabulary)
+                found = decode(teacher, asked, slots=_BATCH, most=limits, stops=stop, pick=pick)
+                for _, answer in zip(
+                    progress.bar(order, f"{self.method.name}: answers of the teacher"), found, strict=True
+                ):
+                    said[order[answer.prompt]] = answer.tokens
             answers = [said[i] for i in range(len(prompts))]
             tensors = {
                 "ids": torch.tensor([token for ids in answers for token in ids]),

@@ -19,9 +19,9 @@ from pkt_eval._util.progress import Progress
 from pkt_eval.data.chat import IGNORE, collate
 from pkt_eval.data.transfer_data import Example
 from pkt_eval.inference.greedy import ending_tokens
+from pkt_eval.inference.pick import drawn
 from pkt_eval.tune import checkpoints
 from pkt_eval.tune.distillation import generalised_jsd
-from pkt_eval.tune.generation import drawn, generate_ids
 from pkt_eval.tune.loss import supervised_logits
 from pkt_eval.tune.training import Training, epoch_order
 
@@ -94,11 +94,15 @@ class OnPolicy:
         chosen = _turns(len(self.examples), training, step)
         batch = [self.examples[i] for i in chosen]
         if dice.random() < self.share:
+            from pkt_eval.inference.slots import decode  # with transformers, which takes its time
+
             model.eval()
             pick = drawn(torch.Generator().manual_seed(dice.getrandbits(62)), len(self.tokenizer), self.temperature)
             prompts, limits = zip(*(self.prompts[i] for i in chosen), strict=True)
-            said = generate_ids(model, prompts, limits, ending_tokens(model, self.tokenizer.eos_token_id), pick)
-            batch = [answered_example(prompt, ids) for prompt, ids in zip(prompts, said, strict=True)]
+            stops = ending_tokens(model, self.tokenizer.eos_token_id)
+            answers = decode(model, prompts, slots=len(prompts), most=limits, stops=stops, pick=pick)
+            said = {answer.prompt: answer.tokens for answer in answers}
+            batch = [answered_example(prompt, said[i]) for i, prompt in enumerate(prompts)]
         return list(_within(batch, spent.total - spent.tokens))
 
     def _step(

@@ -110,7 +110,7 @@ def generate_answers(
         items: Of ``validation_items``.
         bar: Shows progress over items.
     """
-    from pkt_eval.inference.slots import greedy_answers  # with transformers, which takes its time
+    from pkt_eval.inference.slots import decode  # with transformers, which takes its time
 
     if not items:
         return None
@@ -118,7 +118,7 @@ def generate_answers(
     chosen = _chosen(model, ordered)
     stops = ending_tokens(model, tokenizer.eos_token_id)
     # The likeliest token, time and again: no sampling, no penalties, whatever the model's own configuration.
-    answers = greedy_answers(
+    answers = decode(
         model,
         [item.prompt for item in ordered],
         slots=VALIDATION_ITEMS,

@@ -10,7 +10,7 @@ from pkt_eval.errors import DataError
 from pkt_eval.inference.greedy import Ending, goes_round
 from pkt_eval.inference.likelihoods import JudgedText, likelihoods, runs
 from pkt_eval.inference.prefixes import Prefix, common
-from pkt_eval.inference.slots import Slots, greedy_answers
+from pkt_eval.inference.slots import Slots, decode
 
 STOP = 7
 
@@ -36,7 +36,7 @@ def alone(model, prompt, most):
 
 
 def answered(model, prompts, **options):
-    return {i: tokens for i, tokens, _ in greedy_answers(model, prompts, **options)}
+    return {i: tokens for i, tokens, _ in decode(model, prompts, **options)}
 
 
 @pytest.mark.parametrize(("slots", "shared"), [(1, 0), (3, 0), (4, 33), (64, 20)])
@@ -64,7 +64,7 @@ def test_a_window_that_slides_slides_in_slots(tiny, family):
 def test_it_is_told_how_an_answer_ended(counting):
     """By a token, by a text, or at its limit."""
     met = lambda so_far: [answer[-1] == 150 for answer in so_far]  # noqa: E731
-    answers = greedy_answers(counting, [[197], [147], [20]], slots=3, most=14, stops={200}, ended=met)
+    answers = decode(counting, [[197], [147], [20]], slots=3, most=14, stops={200}, ended=met)
     assert {i: (tokens[-1], ending) for i, tokens, ending in answers} == {
         0: (200, Ending(True, False)),
         1: (150, Ending(True, False)),
@@ -74,7 +74,7 @@ def test_it_is_told_how_an_answer_ended(counting):
 
 
 def test_gradients_are_as_they_were_between_two_answers(model):
-    for _ in greedy_answers(model, [[9], [10]], slots=1, most=1, stops=set()):
+    for _ in decode(model, [[9], [10]], slots=1, most=1, stops=set()):
         assert torch.is_grad_enabled()
 
 
@@ -128,7 +128,7 @@ def test_logits_that_are_nan_are_refused(model):
     with torch.no_grad():
         model.get_output_embeddings().weight.fill_(float("nan"))
     with pytest.raises(DataError, match="NaN"):
-        list(greedy_answers(model, [[9]], slots=1, most=2, stops=set()))
+        list(decode(model, [[9]], slots=1, most=2, stops=set()))
 
 
 @pytest.mark.parametrize("shared", [0, 50])

@@ -12,8 +12,8 @@ from pkt_eval.data.chat import ChatFormat
 from pkt_eval.data.splits import build_splits
 from pkt_eval.data.transfer_data import TransferData
 from pkt_eval.inference.greedy import ending_tokens
+from pkt_eval.inference.slots import decode
 from pkt_eval.models import blocks
-from pkt_eval.tune.generation import generate_ids
 from pkt_eval.tune.selection import criterion, generate_answers, validation_items
 
 SIZES = {"extract": 4, "align": 4, "train": 16, "validation": 24}
@@ -53,8 +53,11 @@ def test_questions_are_those_of_the_records_and_leave_room_for_the_answer(items,
 def test_generation_is_that_of_transformers_and_batches_do_not_matter(model, items, tokenizer):
     """Against ``generate``, one at a time, without padding."""
     stop = ending_tokens(model, tokenizer.eos_token_id)
-    together = generate_ids(model, [i.prompt for i in items[:8]], [i.limit for i in items[:8]], stop)
-    for item, said in zip(items, together, strict=False):
+    limits = [item.limit for item in items[:8]]
+    answers = decode(model, [item.prompt for item in items[:8]], slots=5, most=limits, stops=stop)
+    together = {answer.prompt: answer.tokens for answer in answers}
+    for i, item in enumerate(items[:8]):
+        said = together[i]
         theirs = model.generate(
             torch.tensor([item.prompt]),
             attention_mask=torch.ones(1, len(item.prompt), dtype=torch.long),
