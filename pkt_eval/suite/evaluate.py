@@ -95,7 +95,7 @@ def evaluate_cell(
     tracker = EvaluationTracker(output_path=str(folder / UNFINISHED))
     journal = Journal(folder / "journal.jsonl", identity)
     anew = not journal.answers
-    model_args = {"pretrained": lm.pretrained, "dtype": str(lm.model.dtype).removeprefix("torch.")}
+    model_args = {"pretrained": lm.pretrained, "dtype": lm.evaluated_in}
     try:
         tracker.general_config_tracker.log_experiment_args(
             model_source="pkt_student",

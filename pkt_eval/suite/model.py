@@ -11,11 +11,6 @@ from pkt_eval.models.student import Student
 from pkt_eval.suite.schema import BatchSize
 
 
-class _Weights(Protocol):
-    @property
-    def dtype(self) -> torch.dtype: ...
-
-
 class SuiteModel(Protocol):
     """A base under evaluation.
 
@@ -24,7 +19,7 @@ class SuiteModel(Protocol):
         source: The base with its revision.
         tokenizer_name: lm-eval's key of its tokenizer and chat template.
         device: Where it computes.
-        model: The transformers model.
+        evaluated_in: The dtype of the evaluation, by torch's name.
         batch_size_per_gpu: Items that are computed at a time.
     """
 
@@ -41,7 +36,7 @@ class SuiteModel(Protocol):
     def device(self) -> torch.device: ...
 
     @property
-    def model(self) -> _Weights: ...
+    def evaluated_in(self) -> str: ...
 
     batch_size_per_gpu: int | str
 
