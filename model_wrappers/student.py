@@ -38,6 +38,7 @@ class PKTStudent(Evaluated, HFLM):
     Args:
         method: How the student is made; ``pkt-eval methods`` lists them.
         student: Folder of a saved student (``pkt-eval transfer … --out DIR``), instead of a recipe.
+        backend: ``vllm``, to have vLLM answer (``pkt_eval.model_wrappers.vllm``), else as ``hf``'s.
         stock_loops: Answer by ``hf``'s own loops: each text from its first token, and a batch until its last answer.
         **arguments: Options of the recipe, of the method and of ``hf``; with neither ``pretrained`` nor ``teacher`` the
             embedded nano family is used.
@@ -45,6 +46,14 @@ class PKTStudent(Evaluated, HFLM):
     Raises:
         ConfigError: An option is unknown to all three, or something is missing; the message says what to do.
     """
+
+    def __new__(cls, *args: Any, backend: str = "default", **arguments: Any) -> Any:
+        """A student that vLLM answers for is no ``hf``."""
+        if backend != "vllm":
+            return super().__new__(cls)
+        from pkt_eval.model_wrappers.vllm import VLLMStudent
+
+        return type(f"{cls.__name__}OfVLLM", (VLLMStudent,), {"METHOD": cls.METHOD})(*args, **arguments)
 
     AUTO_MODEL_CLASS: Any  # lm-eval's own, whose types mypy does not find
 

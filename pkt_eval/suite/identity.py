@@ -1,12 +1,14 @@
 """Everything that decides the samples of a cell: what is finished under another identity is not used again."""
 
 import importlib.metadata
+from typing import Any
 
 from pkt_eval._util import sources
 from pkt_eval._util.devices import native_dtype
 from pkt_eval._util.digests import combine_digests
 from pkt_eval.data import benchmarks
 from pkt_eval.data.sources import has_split, load_rows
+from pkt_eval.errors import PrerequisiteError
 from pkt_eval.models.source import ModelSource
 from pkt_eval.suite.plan import Asked, Cell, Learner
 from pkt_eval.suite.record import Identity
@@ -28,6 +30,7 @@ class Identities:
         self.suite = suite
         self.device = suite.engine_options.device(suite.device)
         self._versions = versions() | {"lm_eval": importlib.metadata.version("lm_eval")}
+        self._backend = _backend(suite)
         self._shared = Known()
         self._rows: dict[str, str] = {}
         self._transfers: dict[str, Transfer] = {}
@@ -47,6 +50,7 @@ class Identities:
                 **self.asked(cell).identity,
                 "device": self.device.split(":")[0],
                 "versions": self._versions,
+                **self._backend,
                 "scoring": sources.digest(sources.SCORING),
             }
         return self._known[cell.name]
@@ -94,3 +98,13 @@ class Identities:
             splits = [s for s in benchmarks.benchmark(benchmark).splits if has_split(benchmark, s)]
             self._rows[benchmark] = combine_digests({s: load_rows(benchmark, s) for s in splits})
         return self._rows[benchmark]
+
+
+def _backend(suite: Suite) -> dict[str, Any]:
+    """Who answers, where it is not ``hf``."""
+    if suite.backend == "hf":
+        return {}
+    try:
+        return {"backend": f"vllm {importlib.metadata.version('vllm')}", "vllm": suite.vllm}
+    except importlib.metadata.PackageNotFoundError:
+        raise PrerequisiteError("backend: vllm needs vLLM: pip install 'pkt-eval[vllm]'") from None

@@ -39,19 +39,20 @@ class Local(Engine):
         self.workers = Workers()
 
     def run(self, left: Sequence[Cell]) -> None:
-        """Do cells that are waiting."""
+        """Do cells that are waiting.
+
+        Where vLLM answers, all students are made first: its engine takes its time to load, and the device's memory.
+        """
+        at_once = self.suite.backend != "vllm"
         to_make = [student for student in learners(left) if not self._is_there(student, left)]
-        bases: dict[ModelSource, list[Cell]] = {}
-        for cell in left:
-            if cell.learner not in to_make:
-                bases.setdefault(cell.learner.base, []).append(cell)
-        for base, of_base in bases.items():
-            self._evaluate(base, of_base)
+        self._evaluate_all([cell for cell in left if cell.learner not in to_make])
         for student in to_make:
             mine = [cell for cell in left if cell.learner == student]
             self._transfer(student, mine)
-            if made := self.state.waiting(mine):
-                self._evaluate(student.base, made)
+            if at_once:
+                self._evaluate_all(mine)
+        if not at_once:
+            self._evaluate_all([cell for cell in left if cell.learner in to_make])
         self.workers.dismiss()  # after an error it is the launcher that ends the others
 
     def _is_there(self, student: Learner, left: Sequence[Cell]) -> bool:
@@ -70,6 +71,14 @@ class Local(Engine):
                 self.state.fail(of, error)
             release_memory()
 
+    def _evaluate_all(self, of: Sequence[Cell]) -> None:
+        """Those of some cells that are waiting, base by base."""
+        bases: dict[ModelSource, list[Cell]] = {}
+        for cell in self.state.waiting(of):
+            bases.setdefault(cell.learner.base, []).append(cell)
+        for base, of_base in bases.items():
+            self._evaluate(base, of_base)
+
     def _evaluate(self, base: ModelSource, of: list[Cell]) -> None:
         """The cells of one base, which is loaded once."""
         self.state.set(of, "loading")
@@ -83,6 +92,7 @@ class Local(Engine):
                     "batch_size": 1,  # each cell says its own
                     "device": self.identities.device,
                     "dtype": self.identities.dtype(of[0]),
+                    **self.suite.backend_arguments,
                 }
             )
         except Exception as error:

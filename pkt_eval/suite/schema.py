@@ -75,6 +75,8 @@ batch_size: 8                # recorded: it moves scores; or by benchmark: {mmlu
                              # this machine gains speed from, measured in seconds
 # dtype: float32             # of the evaluation; auto: as the checkpoint, where the device is fast in it
 # device: cuda:0
+# backend: vllm              # who answers; default: hf, by our own loops
+# vllm: {max_model_len: 4096}    # arguments of vLLM's engine
 # confirm_run_unsafe_code: true    # lm-eval's consent; a run needs it for humaneval and mbpp, a dry run does not
 # engine: ray                # students as Ray tasks; default: local, one after the other in this process
 # ray: {address: auto, num_cpus: 4, num_gpus: 1}   # a running cluster (default: one of our own), and what a task gets
@@ -104,6 +106,9 @@ class Suite(BaseModel):
     batch_size: dict[str, BatchSize] = Field(default_factory=dict)
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     device: str | None = None
+    backend: Literal["hf", "vllm"] = "hf"
+    vllm: dict[str, Any] = Field(default_factory=dict)
+    """Arguments of vLLM's engine."""
     confirm_run_unsafe_code: bool = False
     engine: str = "local"
     engine_options: SerializeAsAny[EngineOptions] = Field(default_factory=dict, validate_default=True)
@@ -178,6 +183,8 @@ class Suite(BaseModel):
             raise ValueError("teacher is given but student is not")
         if self.tuned and "learning_rate" in self.options:
             raise ValueError("tuned: true finds the learning_rate of each method: leave it out of options")
+        if self.vllm and self.backend != "vllm":
+            raise ValueError("vllm: says how backend: vllm works; say backend: vllm, too")
         known = set(FIELDS).union(*(get_method(entry.method).options() for entry in self.methods))
         for name in self.options:
             check_own(name)
@@ -208,6 +215,11 @@ class Suite(BaseModel):
     def items(self, benchmark: str) -> int | None:
         """Items that are asked of each task of a benchmark; None for all."""
         return self.limit.get(benchmark)
+
+    @property
+    def backend_arguments(self) -> dict[str, Any]:
+        """What the wrapper is told, besides the model."""
+        return {"backend": "vllm", **self.vllm} if self.backend == "vllm" else {}
 
     def batch(self, benchmark: str) -> BatchSize:
         """Items of a benchmark that are asked at once."""

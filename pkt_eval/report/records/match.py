@@ -57,8 +57,9 @@ def side_by_side(records: Sequence[Record]) -> Aligned:
     if any(left_out):
         sizes = sorted({len(record.items) for record in records})
         notes.append(f"{_who(records)}: compared on the {len(keys)} documents in common (of {_words(sizes)})")
-    for name in ("batch_size", "dtype"):
-        values = sorted({getattr(record, name) for record in records})
+    conditions = {"batch_size": "batch_size", "dtype": "dtype", "backend": "answered_by"}
+    for name, attribute in conditions.items():
+        values = sorted({getattr(record, attribute) for record in records})
         if len(values) > 1:
             notes.append(
                 f"{_who(records)}: evaluated with different {name} ({_words(values)}), which moves a few answers"

@@ -62,6 +62,11 @@ class Record:
     versions: Mapping[str, str] = field(default_factory=dict)
     generic: Mapping[str, float] = field(default_factory=dict)
 
+    @property
+    def answered_by(self) -> str:
+        """``vllm``, or ``hf``, by whichever loops."""
+        return str(self.student.options.get("evaluation_backend", "hf"))
+
 
 def join(records: Sequence[Record]) -> list[Record]:
     """One record a student and benchmark: the tasks of a group, run together, become one record with all their items.

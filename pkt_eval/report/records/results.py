@@ -31,6 +31,7 @@ class Evaluation(TypedDict, total=False):
     batch_size: object
     model: object
     device: object
+    pkt_backend: object
     pkt_generic: object
     limit: float | None
 
@@ -123,7 +124,9 @@ def records_of(path: Path, texts: dict[str, str]) -> list[Record]:
             batch_size=str(config.get("batch_size", "")),
             limit=config.get("limit"),
             date=float(content.get("date") or 0),
-            backend=" on ".join(str(said) for said in (config.get("model"), config.get("device")) if said),
+            backend=" on ".join(
+                str(said) for said in (config.get("pkt_backend") or config.get("model"), config.get("device")) if said
+            ),
             versions={
                 name: str(version)
                 for name, version in (

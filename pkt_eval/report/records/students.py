@@ -265,12 +265,13 @@ _HARMLESS = frozenset(
 
 
 def _evaluation(config: Mapping[str, object]) -> dict[str, str]:
-    """The dtype that a model was run in moves some of its answers: in another one it is another student.
+    """The dtype that a model was run in moves some of its answers, and so does who ran it: it is another student then.
 
-    So a LaTen student, which needs float32, is compared with vanilla in float32 where that is there.
+    So one that vLLM answered for is compared with vanilla of vLLM's where that is there.
     """
     dtype = str(config.get("model_dtype") or "").removeprefix("torch.")
-    return {"evaluation_dtype": dtype} if dtype else {}
+    backend = str(config.get("pkt_backend") or "").split(" ")[0]
+    return {k: v for k, v in (("evaluation_dtype", dtype), ("evaluation_backend", backend)) if v}
 
 
 CONTENT = "content"
