@@ -134,7 +134,7 @@ def test_what_the_like_has_taken_is_the_estimate(undisturbed, tmp_path, monkeypa
     took = json.loads((undisturbed[0] / "out" / cell.name / "cell.json").read_text())["seconds"]
     history = History()
     assert history.evaluation(cell.task, cell.learner.base, "cpu", 12) == pytest.approx(2 * took)
-    assert history.evaluation(cell.task, cell.learner.base, "cpu", None) == pytest.approx(took / 6 * 200)
+    assert history.evaluation(cell.task, cell.learner.base, "cpu", None) == pytest.approx(took / 6 * 400)
     # A seed makes no difference; another budget does.
     like, other = (students[0].recipe.model_copy(update=update) for update in ({"seed": 5}, {"train_samples": 40}))
     assert history.transfer(Transfer(like)) == history.transfer(Transfer(students[0].recipe))
