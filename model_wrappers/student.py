@@ -74,6 +74,7 @@ class PKTStudent(HFLM):
         self._generic: GenericEntropy | None = None
         hf = {k: arguments.pop(k) for k in list(arguments) if k in hf_arguments.HF_ARGUMENTS and k not in FIELDS}
         hf_arguments.check_arguments(hf)
+        hf_arguments.check_others(arguments)
         device = _device(hf.get("device"))
         if not hf.get("device"):  # as ``simple_evaluate`` calls it, which ``hf`` cannot be called with
             hf["device"] = device
@@ -92,6 +93,7 @@ class PKTStudent(HFLM):
         self.telling = hf_arguments.telling({**hf, **extra})
         if processes.world() > 1:
             processes.join_others()
+        hf_arguments.check_tokens(hf, self.source)
         self._open({**hf, **extra})
         if hasattr(self, "accelerator") and self.world_size == 1:
             # `hf` shares the work only among several GPUs of one machine; elsewhere everybody would do all of it.
@@ -150,7 +152,8 @@ class PKTStudent(HFLM):
                 raise ConfigError("teacher= is given but method= is not; `pkt-eval methods` lists the methods")
             method = "vanilla"
             log.warning("no method= given: this is the vanilla student; `pkt-eval methods` lists the methods")
-        ours, others = split_arguments({**arguments, "method": method}, also=[*hf_arguments.HF_ARGUMENTS, "student"])
+        also = [*hf_arguments.HF_ARGUMENTS, *hf_arguments.HANDED_ON, "student"]
+        ours, others = split_arguments({**arguments, "method": method}, also=also)
         recipe = make_recipe(ours)
         _check_thinking(recipe.enable_thinking, think_end)
         self.student = processes.make_once(Transfer(recipe, device))

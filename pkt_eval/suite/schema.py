@@ -1,6 +1,7 @@
 """A suite: what is compared, as a checked YAML file."""
 
 import difflib
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -147,6 +148,15 @@ class Suite(BaseModel):
     @classmethod
     def _benchmarks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(dict.fromkeys(canonical_task(name) for name in value))
+
+    @field_validator("seeds")
+    @classmethod
+    def _apart(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        """A seed that is there twice is one student, and would be counted as two."""
+        for seed, count in Counter(value).items():
+            if count > 1:
+                raise ValueError(f"{seed} is there {count} times: name each seed once")
+        return value
 
     @field_validator("methods", mode="before")
     @classmethod

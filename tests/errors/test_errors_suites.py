@@ -38,6 +38,12 @@ SUITES: dict[str, tuple[bytes | str, str]] = {
     "seeds of nothing": (GOOD + "seeds: []\n", "seeds"),
     "seeds below zero": ("benchmarks: [nano_mmlu]\nmethods: [lora]\nseeds: [-1]\n", "seed"),
     "seeds of infinity": (GOOD + "seeds: [.inf]\n", "seeds"),
+    "a seed twice": (GOOD + "seeds: [0, 1, 0]\n", "0 is there 2 times"),
+    "a grid's value twice": (
+        "benchmarks: [nano_mmlu]\nmethods: [{method: lora, grid: {rank: [4, 4]}}]\n", "a value of rank twice"),
+    "a name with a dash": ("benchmarks: [nano_mmlu]\nmethods: [{method: lora, name: -x}]\n", "begins with a dash"),
+    "a grid's names with dashes": (
+        "benchmarks: [nano_mmlu]\nmethods: [{method: lora, name: '--{rank}', grid: {rank: [4]}}]\n", "with a dash"),
     "limit of zero": (GOOD + "limit: 0\n", "limit"),
     "limit of text": (GOOD + "limit: few\n", "limit"),
     "limit of another benchmark": (GOOD + "limit: {gsm8k: 3}\n", "gsm8k"),
