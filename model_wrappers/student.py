@@ -30,7 +30,7 @@ from pkt_eval.lm.task_functions import JudgedAhead
 from pkt_eval.model_wrappers import hf_arguments, scoring
 from pkt_eval.model_wrappers.generate import Endings, applies, endings, shrinking, stop_sequences
 from pkt_eval.models.beside import Beside
-from pkt_eval.models.source import CheckedLoading, ModelSource, check_finite
+from pkt_eval.models.source import CheckedLoading, ModelSource, check_finite, said_by
 from pkt_eval.models.student import LOST, Student, check_listed, load_student, set_chat_template, two_dtypes
 from pkt_eval.transfer import processes
 from pkt_eval.transfer.arguments import split_arguments
@@ -105,10 +105,12 @@ class PKTStudent(HFLM):
             named = [arguments.get(name) for name in ("tokenizer", "peft", "delta")]
             with offline_if_unreachable(self.source.path, *named):
                 super().__init__(pretrained=self.source.path, **self.source.arguments, **arguments)
-        except (OSError, ValueError, TypeError, AssertionError, ImportError) as error:
-            if isinstance(error, PKTError):
+        except (PKTError, MemoryError):
+            raise
+        except Exception as error:  # of hf, transformers and its hub, which has types of its own
+            if type(error).__name__ == "OutOfMemoryError":
                 raise
-            said = next(iter(str(error).splitlines()), "") or type(error).__name__
+            said = said_by(error)
             given = ", ".join(f"{name}={value}" for name, value in arguments.items() if not is_secret(name, value))
             raise ConfigError(f"hf cannot load {self.source} with {given}: {said}") from error
 

@@ -50,8 +50,8 @@ def show_plan(planned: Work, to: Console, records: Sequence[Path] = (), *, measu
     to.print(_table(planned, {student.name for student in to_make}), width=_WIDTH)
     bases = len({s.base for s in students})
     to.print(
-        f"\n{len(planned.cells)} cells, {len(left)} of them to do, of {len(students)} students, {len(to_make)} of them "
-        f"to be made, on {bases} loaded model{'s' * (bases > 1)}; results in {planned.out}/",
+        f"\n{_count(planned.cells, 'cell')}, {len(left)} of them to do, of {_count(students, 'student')}, "
+        f"{len(to_make)} of them to be made, on {bases} loaded model{'s' * (bases > 1)}; results in {planned.out}/",
         soft_wrap=True,
     )
     to.print(estimate(left, to_make, planned.identities, measured=measured), soft_wrap=True)
@@ -63,6 +63,10 @@ def show_plan(planned: Work, to: Console, records: Sequence[Path] = (), *, measu
     if lacking := planned.suite.lacks_consent:
         to.print(f"To run it, consent is needed: {lacking}", style="yellow", soft_wrap=True)
     return _show_failures(planned, to)
+
+
+def _count(of: Sequence[object], what: str) -> str:
+    return f"{len(of)} {what}{'s' * (len(of) != 1)}"
 
 
 def _contamination(planned: Work, to_make: Sequence[Learner]) -> Iterator[str]:

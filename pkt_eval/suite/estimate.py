@@ -146,9 +146,8 @@ def estimate(
     for what, estimates in (("transfers", transfers), ("evaluation", evaluations)):
         if known := [seconds for seconds in estimates if seconds is not None]:
             parts.append(f"{sum(known) / 60:.1f} min of {what}")
-    unknown = [
-        f"{n} {what}" for n, what in ((transfers.count(None), "transfers"), (evaluations.count(None), "cells")) if n
-    ]
+    counts = ((transfers.count(None), "transfer"), (evaluations.count(None), "cell"))
+    unknown = [f"{n} {what}{'s' * (n > 1)}" for n, what in counts if n]
     by = f", {history.parts} of them by a measured part" if history.parts else ""
     said = f"Work: {' and '.join(parts)}, by what the like took here before{by}" if parts else ""
     if unknown:

@@ -66,7 +66,7 @@ def test_every_cell_has_what_lm_eval_writes(undisturbed, scores):
         next((out / "lora" / "nano_gsm8k" / "seed0" / "nano_gsm8k").glob("results_*.json")).read_text()
     )
     assert results["config"]["pkt"]["method"] == "lora" and results["config"]["batch_size"] == 2
-    assert results["n-samples"]["nano_gsm8k"] == {"original": 200, "effective": 6}
+    assert results["n-samples"]["nano_gsm8k"] == {"original": 400, "effective": 6}
     assert set(results) >= {"results", "configs", "versions", "n-shot", "date", "task_hashes", "chat_template"}
 
 
