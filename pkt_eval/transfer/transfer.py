@@ -82,7 +82,7 @@ class Known:
                 "chat_format": chat.name,
                 "trust_remote_code": student.trust_remote_code,
                 "versions": versions(),
-                "code": sources.digest(("data/chat.py",)),
+                "code": sources.digest(("data/chat.py", "models/plain_tokenizer.py")),
             }
             self._templates[key] = remembered_text("templates", decided_by, lambda: _template(student, chat))
         return self._templates[key]
