@@ -93,14 +93,14 @@ def _ask(workers: "Workers", cell: Cell, identities: Identities, asked: Asked, f
         record = evaluate_cell(
             workers,
             cell.task,
-            folder / str(few),
+            folder / ("counts" if kept else "warms"),
             identities[cell],
             replace(asked, limit=few),
             advance=lambda done, of: None,
             remembered="part" if kept else None,
         )
     whole = History().evaluation(cell.task, identities.base(cell.learner), identities.device, asked.limit)
-    return f"{max(record['items'].values())} items in {record['seconds']:.1f} s; all take about {minutes(whole or 0)}"
+    return f"{sum(record['items'].values())} items in {record['seconds']:.1f} s; all take about {minutes(whole or 0)}"
 
 
 def _measure_transfers(identities: Identities, to_make: Sequence[Learner], folder: Path) -> Iterator[str]:
