@@ -6,6 +6,9 @@ import time
 from statistics import median
 
 import pytest
+from typer.main import get_command
+
+from pkt_eval.cli import app
 
 LINE = (
     "import time; t = time.perf_counter(); import os, pkt_eval.plugin as p; p.install(); print(time.perf_counter() - t)"
@@ -41,7 +44,15 @@ def test_the_hook_alone(capsys):
     assert len(took) == 15
 
 
-COMMANDS = "methods transfer run status report gate diagnose data doctor".split()
+def commands(group, before=""):
+    """Every command, and those within it."""
+    for name, command in group.commands.items():
+        yield f"{before}{name}"
+        if hasattr(command, "commands"):
+            yield from commands(command, f"{before}{name} ")
+
+
+COMMANDS = [*commands(get_command(app))]
 
 
 @pytest.mark.benchmark(group="asking for help")

@@ -6,6 +6,7 @@ And what a dry run takes, as a multiple of what any process takes that imports t
 import json
 import os
 import resource
+import shutil
 import subprocess
 import sys
 import time
@@ -65,20 +66,28 @@ def test_one_suite_against_a_process_a_student(tmp_path, capsys):
 
 
 def test_a_dry_run(tmp_path, capsys):
-    """24 cells, 3,000 cells, and 24 cells beside a store of 2,000 students."""
+    """24 cells in a store that knows nothing, again, 3,000 cells, and 24 cells beside 2,000 copies of a student."""
     small = {"benchmarks": list(TASKS), "methods": list(METHODS), "options": OPTIONS, "limit": LIMIT, "device": "cpu"}
     grid = {"method": "lora", "grid": {"rank": list(range(1, 16)), "alpha": list(range(1, 6))}}
     large = {"benchmarks": list(TASKS), "methods": [grid], "seeds": list(range(10)), "limit": LIMIT, "device": "cpu"}
+    environment = {**os.environ, "PKT_EVAL_STORE": str(tmp_path / "full")}
+    transfer = [sys.executable, "-m", "pkt_eval", "transfer", "method=lora", "transfer_task=nano_gsm8k"]
+    transfer += ["train_samples=4", "max_steps=1", "rank=1", "--device", "cpu", "--out", str(tmp_path / "student")]
+    measured(transfer, environment)
+    students = tmp_path / "full" / "students"
+    (made,) = (folder for folder in students.iterdir() if folder.is_dir())
     for number in range(2000):
-        folder = tmp_path / "full" / "students" / f"{number:064x}"
-        folder.mkdir(parents=True)
-        made = {"method": "lora", "config": {"rank": number}, "seconds": {"finetune": 3.0}, "record": [0.1] * 300}
-        (folder / "pkt_student.json").write_text(json.dumps({"provenance": made}))
-    environment = {**os.environ, "PKT_EVAL_STORE": str(tmp_path / "store")}
-    imports = "import transformers.models.llama.tokenization_llama, pkt_eval.methods.base as base; base.methods()"
+        shutil.copytree(made, students / f"{number:064x}")
+    imports = "import pkt_eval.methods.base as base; base.methods(); import pkt_eval.suite.cli, pkt_eval.suite.schema"
     floor = measured([sys.executable, "-c", imports], environment)
     said = []
-    for what, suite, store in (("24 cells", small, "store"), ("3,000 cells", large, "store"), ("full", small, "full")):
+    for what, suite, store in (
+        ("24 cells, a fresh store", small, "store"),
+        ("24 cells, again", small, "store"),
+        ("3,000 cells, for the first time", large, "store"),
+        ("24 cells beside 2,000 students, for the first time", small, "full"),
+        ("24 cells beside 2,000 students, again", small, "full"),
+    ):
         path = tmp_path / "dry.yaml"
         path.write_text(json.dumps(suite))
         command = [sys.executable, "-m", "pkt_eval", "run", str(path), "--dry-run", "--out", str(tmp_path / "none")]

@@ -136,7 +136,8 @@ class Evaluated(TemplateLM):
                 raise ConfigError("teacher= is given but method= is not; `pkt-eval methods` lists the methods")
             method = "vanilla"
             log.warning("no method= given: this is the vanilla student; `pkt-eval methods` lists the methods")
-        ours, others = split_arguments({**arguments, "method": method}, also=[*hf_arguments.HF_ARGUMENTS, "student"])
+        also = [*hf_arguments.HF_ARGUMENTS, *hf_arguments.HANDED_ON, "student"]
+        ours, others = split_arguments({**arguments, "method": method}, also=also)
         recipe = make_recipe(ours)
         check_thinking(recipe.enable_thinking, think_end)
         self.student = processes.make_once(Transfer(recipe, device))

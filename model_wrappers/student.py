@@ -24,7 +24,7 @@ from pkt_eval.model_wrappers import hf_arguments, scoring
 from pkt_eval.model_wrappers.evaluated import Evaluated, check_thinking, share_log
 from pkt_eval.model_wrappers.generate import applies, endings, shrinking, stop_sequences
 from pkt_eval.models.beside import Beside
-from pkt_eval.models.source import CheckedLoading, ModelSource, check_finite
+from pkt_eval.models.source import CheckedLoading, ModelSource, check_finite, said_by
 from pkt_eval.models.student import LOST, Student, set_chat_template, two_dtypes
 from pkt_eval.transfer import processes
 from pkt_eval.transfer.words import FIELDS
@@ -69,6 +69,7 @@ class PKTStudent(Evaluated, HFLM):
         self._generic: GenericEntropy | None = None
         hf = {k: arguments.pop(k) for k in list(arguments) if k in hf_arguments.HF_ARGUMENTS and k not in FIELDS}
         hf_arguments.check_arguments(hf)
+        hf_arguments.check_others(arguments)
         device = _device(hf.get("device"))
         if not hf.get("device"):  # as ``simple_evaluate`` calls it, which ``hf`` cannot be called with
             hf["device"] = device
@@ -81,6 +82,7 @@ class PKTStudent(Evaluated, HFLM):
         self.telling = hf_arguments.telling({**hf, **extra})
         if processes.world() > 1:
             processes.join_others()
+        hf_arguments.check_tokens(hf, self.source)
         self._open({**hf, **extra})
         if hasattr(self, "accelerator") and self.world_size == 1:
             # `hf` shares the work only among several GPUs of one machine; elsewhere everybody would do all of it.
@@ -92,10 +94,12 @@ class PKTStudent(Evaluated, HFLM):
             named = [arguments.get(name) for name in ("tokenizer", "peft", "delta")]
             with offline_if_unreachable(self.source.path, *named):
                 super().__init__(pretrained=self.source.path, **self.source.arguments, **arguments)
-        except (OSError, ValueError, TypeError, AssertionError, ImportError) as error:
-            if isinstance(error, PKTError):
+        except (PKTError, MemoryError):
+            raise
+        except Exception as error:  # of hf, transformers and its hub, which has types of its own
+            if type(error).__name__ == "OutOfMemoryError":
                 raise
-            said = next(iter(str(error).splitlines()), "") or type(error).__name__
+            said = said_by(error)
             given = ", ".join(f"{name}={value}" for name, value in arguments.items() if not is_secret(name, value))
             raise ConfigError(f"hf cannot load {self.source} with {given}: {said}") from error
 

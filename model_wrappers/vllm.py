@@ -24,7 +24,7 @@ from pkt_eval.inference.greedy import Ending
 from pkt_eval.lm.patches import silence_git
 from pkt_eval.model_wrappers.evaluated import Evaluated, check_thinking, share_log
 from pkt_eval.models.edits import LowRankEdit
-from pkt_eval.models.source import ModelSource
+from pkt_eval.models.source import ModelSource, said_by
 from pkt_eval.models.student import Student, set_chat_template
 from pkt_eval.transfer import processes
 from pkt_eval.transfer.words import FIELDS
@@ -122,10 +122,10 @@ class VLLMStudent(Evaluated, VLLM):
             log.info("this student is no adapter that vLLM takes: its merged checkpoint is loaded")
         try:
             VLLM.__init__(self, self.source.path, enable_lora=True, **self.source.arguments, **self._arguments)
-        except (OSError, ValueError, TypeError, AssertionError, ImportError, RuntimeError) as error:
-            if isinstance(error, PKTError):
-                raise
-            said = next(iter(str(error).splitlines()), "") or type(error).__name__
+        except (PKTError, MemoryError):
+            raise
+        except Exception as error:  # of vLLM, transformers and its hub, which have types of their own
+            said = said_by(error)
             given = ", ".join(f"{k}={v}" for k, v in self._arguments.items() if not is_secret(k, v))
             raise ConfigError(f"vLLM cannot load {self.source} with {given}: {said}") from error
         self._own_template = self.tokenizer.chat_template

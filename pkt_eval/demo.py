@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 TASKS = tuple(row.task("chat") for row in benchmarks("nano"))
 STUDENTS = ("vanilla", "lora", "seeking", "laten", "teacher")
 
-#: What fits two cores and four minutes, instead of the published protocol (1000 records, 5 epochs, 7B models).
+#: What fits two cores and a few minutes, instead of the published protocol (1000 records, 5 epochs, 7B models).
 RECORDS = {"extract_samples": 32, "align_samples": 64, "train_samples": 384, "validation_samples": 32}
 FINE_TUNING = {"epochs": 2, "train_batch_size": 32, "micro_batch_size": 32, "learning_rate": 5e-3}
 ALIGNMENT = {"learning_rate": 3e-4, "select_by": "loss"}  # one of LaTen's four rates, and no answers to be generated

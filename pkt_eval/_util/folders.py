@@ -3,6 +3,7 @@
 import errno
 import os
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 from pkt_eval.errors import ConfigError
@@ -66,3 +67,23 @@ def check_out(out: Path, *, new: bool = False) -> None:
         raise ConfigError(f"--out {str(out)[:200]} cannot be written: {what}. Choose another folder.") from None
     if not there.is_dir():
         raise ConfigError(f"--out {out} cannot be written: {there} is a file. Choose another folder.")
+
+
+def check_kept_apart(copies: Path, read: Iterable[Path]) -> None:
+    """Check that copies are put nowhere where they would be read as what they are copies of.
+
+    Args:
+        copies: Folder that is to be written.
+        read: Folders and files that are read.
+
+    Raises:
+        ConfigError: One of them holds the other; says which, and what to do.
+    """
+    place = Path(os.path.realpath(copies))
+    for path in read:
+        whole = Path(os.path.realpath(path))
+        if place.is_relative_to(whole) or whole.is_relative_to(place):
+            raise ConfigError(
+                f"--keep-records would copy {path} to {copies}, where the next report would read both: choose another "
+                "--out, or leave out --keep-records"
+            )

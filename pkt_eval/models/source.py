@@ -88,10 +88,10 @@ class ModelSource:
         except Exception as error:
             if type(error).__name__ == "OutOfMemoryError":
                 raise
-            first = next(iter(str(error).splitlines()), "") or repr(error)
             raise MissingDataError(
-                f"cannot open the model {self.path!r} ({auto_class.__name__}): {first} Give a folder with config.json "
-                "and *.safetensors, or the name of a model on the hub that this machine can reach."
+                f"cannot open the model {self.path!r} ({auto_class.__name__}): {said_by(error)} Give a "
+                "folder with config.json and *.safetensors, or the name of a model on the hub that this machine can "
+                "reach."
             ) from error
 
     def check(self) -> None:
@@ -147,7 +147,15 @@ class ModelSource:
         from transformers import AutoTokenizer
 
         self.check()
-        return self.load(AutoTokenizer)
+        tokenizer = self.load(AutoTokenizer)
+        if (
+            end := tokenizer.eos_token_id
+        ) is not None and end >= self.dims.vocab:  # transformers adds what is not there
+            raise MissingDataError(
+                f"the tokenizer of {self.path} has no token {tokenizer.eos_token!r}, its eos_token, among the "
+                f"{self.dims.vocab:,} of the model: name the one that ends an answer in its tokenizer_config.json"
+            )
+        return tokenizer
 
     @cached_property
     def folder(self) -> Path:
@@ -290,6 +298,14 @@ class CheckedLoading:
                 _refuse(self.source, what, names)
         check_finite(model, self.source)
         return model
+
+
+def said_by(error: Exception) -> str:
+    """The first line of an error, the next one too where it ends in a colon, or what a name was not found for."""
+    if isinstance(error, KeyError):
+        return f"transformers finds nothing under {error}."
+    lines = [*str(error).splitlines(), ""]
+    return (f"{lines[0]} {lines[1].strip()}" if lines[0].endswith(":") else lines[0]) or repr(error)
 
 
 def check_finite(model: Any, source: ModelSource) -> None:

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from pkt_eval._util.folders import check_out
+from pkt_eval._util.folders import check_kept_apart, check_out
 
 
 def report(
@@ -67,9 +67,11 @@ def report(
         if name not in EXPORTS:
             raise ConfigError(f"--export {name}: {did_you_mean(name, EXPORTS)}there are {', '.join(EXPORTS)}")
     looked_into, paths = diagnoses.find(paths)
+    copies = out / "records"
+    if keep_records:
+        check_kept_apart(copies, paths)
     every, notes = records.read(paths)
     if keep_records:
-        copies = out / "records"
         records.keep(every, copies)
         every = records.read([copies])[0]
     board = leaderboard(every, out, notes, Correction(correction), against)

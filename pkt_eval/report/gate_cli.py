@@ -93,6 +93,8 @@ def _write_refusal(reason: str, junit: Path | None, json_file: Path | None) -> N
 
 def _write(path: Path, text: str) -> None:
     try:
+        if path.is_dir():
+            raise ValueError("it is a folder; name a file")
         save_text(path, text)
     except (OSError, ValueError) as error:
         raise StoreError(f"cannot write {str(path)[:200]}: {error}") from error

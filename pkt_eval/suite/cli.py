@@ -23,6 +23,14 @@ def run(
     ] = None,
     example: Annotated[bool, typer.Option("--example", help="Print a commented suite, and end.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done and how long, and end.")] = False,
+    measure: Annotated[
+        bool,
+        typer.Option(
+            "--measure",
+            help="With --dry-run: first do a part of what was never done here, a few items of each task and the first "
+            "steps of each transfer, so that it is known how long all takes. Minutes; nothing is kept but the times.",
+        ),
+    ] = False,
     only: Annotated[
         list[str] | None,
         typer.Option(help="A method, benchmark or student, to do its cells alone; may be given several times."),
@@ -47,8 +55,9 @@ def run(
     if example:
         typer.echo(EXAMPLE, nl=False)
         return
-    if records and not dry_run:
-        raise ConfigError("--records says something to --dry-run alone: add that, or leave it out")
+    for word, given in (("--records", bool(records)), ("--measure", measure)):
+        if given and not dry_run:
+            raise ConfigError(f"{word} says something to --dry-run alone: add that, or leave it out")
     if suite is None:
         raise ConfigError("name a suite's YAML file; `pkt-eval run --example` prints one to start from")
     checked = load_suite(suite)
@@ -70,6 +79,8 @@ def run(
 
     if processes.world() > 1 and not engine_of(checked).several_processes:
         raise ConfigError(f"engine: {checked.engine} starts its own processes: run it without accelerate launch")
+    if measure and (processes.world() > 1 or not engine_of(checked).several_processes):
+        raise ConfigError("--measure works in this process alone: leave out accelerate launch, or `engine:`")
     if processes.rank():
         from pkt_eval.suite.workers import follow
 
@@ -80,9 +91,7 @@ def run(
     to = console()
     planned = Run(checked, out, only=only or ())
     if dry_run:
-        from pkt_eval.suite.dry_run import show_plan
-
-        if not show_plan(planned, to, records or ()):
+        if not _dry_run(planned, to, records or (), measure):
             raise typer.Exit(1)
         return
     from pkt_eval.suite.folder import cells_of_others
@@ -123,6 +132,22 @@ def status(
     else:
         then = "; no run is at work: the same `pkt-eval run` goes on"
     to.print(f"\n{folder}: {done_of_all(statuses)}{then}", soft_wrap=True)
+
+
+def _dry_run(planned: "Run", to: "Console", records: list[Path] | tuple[()], measure: bool) -> bool:
+    """Show the plan, and measure first if that is asked for; Ctrl-C ends that with a word on what is kept."""
+    from pkt_eval.suite.dry_run import show_plan
+
+    if not measure:
+        return show_plan(planned, to, records)
+    from pkt_eval._util.quiet import quiet
+
+    try:
+        with quiet(logging.ERROR):
+            return show_plan(planned, to, records, measured=True)
+    except KeyboardInterrupt:
+        to.print("interrupted: what was measured is remembered; the same command goes on", soft_wrap=True)
+        raise typer.Exit(130) from None
 
 
 def _run(planned: "Run", to: "Console") -> "Statuses":

@@ -21,13 +21,14 @@ _REASONS = 10
 _WIDTH = 80
 
 
-def show_plan(planned: Work, to: Console, records: Sequence[Path] = ()) -> bool:
+def show_plan(planned: Work, to: Console, records: Sequence[Path] = (), *, measured: bool = False) -> bool:
     """Print the plan.
 
     Args:
         planned: The suite in its folder.
         to: Where.
         records: Folders of records that say how many answers of two students differ, besides the suite's own.
+        measured: Measure first what the store has no times of.
 
     Returns:
         Whether every cell can be done.
@@ -42,14 +43,18 @@ def show_plan(planned: Work, to: Console, records: Sequence[Path] = ()) -> bool:
         or (Store().path(planned.identities.transfer(student).fingerprint) / MANIFEST).exists()
     }
     to_make = [student for student in learners(left) if student.name not in there]
+    if measured:
+        from pkt_eval.suite.measure import measure
+
+        measure(planned.identities, left, to_make, to)
     to.print(_table(planned, {student.name for student in to_make}), width=_WIDTH)
     bases = len({s.base for s in students})
     to.print(
-        f"\n{len(planned.cells)} cells, {len(left)} of them to do, of {len(students)} students, {len(to_make)} of them "
-        f"to be made, on {bases} loaded model{'s' * (bases > 1)}; results in {planned.out}/",
+        f"\n{_count(planned.cells, 'cell')}, {len(left)} of them to do, of {_count(students, 'student')}, "
+        f"{len(to_make)} of them to be made, on {bases} loaded model{'s' * (bases > 1)}; results in {planned.out}/",
         soft_wrap=True,
     )
-    to.print(estimate(left, to_make, planned.identities), soft_wrap=True)
+    to.print(estimate(left, to_make, planned.identities, measured=measured), soft_wrap=True)
     counted = counted_discordance([*finished_folders(planned.out, planned.cells, planned.state), *records])
     for line in can_show(planned.suite, planned.cells, counted):
         to.print(line, soft_wrap=True)
@@ -58,6 +63,10 @@ def show_plan(planned: Work, to: Console, records: Sequence[Path] = ()) -> bool:
     if lacking := planned.suite.lacks_consent:
         to.print(f"To run it, consent is needed: {lacking}", style="yellow", soft_wrap=True)
     return _show_failures(planned, to)
+
+
+def _count(of: Sequence[object], what: str) -> str:
+    return f"{len(of)} {what}{'s' * (len(of) != 1)}"
 
 
 def _contamination(planned: Work, to_make: Sequence[Learner]) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """What a suite will take, by what the like of it has taken before; nothing is guessed.
 
 Seconds of cells lie in the store, a line each, under what decides them most: task, base, device and machine. Seconds of
-transfers are in the stored students themselves.
+transfers are in the stored students themselves, and, where a part was measured, in such a line.
 """
 
 import json
@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, Literal
 
 from pkt_eval._util.folders import store_root
 from pkt_eval.models.source import ModelSource
@@ -20,8 +20,18 @@ from pkt_eval.suite.plan import Cell, Learner
 from pkt_eval.transfer.store import Store
 from pkt_eval.transfer.transfer import Transfer
 
+Extent = Literal["whole", "part"]
+"""Whether a cell was done, or a few items of it were measured: what was done outweighs that."""
 
-def remember(task: str, base: ModelSource, device: str, counts: dict[str, dict[str, int]], seconds: float) -> None:
+
+def remember(
+    task: str,
+    base: ModelSource,
+    device: str,
+    counts: dict[str, dict[str, int]],
+    seconds: float,
+    extent: Extent = "whole",
+) -> None:
     """Keep what a cell took; a store that cannot be written is no reason for a cell to fail.
 
     Args:
@@ -30,8 +40,17 @@ def remember(task: str, base: ModelSource, device: str, counts: dict[str, dict[s
         device: Where it was evaluated.
         counts: lm-eval's ``n-samples``: for each task of a group, ``original`` and ``effective`` items.
         seconds: From the first request to the last file.
+        extent: How much of it was done.
     """
-    line = {**_key(task, base, device), "counts": counts, "seconds": seconds}
+    _keep({**_key(task, base, device), "counts": counts, "seconds": seconds, "extent": extent})
+
+
+def remember_transfer(wanted: Transfer, seconds: float) -> None:
+    """Keep what a transfer would take, by the part of it that was measured."""
+    _keep({"transfer": transfer_kind(wanted), "machine": platform.node(), "seconds": seconds})
+
+
+def _keep(line: Mapping[str, object]) -> None:
     try:
         _times().parent.mkdir(parents=True, exist_ok=True)
         with _times().open("a", encoding="utf-8") as file:
@@ -41,14 +60,35 @@ def remember(task: str, base: ModelSource, device: str, counts: dict[str, dict[s
 
 
 class History:
-    """What the like has taken on this machine, read once."""
+    """What the like has taken on this machine, read once.
+
+    Attributes:
+        parts: How many answers rest on a part that was measured.
+    """
+
+    def __init__(self) -> None:
+        self.parts = 0
+
+    @cached_property
+    def _lines(self) -> list[dict[str, Any]]:
+        return _lines(_times())
 
     @cached_property
     def _cells(self) -> dict[str, list[dict[str, Any]]]:
         kept: dict[str, list[dict[str, Any]]] = {}
-        for line in _lines(_times()):
-            kept.setdefault(_written({name: line.get(name) for name in _DECIDE}), []).append(line)
+        for line in self._lines:
+            if "task" in line:
+                kept.setdefault(_written({name: line.get(name) for name in _DECIDE}), []).append(line)
         return kept
+
+    @cached_property
+    def _measured(self) -> dict[str, float]:
+        """Seconds that a part of a transfer of each kind said it would take, here."""
+        return {
+            line["transfer"]: line["seconds"]
+            for line in self._lines
+            if "transfer" in line and line.get("machine") == platform.node()
+        }
 
     @cached_property
     def _transfers(self) -> dict[str, float]:
@@ -66,25 +106,35 @@ class History:
     def evaluation(self, task: str, base: ModelSource, device: str, limit: int | None) -> float | None:
         """Seconds of a cell, None if the like of it was never done here."""
         rates, items = [], 0
-        for line in self._cells.get(_written(_key(task, base, device)), ()):
+        lines = self._cells.get(_written(_key(task, base, device)), [])
+        whole = [line for line in lines if line.get("extent") != "part"]
+        self.parts += bool(lines) and not whole
+        for line in whole or lines:
             counts = line["counts"].values()
             rates.append(line["seconds"] / max(1, sum(count["effective"] for count in counts)))
             items = sum(min(limit or count["original"], count["original"]) for count in counts)
         return median(rates) * items if rates else None
 
     def transfer(self, wanted: Transfer) -> float | None:
-        """Seconds of the slowest stored transfer that differs in seed and versions alone; None if there is none."""
-        sizes = {"split_sizes": wanted.splits.sizes if wanted.splits else None}
-        return self._transfers.get(_written({name: (wanted.identity | sizes).get(name) for name in _ALIKE}))
+        """Seconds of the slowest stored transfer that differs in seed and versions alone, or of one that was measured
+        in part; None if there is none.
+        """
+        kind = transfer_kind(wanted)
+        if kind not in self._transfers:
+            self.parts += kind in self._measured
+        return self._transfers.get(kind, self._measured.get(kind))
 
 
-def estimate(left: Sequence[Cell], to_make: Sequence[Learner], identities: Identities) -> str:
+def estimate(
+    left: Sequence[Cell], to_make: Sequence[Learner], identities: Identities, *, measured: bool = False
+) -> str:
     """What the work that is left will take, in a line or two.
 
     Args:
         left: Cells that are not finished.
         to_make: Students that are not stored.
         identities: Of the cells.
+        measured: Whether what could be measured was.
     """
     history, device = History(), identities.device
     transfers = [history.transfer(identities.transfer(student)) for student in to_make]
@@ -96,14 +146,15 @@ def estimate(left: Sequence[Cell], to_make: Sequence[Learner], identities: Ident
     for what, estimates in (("transfers", transfers), ("evaluation", evaluations)):
         if known := [seconds for seconds in estimates if seconds is not None]:
             parts.append(f"{sum(known) / 60:.1f} min of {what}")
-    unknown = [
-        f"{n} {what}" for n, what in ((transfers.count(None), "transfers"), (evaluations.count(None), "cells")) if n
-    ]
-    said = f"Work: {' and '.join(parts)}, by what the like took here before" if parts else ""
+    counts = ((transfers.count(None), "transfer"), (evaluations.count(None), "cell"))
+    unknown = [f"{n} {what}{'s' * (n > 1)}" for n, what in counts if n]
+    by = f", {history.parts} of them by a measured part" if history.parts else ""
+    said = f"Work: {' and '.join(parts)}, by what the like took here before{by}" if parts else ""
     if unknown:
         said += (
             f"{'; ' if said else 'Work: '}unknown for {' and '.join(unknown)}, the like of which was never done here. "
             f"One cell of a kind makes its kind known: {_first_unknown(left, to_make, transfers, evaluations)}"
+            + ("" if measured else ", or --dry-run --measure does a part of each")
         )
     return said or "Nothing is left to do"
 
@@ -122,6 +173,12 @@ def _first_unknown(
 
 _DECIDE = ("task", "base", "device", "machine")
 _ALIKE = ("method", "transfer_task", "student_digest", "teacher_digest", "config", "device", "split_sizes")
+
+
+def transfer_kind(wanted: Transfer) -> str:
+    """What transfers have in common that take equally long."""
+    sizes = {"split_sizes": wanted.splits.sizes if wanted.splits else None}
+    return _written({name: (wanted.identity | sizes).get(name) for name in _ALIKE})
 
 
 def _written(parts: Mapping[str, object]) -> str:

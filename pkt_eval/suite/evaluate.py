@@ -13,7 +13,7 @@ from pkt_eval.errors import StoreError
 from pkt_eval.lm.results_file import complete
 from pkt_eval.lm.tasks import BenchmarkTask
 from pkt_eval.report.records.digests import UNFINISHED
-from pkt_eval.suite.estimate import remember
+from pkt_eval.suite.estimate import Extent, remember
 from pkt_eval.suite.journal import ORDER, Journal, JournalledLM
 from pkt_eval.suite.plan import Asked
 from pkt_eval.suite.record import CellRecord, Identity, replace
@@ -64,6 +64,7 @@ def evaluate_cell(
     asked: Asked,
     advance: Callable[[int, int], None],
     label: str | None = None,
+    remembered: Extent | None = "whole",
 ) -> CellRecord:
     """Evaluate and write the cell's record, ``results_….json`` and ``samples_….jsonl``.
 
@@ -75,6 +76,7 @@ def evaluate_cell(
         asked: How the task is asked.
         advance: Called with the numbers of batches done and of all batches.
         label: What tables are to call the student, where that is not its method.
+        remembered: As what the store remembers how long it took; None for not at all.
 
     Returns:
         The record: scores, seconds, identity and digests of the files.
@@ -128,8 +130,8 @@ def evaluate_cell(
     results |= {**_environment(), "date": start}
     add_tokenizer_info(results, lm)
     record = _write(folder, tracker, results, identity, time.time() - start)
-    if anew:  # else it took less than it takes
-        remember(task, lm.source, str(lm.device), results["n-samples"], record["seconds"])
+    if anew and remembered:  # else it took less than it takes
+        remember(task, lm.source, str(lm.device), results["n-samples"], record["seconds"], remembered)
     return record
 
 

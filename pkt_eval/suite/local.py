@@ -7,7 +7,7 @@ loaded once for all students that are there already, and once more for each one 
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from pkt_eval._util.devices import release_memory
 from pkt_eval._util.progress import Pace, Progress
@@ -15,11 +15,25 @@ from pkt_eval.models.source import ModelSource
 from pkt_eval.models.student import MANIFEST
 from pkt_eval.suite.engine import Engine
 from pkt_eval.suite.engines import EngineOptions
+from pkt_eval.suite.identity import Identities
 from pkt_eval.suite.plan import Cell, Learner, learners
 from pkt_eval.suite.work import Work
 from pkt_eval.transfer.processes import make_once
 from pkt_eval.transfer.store import Store
 from pkt_eval.transfer.transfer import Transfer
+
+
+def base_arguments(cell: Cell, identities: Identities) -> dict[str, Any]:
+    """What ``pkt_vanilla`` is given to be the base of a cell's student."""
+    base = cell.learner.base
+    return {
+        "pretrained": base.path,
+        **base.arguments,
+        "chat_format": cell.learner.recipe.chat_format,
+        "batch_size": 1,  # each cell says its own
+        "device": identities.device,
+        "dtype": identities.dtype(cell),
+    }
 
 
 class Local(Engine):
@@ -76,25 +90,14 @@ class Local(Engine):
         bases: dict[ModelSource, list[Cell]] = {}
         for cell in self.state.waiting(of):
             bases.setdefault(cell.learner.base, []).append(cell)
-        for base, of_base in bases.items():
-            self._evaluate(base, of_base)
+        for of_base in bases.values():
+            self._evaluate(of_base)
 
-    def _evaluate(self, base: ModelSource, of: list[Cell]) -> None:
+    def _evaluate(self, of: list[Cell]) -> None:
         """The cells of one base, which is loaded once."""
         self.state.set(of, "loading")
-        recipe = of[0].learner.recipe
         try:
-            self.workers.load(
-                {
-                    "pretrained": base.path,
-                    **base.arguments,
-                    "chat_format": recipe.chat_format,
-                    "batch_size": 1,  # each cell says its own
-                    "device": self.identities.device,
-                    "dtype": self.identities.dtype(of[0]),
-                    **self.suite.backend_arguments,
-                }
-            )
+            self.workers.load(base_arguments(of[0], self.identities) | self.suite.backend_arguments)
         except Exception as error:
             self.state.fail(of, error)
             return

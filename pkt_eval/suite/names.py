@@ -26,6 +26,8 @@ def check_name(name: str) -> str:
         raise ValueError(f"{name!r} is a folder's name for another one: choose a word")
     if name.startswith(".") or name.endswith("."):  # hidden, as our own are; some disks drop the last dot
         raise ValueError(f"{name[:40]!r} begins or ends in a dot, which no folder of a row does: leave it out")
+    if name.startswith("-"):
+        raise ValueError(f"{name[:40]!r} begins with a dash, as an option of a command does: begin with a letter")
     if len(name) > _LONGEST:
         raise ValueError(f"{name[:20]}… has {len(name)} characters: a name has at most {_LONGEST}")
     if _on_disk(name).startswith(_OURS) or _on_disk(name) == _RECORDS:

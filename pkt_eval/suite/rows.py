@@ -103,8 +103,13 @@ def _of_grid(row: Mapping[str, Any]) -> list[dict[str, Any]]:
     grid, method = row["grid"], row.get("method")
     if not (isinstance(grid, dict) and grid and all(isinstance(values, list) and values for values in grid.values())):
         raise ValueError(f"the grid of {method} is options, each with a list of values: grid: {{rank: [4, 16]}}")
+    if not isinstance(rest.get("options") or {}, dict):
+        raise ValueError(f"the options of {method} have keys, as in {{rank: 8}}")
     if twice := sorted(map(str, {*grid} & {*rest, *(rest.get("options") or {})})):
         raise ValueError(f"the grid of {method} has {', '.join(twice)}, which is also given beside it")
+    for name, values in grid.items():
+        if len({_word(value) for value in values}) < len(values):
+            raise ValueError(f"the grid of {method} has a value of {name} twice: name each once")
     if (size := math.prod(map(len, grid.values()))) > _MOST:
         raise ValueError(f"the grid of {method} has {size:,} combinations: at most {_MOST:,}")
     pattern = rest.pop("name", None)

@@ -1,6 +1,7 @@
 """A suite: what is compared, as a checked YAML file."""
 
 import difflib
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -93,8 +94,8 @@ class Suite(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    teacher: str | None = None
-    student: str | None = None
+    teacher: str | None = Field(None, min_length=1)
+    student: str | None = Field(None, min_length=1)
     benchmarks: tuple[str, ...] = Field(min_length=1)
     methods: tuple[Entry, ...] = Field(min_length=1)
     seeds: tuple[int, ...] = Field((0,), min_length=1)
@@ -105,7 +106,7 @@ class Suite(BaseModel):
     limit: dict[str, PositiveInt] = Field(default_factory=dict)
     batch_size: dict[str, BatchSize] = Field(default_factory=dict)
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    device: str | None = None
+    device: str | None = Field(None, min_length=1)
     backend: Literal["hf", "vllm"] = "hf"
     vllm: dict[str, Any] = Field(default_factory=dict)
     """Arguments of vLLM's engine."""
@@ -152,6 +153,15 @@ class Suite(BaseModel):
     @classmethod
     def _benchmarks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(dict.fromkeys(canonical_task(name) for name in value))
+
+    @field_validator("seeds")
+    @classmethod
+    def _apart(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        """A seed that is there twice is one student, and would be counted as two."""
+        for seed, count in Counter(value).items():
+            if count > 1:
+                raise ValueError(f"{seed} is there {count} times: name each seed once")
+        return value
 
     @field_validator("methods", mode="before")
     @classmethod
@@ -271,7 +281,7 @@ def load_suite(path: Path) -> Suite:
         raise ConfigError(f"{path} has {len(text):,} characters: no suite, of which {_LARGEST:,} are read at most")
     try:
         content = yaml.load(text, _OneOfEachKey)  # a safe loader
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # no day of a calendar, a number without end
         raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
     except RecursionError:
         raise ConfigError(f"{path} is nested too deep to be read") from None
@@ -280,11 +290,30 @@ def load_suite(path: Path) -> Suite:
     try:
         return Suite(**content)
     except ValidationError as error:
-        raise ConfigError(
-            f"{path}: " + "; ".join(_said(wrong, content.get("engine", "local")) for wrong in error.errors())
-        ) from None
+        wrongs = [_said(wrong, content.get("engine", "local")) for wrong in _causes(error)]
+        raise ConfigError(f"{path}: {'; '.join(wrongs)}") from None
     except TypeError:  # a key that is no string
         raise ConfigError(f"{path}: every key is a word; `pkt-eval run --example` shows them") from None
+
+
+_WANTED = {
+    "tuple_type": "it is a list, as in [a, b]",
+    "dict_type": "it has keys, as in {key: value}",
+    "model_type": "it has keys, as in {key: value}",
+    "model_attributes_type": "it has keys, as in {key: value}",
+}
+"""What pydantic says of Python's types, of YAML's."""
+
+
+def _causes(error: ValidationError) -> list[Any]:
+    """Its mistakes, without what follows from another one: a list is too short where what is in it is wrong."""
+    every = error.errors()
+
+    def follows(wrong: Any) -> bool:
+        within = (other["loc"] for other in every if len(other["loc"]) > len(wrong["loc"]))
+        return wrong["type"] == "too_short" and any(loc[: len(wrong["loc"])] == wrong["loc"] for loc in within)
+
+    return [wrong for wrong in every if not follows(wrong)]
 
 
 def _said(wrong: Any, engine: str) -> str:
@@ -298,5 +327,7 @@ def _said(wrong: Any, engine: str) -> str:
         near = difflib.get_close_matches(place[-1], known, n=1)
         there = f": there are {', '.join(known)}" if known else f": {'.'.join(place[:-1])} takes none"
         return f"{where} is no key" + (f"; did you mean {near[0]!r}?" if near else there)
-    message = wrong["msg"].removeprefix("Value error, ")
+    message = _WANTED.get(wrong["type"]) or wrong["msg"].removeprefix("Value error, ")
+    if place[:1] == ["methods"] and len(place) == 2 and wrong["type"] in _WANTED:
+        message = "a row is a method's name, or keys as in {method: lora, rank: 8}"
     return f"{where}: {message}" if where else message

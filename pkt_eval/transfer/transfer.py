@@ -23,6 +23,7 @@ from pkt_eval.data.splits import Splits
 from pkt_eval.data.transfer_data import TransferData, Undeclared
 from pkt_eval.methods.base import Method, TransferMethod
 from pkt_eval.models.pair import ModelPair
+from pkt_eval.models.plain_tokenizer import plain_tokenizer
 from pkt_eval.models.provenance import Provenance
 from pkt_eval.models.source import ModelSource
 from pkt_eval.models.student import MANIFEST, Student
@@ -81,10 +82,16 @@ class Known:
                 "chat_format": chat.name,
                 "trust_remote_code": student.trust_remote_code,
                 "versions": versions(),
-                "code": sources.digest(("data/chat.py",)),
+                "code": sources.digest(("data/chat.py", "models/plain_tokenizer.py")),
             }
-            self._templates[key] = remembered_text("templates", decided_by, lambda: chat.template(student.tokenizer))
+            self._templates[key] = remembered_text("templates", decided_by, lambda: _template(student, chat))
         return self._templates[key]
+
+
+def _template(student: ModelSource, chat: ChatFormat) -> str:
+    """What ``chat.template`` says, without transformers where the papers' format needs to know of the ends alone."""
+    plain = plain_tokenizer(student.files) if chat.name == "paper" else None
+    return chat.template(plain or student.tokenizer)
 
 
 class Transfer:

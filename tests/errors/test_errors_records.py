@@ -98,7 +98,8 @@ GATES = {
     "alpha of one": (["--alpha", "1"], "alpha"),
     "alpha of text": (["--alpha", "x"], "alpha"),
     "JUnit under a file": (["--junit", "file/x.xml"], "x.xml"),
-    "JUnit in a folder": (["--junit", "run"], "run"),
+    "JUnit in a folder": (["--junit", "run"], "run: it is a folder; name a file"),
+    "JUnit in this folder": (["--junit", "."], "it is a folder; name a file"),
     "JSON with a long name": (["--json", LONG], "xxx"),
     "JSON in a loop": (["--json", "loop/x"], "x"),
 }

@@ -45,7 +45,22 @@ WRAPPER: dict[str, tuple[dict[str, object], str]] = {
     "a batch size of zero": ({"method": "vanilla", "batch_size": 0}, "batch_size"),
     "a length of text": ({"method": "vanilla", "max_length": "long"}, "max_length"),
     "a length below zero": ({"method": "vanilla", "max_length": -1}, "max_length"),
+    "a length of three": ({"method": "vanilla", "max_length": 3}, "max_length=3 is not between 8"),
+    "a prefix below zero": ({"method": "vanilla", "prefix_token_id": -5}, "prefix_token_id=-5 is no token"),
+    "a prefix past the last": ({"method": "vanilla", "prefix_token_id": 10**6}, "numbers end at"),
+    "an end of thought below zero": ({"method": "vanilla", "think_end_token": -1}, "think_end_token=-1 is no token"),
+    "an end of thought past the last": ({"method": "vanilla", "think_end_token": 10**9}, "numbers end at"),
+    "an end of thought of 1.5": ({"method": "vanilla", "think_end_token": 1.5}, "think_end_token='1.5'"),
+    "an end of thought that is true": ({"method": "vanilla", "think_end_token": True}, "think_end_token='True'"),
+    **{f"{name} of nothing": ({"method": "vanilla", name: ""}, f"{name}= is empty")
+       for name in ("tokenizer", "think_end_token", "peft", "delta", "gguf_file", "device", "dtype", "autogptq")},
+    **{f"{name} of a list": ({"method": "vanilla", name: ["x"]}, f"{name}=")
+       for name in ("tokenizer", "peft", "delta", "backend", "subfolder", "offload_folder", "device_map")},
+    **{f"{name} of its own": ({"method": "vanilla", name: "x"}, f"{name}= is not taken")
+       for name in ("config", "gpus", "output_loading_info", "quantization_config", "state_dict", "torch_dtype")},
+    "a map of devices that is none": ({"method": "vanilla", "device_map": "x"}, "device_map='x'"),
     "loops of a word": ({"method": "vanilla", "stock_loops": "maybe"}, "stock_loops"),
+    "a backend that is none": ({"method": "vanilla", "backend": "sideways"}, "backend='sideways'"),
     "an adapter that is not there": ({"method": "vanilla", "peft": "nowhere"}, "peft"),
     "a tokenizer that is not there": ({"method": "vanilla", "tokenizer": "nowhere/at-all"}, "tokenizer"),
 }  # fmt: skip
@@ -59,11 +74,17 @@ def test_a_wrong_argument_of_the_wrapper(what, monkeypatch):
     refused(lambda: PKTStudent(**{"device": "cpu", **arguments}), says)
 
 
+def test_where_a_model_lies_is_hfs_to_say():
+    """A word that ``hf`` hands on is no slip of the pen for ``device``."""
+    from pkt_eval.model_wrappers.student import PKTStudent
+
+    assert PKTStudent(method="vanilla", device="cpu", device_map="auto").device.type == "cpu"
+
+
 CANNOT_LOAD: dict[str, dict[str, object]] = {
     "a package that is not installed": {"gptqmodel": True},
     "two that exclude each other": {"gptqmodel": True, "autogptq": True},
     "a tokenizer that is not there": {"tokenizer": "nowhere/at-all"},
-    "a backend that is none": {"backend": "sideways"},
 }
 
 

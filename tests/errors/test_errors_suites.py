@@ -3,6 +3,9 @@
 import pytest
 from bounded import DEEP, LONG
 
+from pkt_eval.errors import ConfigError
+from pkt_eval.suite.schema import load_suite
+
 GOOD = "benchmarks: [nano_mmlu]\nmethods: [vanilla]\n"
 BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
     f"{b}: &{b} [{','.join(['*' + a] * 9)}]\n" for a, b in zip("abcdefgh", "bcdefghi", strict=True)
@@ -38,6 +41,22 @@ SUITES: dict[str, tuple[bytes | str, str]] = {
     "seeds of nothing": (GOOD + "seeds: []\n", "seeds"),
     "seeds below zero": ("benchmarks: [nano_mmlu]\nmethods: [lora]\nseeds: [-1]\n", "seed"),
     "seeds of infinity": (GOOD + "seeds: [.inf]\n", "seeds"),
+    "no day": (GOOD + "student: 2020-13-45\n", "is not YAML"),
+    "a number of 5,000 digits": (GOOD + "seeds: [" + "9" * 5000 + "]\n", "is not YAML"),
+    "seeds of a word": (GOOD + "seeds: one\n", "seeds: it is a list, as in [a, b]"),
+    "a row of null": ("benchmarks: [nano_mmlu]\nmethods: [null]\n", "methods.0: a row is a method's name"),
+    "options of text beside a grid": (
+        "benchmarks: [nano_mmlu]\nmethods: [{method: lora, options: x, grid: {rank: [4]}}]\n", "the options of lora"),
+    "a value twice, written otherwise": (
+        "benchmarks: [nano_mmlu]\nmethods: [{method: lora, grid: {alpha: [4, 4.0]}}]\n", "a value of alpha twice"),
+    "a device of nothing": (GOOD + "device: ''\n", "device: String should have at least 1 character"),
+    "a student of nothing": (GOOD + "student: ''\n", "student: String should have at least 1 character"),
+    "a seed twice": (GOOD + "seeds: [0, 1, 0]\n", "0 is there 2 times"),
+    "a grid's value twice": (
+        "benchmarks: [nano_mmlu]\nmethods: [{method: lora, grid: {rank: [4, 4]}}]\n", "a value of rank twice"),
+    "a name with a dash": ("benchmarks: [nano_mmlu]\nmethods: [{method: lora, name: -x}]\n", "begins with a dash"),
+    "a grid's names with dashes": (
+        "benchmarks: [nano_mmlu]\nmethods: [{method: lora, name: '--{rank}', grid: {rank: [4]}}]\n", "with a dash"),
     "limit of zero": (GOOD + "limit: 0\n", "limit"),
     "limit of text": (GOOD + "limit: few\n", "limit"),
     "limit of another benchmark": (GOOD + "limit: {gsm8k: 3}\n", "gsm8k"),
@@ -67,3 +86,12 @@ def test_a_wrong_suite(what, refuses, tmp_path):
     (tmp_path / "suite.yaml").write_bytes(content.encode() if isinstance(content, str) else content)
     refuses(["run", "suite.yaml"], says)
     assert not list(tmp_path.glob("suite/*/*"))
+
+
+def test_what_follows_from_a_mistake_is_not_said(tmp_path):
+    (tmp_path / "suite.yaml").write_text(GOOD + "seeds: [one]\n")
+    with pytest.raises(ConfigError) as error:
+        load_suite(tmp_path / "suite.yaml")
+    assert str(error.value).endswith(
+        "suite.yaml: seeds.0: Input should be a valid integer, unable to parse string as an integer"
+    )

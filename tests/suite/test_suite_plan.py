@@ -194,7 +194,7 @@ methods:
         ('{method: lora, name: "r{rnak}", grid: {rank: [4, 8]}}', "has {rnak}, and the grid has rank"),
         ('{method: lora, name: "{rank.__class__}", grid: {rank: [4, 8]}}', "has {rank.__class__}, and the grid"),
         (f"{{method: lora, grid: {{rank: {list(range(50))}, alpha: {list(range(50))}}}}}", "2,500 combinations"),
-        ("{method: lora, grid: {rank: [4, 4]}}", "one name for several students"),
+        ("{method: lora, grid: {rank: [4, 4]}}", "a value of rank twice"),
         ("{method: lora, grid: {splits: [a/b]}}", "a name consists of"),
         ("{method: lora, seed: 3}", "the suite's seeds: says it"),
         ("{method: lora, rnak: 3}", "did you mean 'rank'"),
