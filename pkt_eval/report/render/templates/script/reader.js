@@ -186,11 +186,13 @@ function reader(place) {
   });
 }
 
-/** The line of a prompt that tells it from others: the last that is long enough, without markup of the chat. */
+/** The line of a prompt that tells it from others: the last that is long enough, else the longest, without markup of the chat. */
 function glimpse(prompt, cluster) {
   const lines = prompt.split("\n").map((line) => line.trim()).filter((line) => line && !/^<\|.*\|>$/.test(line));
-  const long = lines.filter((line) => line.length > 24 && !/^(The following are|Complete the following|Answer the following)/.test(line));
-  return `${cluster ? `${cluster.replaceAll("_", " ")}: ` : ""}${(long.at(-1) ?? lines.at(-1) ?? "").slice(0, 200)}`;
+  const told = lines.filter((line) => !/^(The following are|Complete the following|Answer the following)/.test(line));
+  const long = told.filter((line) => line.length > 24);
+  const longest = (told.length ? told : lines).reduce((best, line) => (line.length > best.length ? line : best), "");
+  return `${cluster ? `${cluster.replaceAll("_", " ")}: ` : ""}${(long.at(-1) ?? longest).slice(0, 200)}`;
 }
 
 all("[data-reader]").forEach(reader);
