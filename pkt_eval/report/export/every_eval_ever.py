@@ -76,7 +76,12 @@ def _result(name: str, cell: BoardCell) -> dict[str, object]:
     # What is embedded here is called by its own name: its scores are none of the benchmark's whose columns it has.
     data: dict[str, object] = {"dataset_name": harmless(name), "source_type": "other"}
     if asked and isinstance(asked.source, Hub):
-        data |= {"dataset_name": asked.title, "source_type": "hf_dataset", "hf_repo": asked.source.path, "hf_split": "test"}
+        data |= {
+            "dataset_name": asked.title,
+            "source_type": "hf_dataset",
+            "hf_repo": asked.source.path,
+            "hf_split": "test",
+        }
         data |= {"samples_number": cell.count}
     details = {"seeds": str(len(cell.sources))}
     if cell.vanilla:
