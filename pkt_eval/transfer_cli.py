@@ -13,7 +13,7 @@ from pkt_eval._util.folders import check_out
 from pkt_eval.errors import ConfigError
 
 if TYPE_CHECKING:
-    from pkt_eval.models.card import Evaluation
+    from pkt_eval.models.card import CardResult
     from pkt_eval.report.board import BoardCell
     from pkt_eval.report.records import Record
 
@@ -82,7 +82,7 @@ def transfer(
     from pkt_eval._util.files import new_folder
     from pkt_eval._util.logs import open_log
     from pkt_eval._util.progress import Progress
-    from pkt_eval.models.card import write_card
+    from pkt_eval.models.card import save_card
     from pkt_eval.models.student import two_dtypes
     from pkt_eval.transfer.arguments import split_arguments
     from pkt_eval.transfer.recipe import make_recipe
@@ -102,7 +102,7 @@ def transfer(
     with new_folder(out) as folder:
         student.save(folder, merged=True)
         if evaluated:
-            write_card(folder, student.base, student.provenance, evaluated)
+            save_card(folder, student.base, student.provenance, evaluated)
     if student.provenance:
         to = console()
         show(student.provenance, out, to)
@@ -133,7 +133,7 @@ def read_words(words: list[str]) -> dict[str, str]:
     return arguments
 
 
-def evaluations(paths: Sequence[Path], fingerprint: str, identity: Mapping[str, Any]) -> "list[Evaluation]":
+def evaluations(paths: Sequence[Path], fingerprint: str, identity: Mapping[str, Any]) -> "list[CardResult]":
     """How a student did, for its model card: this very student, not its method's mean over seeds.
 
     Args:
@@ -180,14 +180,14 @@ def _fingerprint(provenance: Mapping[str, object] | None) -> object:
     return (provenance or {}).get("fingerprint")
 
 
-def _evaluation(name: str, cell: "BoardCell") -> "Evaluation":
+def _evaluation(name: str, cell: "BoardCell") -> "CardResult":
     from pkt_eval.data.benchmarks import Hub, benchmark_of_task
-    from pkt_eval.models.card import Compared, Evaluation
+    from pkt_eval.models.card import CardDifference, CardResult
 
     asked = benchmark_of_task(cell.sources[0].task)
     on_hub = asked.source if asked and isinstance(asked.source, Hub) else None
     against = [("vanilla", cell.vanilla), ("control", cell.control)]
-    return Evaluation(
+    return CardResult(
         benchmark=name,
         title=asked.title if asked and on_hub else name,
         dataset=on_hub.path if on_hub else name,
@@ -197,5 +197,5 @@ def _evaluation(name: str, cell: "BoardCell") -> "Evaluation":
         low=cell.low,
         high=cell.high,
         items=cell.count,
-        compared={to: Compared(d.against, d.value, d.low, d.high, d.count) for to, d in against if d},
+        compared={to: CardDifference(d.against, d.value, d.low, d.high, d.count) for to, d in against if d},
     )

@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 _EVERY = 0.5
 """Seconds between two tellings."""
 
-Measured = Callable[[str, int, Mapping[str, float]], None]
+CurveListener = Callable[[str, int, Mapping[str, float]], None]
 """Is told what was measured: of which curve, at which step, name → number."""
 
 
@@ -69,7 +69,7 @@ class Progress:
         enabled: bool = True,
         owner: str = "",
         listener: Callable[[str], None] | None = None,
-        measured: Measured | None = None,
+        measured: CurveListener | None = None,
     ) -> None:
         self.enabled, self.owner, self._listener, self._measured = enabled, owner, listener, measured
         self._curves: list[str] = []  # of the stages that are running, the innermost last

@@ -16,7 +16,7 @@ FILE = "README.md"
 
 
 @dataclass(frozen=True)
-class Compared:
+class CardDifference:
     """A student against another one on the same items: a difference of shares, with its 95 % interval."""
 
     against: str
@@ -27,7 +27,7 @@ class Compared:
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class CardResult:
     """A student on a benchmark, as a card says it.
 
     Attributes:
@@ -52,10 +52,10 @@ class Evaluation:
     low: float | None
     high: float | None
     items: int
-    compared: Mapping[str, Compared] = field(default_factory=dict)
+    compared: Mapping[str, CardDifference] = field(default_factory=dict)
 
 
-def write_card(folder: Path, base: ModelSource, made: Provenance | None, evaluated: Sequence[Evaluation] = ()) -> None:
+def save_card(folder: Path, base: ModelSource, made: Provenance | None, evaluated: Sequence[CardResult] = ()) -> None:
     """Write the card of a student that lies in a folder."""
     adapter = (folder / "adapter").is_dir() and not any((folder / room).is_dir() for room in ("located", "dense"))
     text = model_card(base, made, adapter=adapter, merged=(folder / "merged").is_dir(), evaluated=evaluated)
@@ -68,7 +68,7 @@ def model_card(
     *,
     adapter: bool,
     merged: bool,
-    evaluated: Sequence[Evaluation] = (),
+    evaluated: Sequence[CardResult] = (),
 ) -> str:
     """Markdown with YAML metadata, as the hub reads it.
 
@@ -109,7 +109,7 @@ def model_card(
     return "\n".join(lines)
 
 
-def _index(evaluated: Sequence[Evaluation]) -> list[Any]:
+def _index(evaluated: Sequence[CardResult]) -> list[Any]:
     from huggingface_hub import EvalResult
 
     return [
@@ -131,8 +131,8 @@ _METRICS = {"acc": "accuracy", "pass_at_1": "pass@1"}
 """Of lm-eval → as the hub calls it."""
 
 
-def _evaluation_lines(evaluated: Sequence[Evaluation], made: Provenance | None) -> list[str]:
-    def against(of: Compared | None, items: int, named: bool) -> str:
+def _evaluation_lines(evaluated: Sequence[CardResult], made: Provenance | None) -> list[str]:
+    def against(of: CardDifference | None, items: int, named: bool) -> str:
         if of is None:
             return "–"
         text = f"{_points(of.value)} [{_points(of.low)}, {_points(of.high)}]"

@@ -132,7 +132,7 @@ class Student:
         if merged:
             manifest["merged"] = _save_merged(self, folder / "merged")
         files = sorted(f for f in folder.rglob("*") if f.is_file() and f.name != MANIFEST)
-        card.write_card(folder, self.base, self.provenance)
+        card.save_card(folder, self.base, self.provenance)
         manifest["files"] = {f.relative_to(folder).as_posix(): file_digest(f) for f in files}
         manifest = json.loads(json.dumps(manifest))  # as it will be read
         manifest[_CHECKSUM] = combine_digests(manifest)

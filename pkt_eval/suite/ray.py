@@ -178,7 +178,7 @@ class OnRay(Engine):
                 self.state.fail([cell], unseen)
 
 
-Measured = tuple[str, str, int, Mapping[str, float]]
+Measurement = tuple[str, str, int, Mapping[str, float]]
 """Of which student and curve, at which step."""
 
 
@@ -187,7 +187,7 @@ class Reports:
 
     def __init__(self) -> None:
         self.news: Statuses = {}
-        self.measured: list[Measured] = []
+        self.measured: list[Measurement] = []
 
     def put(self, news: Statuses) -> None:
         """Report statuses."""
@@ -197,7 +197,7 @@ class Reports:
         """Report what a transfer has measured."""
         self.measured.append(measured)
 
-    def take(self) -> tuple[Statuses, list[Measured]]:
+    def take(self) -> tuple[Statuses, list[Measurement]]:
         """The news and what was measured, which are none after that."""
         (news, self.news), (measured, self.measured) = (self.news, {}), (self.measured, [])
         return news, measured

@@ -7,7 +7,7 @@ from huggingface_hub import ModelCard
 from huggingface_hub.repocard_data import eval_results_to_model_index, model_index_to_eval_results
 
 from pkt_eval import load_student, make_recipe, make_student
-from pkt_eval.models.card import Compared, Evaluation, model_card, write_card
+from pkt_eval.models.card import CardDifference, CardResult, model_card, save_card
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,7 @@ def test_its_reader_may_change_it(student, tmp_path):
 
 
 EVALUATED = [
-    Evaluation(
+    CardResult(
         "gsm8k",
         "GSM8K",
         "openai/gsm8k",
@@ -60,9 +60,9 @@ EVALUATED = [
         0.37,
         0.47,
         400,
-        {"vanilla": Compared("vanilla", 0.03, -0.012, 0.071, 400)},
+        {"vanilla": CardDifference("vanilla", 0.03, -0.012, 0.071, 400)},
     ),
-    Evaluation(
+    CardResult(
         "nano_mmlu",
         "nano MMLU",
         "nano_mmlu",
@@ -72,7 +72,7 @@ EVALUATED = [
         None,
         None,
         20,
-        {"control": Compared("a|b", -0.0001, -0.2, 0.2, 18)},
+        {"control": CardDifference("a|b", -0.0001, -0.2, 0.2, 18)},
     ),
 ]
 
@@ -101,8 +101,8 @@ def test_without_results_there_is_no_index_of_any(student):
 def test_it_is_written_anew_of_what_lies_in_the_folder(student, tmp_path):
     student.save(tmp_path / "s")
     before = (tmp_path / "s" / "README.md").read_text()
-    write_card(tmp_path / "s", student.base, student.provenance)
+    save_card(tmp_path / "s", student.base, student.provenance)
     assert (tmp_path / "s" / "README.md").read_text() == before and "library_name: peft" in before
-    write_card(tmp_path / "s", student.base, student.provenance, EVALUATED)
+    save_card(tmp_path / "s", student.base, student.provenance, EVALUATED)
     assert len(ModelCard.load(tmp_path / "s" / "README.md").data.eval_results) == 2
     assert load_student(tmp_path / "s").weights_digest() == student.weights_digest()
