@@ -16,8 +16,10 @@ import typer
 from pkt_eval.errors import ConfigError, PKTError
 
 HOST = "127.0.0.1"
-_WAITING = """<!doctype html><meta charset="utf-8"><meta http-equiv="refresh" content="5">
-<title>PKT-Eval</title><p>No cell of this suite is finished yet; this page looks again every five seconds."""
+# By a script: a browser takes the refresh of an address with a fragment, the state of the page, for a way within it.
+_WAITING = """<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,"><title>PKT-Eval</title>
+<p>No cell of this suite is finished yet; this page looks again every five seconds.
+<script>setTimeout(() => location.reload(), 5000)</script>"""
 
 
 class Board:
@@ -100,6 +102,10 @@ class Pages(SimpleHTTPRequestHandler):
             super().do_GET()
         else:
             self.send_error(404)
+
+    def do_HEAD(self) -> None:
+        """Refuse: it would say of every file in the folder whether it is there."""
+        self.send_error(405)
 
     def _text(self, data: bytes, name: str = "index.html") -> None:
         self.send_response(200)

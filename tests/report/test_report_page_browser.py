@@ -197,7 +197,9 @@ def test_the_address_brings_back_what_was_seen(page, folder):
     assert labels(page)[0] == "vanilla" and page.run("return document.querySelectorAll('.delta.own').length") == 0
 
 
-@pytest.mark.parametrize("cut", ["#%", "#q=%E0%A4", "#sort=zzz:up&a=nobody&b=&read=77&item=none&base=gone&significant=x"])
+@pytest.mark.parametrize(
+    "cut", ["#%", "#q=%E0%A4", "#sort=zzz:up&a=nobody&b=&read=77&item=none&base=gone&significant=x"]
+)
 def test_an_address_that_was_cut_or_is_of_another_page_breaks_nothing(page, folder, cut):
     page.open(folder / "leaderboard.json")
     page.open(folder / "index.html", cut)

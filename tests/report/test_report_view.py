@@ -22,8 +22,9 @@ def get(tmp_path):
     (tmp_path / "page").mkdir()
     threading.Thread(target=server.serve_forever, daemon=True).start()
 
-    def ask(path, host=HOST):
-        request = urllib.request.Request(f"http://{HOST}:{server.server_address[1]}{path}", headers={"Host": host})
+    def ask(path, host=HOST, method="GET"):
+        address = f"http://{HOST}:{server.server_address[1]}{path}"
+        request = urllib.request.Request(address, headers={"Host": host}, method=method)
         try:
             return urllib.request.urlopen(request, timeout=30).read().decode()
         except urllib.error.HTTPError as error:
@@ -59,6 +60,7 @@ def test_nothing_else_is_served(made, get, tmp_path):
     get("/")
     assert get("/secret.txt") == get("/vanilla/") == get("/../results_out.json") == 404
     assert get("/", host="somebody.example") == 403
+    assert get("/secret.txt", method="HEAD") == get("/", method="HEAD") == 405
     with pytest.raises(ConfigError, match=f"{get.port}.*--port"):
         page_server(Board(tmp_path / "in", 0, tmp_path / "page"), get.port)
 
@@ -79,6 +81,15 @@ def test_it_loads_itself_anew_where_the_reader_was(made, get, tmp_path):
     if reason := missing():
         pytest.skip(f"{reason}: the page is not tried in a browser")
     get.board.every = 0.3
+    with Browser() as browser:  # before there is anything, at an address with a state
+        browser.visit(f"http://{HOST}:{get.port}/#q=lora")
+        made(tmp_path / "in" / "0", [1, 0, 1, 0], method="lora", seed=0, options={"rank": 0})
+        for _ in range(200):
+            if browser.run("return document.querySelectorAll('.board > tbody').length"):
+                break
+            time.sleep(0.1)
+        assert browser.run("return document.querySelector('[data-filter]').value") == "lora"
+        assert browser.console() == []
     for number in range(12):
         made(tmp_path / "in" / f"{number}", [1, 0, 1, number % 2], method="lora", seed=0, options={"rank": number})
     made(tmp_path / "in" / "vanilla", [1, 0, 1, 0])
