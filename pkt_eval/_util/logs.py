@@ -134,12 +134,13 @@ def open_log(tracker: str, group: str | None, configs: Mapping[str, Mapping[str,
         configs: Student → its configuration.
 
     Raises:
-        PrerequisiteError: The tracker is not installed, or nobody is logged in.
+        PrerequisiteError: The tracker is not installed, or not whole, or nobody is logged in.
     """
     try:
         module = import_module(tracker)
-    except ImportError:
-        raise PrerequisiteError(f"--log {tracker} needs {tracker}: pip install 'pkt-eval[{tracker}]'") from None
+    except ImportError as error:
+        why = "" if error.name in (None, tracker) else f", which lacks {error.name}"
+        raise PrerequisiteError(f"--log {tracker} needs {tracker}{why}: pip install 'pkt-eval[{tracker}]'") from None
     return Tracked(TRACKERS[tracker](module, group), configs)
 
 

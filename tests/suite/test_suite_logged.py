@@ -105,15 +105,14 @@ def test_every_student_is_a_run_with_its_curves_and_cells(tracker, suite):
     tracker.runs.clear()
     assert run(suite, "--log", tracker.name).exit_code == 0
     assert set(curves(tracker.runs["mine/nano_gsm8k/seed0"])) == {"nano_gsm8k"}
-
-
-def test_no_run_without_it(tracker, suite):
+    # And nothing without being asked.
+    tracker.runs.clear()
     assert run(suite).exit_code == 0 and not tracker.runs
 
 
 def test_a_tracker_that_fails_is_told_of_once_and_fails_no_run(tracker, suite, caplog):
     tracker.broken = True
-    assert run(suite, "--log", tracker.name).exit_code == 0
+    assert run(suite, "--log", tracker.name, "--only", "vanilla").exit_code == 0
     assert [r.getMessage() for r in caplog.records if "tracker" in r.getMessage()] == [
         "the tracker does not take all: OSError: no connection at all"
     ]
@@ -125,6 +124,14 @@ def test_a_tracker_that_is_missing_is_one_line_before_the_work(name, suite, monk
     with pytest.raises(PrerequisiteError, match=rf"^--log {name} needs {name}: pip install 'pkt-eval\[{name}\]'$"):
         run(suite, "--log", name)
     assert not suite.with_suffix("").exists()
+
+
+def test_a_tracker_that_is_not_whole_says_what_it_lacks(monkeypatch, tmp_path):
+    (tmp_path / "trackio.py").write_text("import something_of_its_own")
+    monkeypatch.delitem(sys.modules, "trackio", raising=False)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(PrerequisiteError, match="needs trackio, which lacks something_of_its_own: pip install"):
+        open_log("trackio", None, {})
 
 
 def test_wandb_needs_an_account_unless_it_is_offline(monkeypatch):
