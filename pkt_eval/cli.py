@@ -23,7 +23,7 @@ from pkt_eval.report.cli import report
 from pkt_eval.report.gate_cli import gate
 from pkt_eval.report.view import view
 from pkt_eval.suite.cli import run, status
-from pkt_eval.transfer.cli import TransferCommand, transfer
+from pkt_eval.transfer_cli import TransferCommand, transfer
 
 #: Command → what an interrupt leaves, where it is more than nothing.
 _GO_ON = {

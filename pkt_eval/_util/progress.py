@@ -4,6 +4,7 @@ the record afterwards.
 
 import json
 import logging
+import math
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
@@ -21,6 +22,9 @@ log = logging.getLogger(__name__)
 
 _EVERY = 0.5
 """Seconds between two tellings."""
+
+CurveListener = Callable[[str, int, Mapping[str, float]], None]
+"""Is told what was measured: of which curve, at which step, name → number."""
 
 
 class Pace:
@@ -57,10 +61,18 @@ class Progress:
         enabled: False shows no bars.
         owner: Whose bars they are, with which each begins: a method, a command.
         listener: Is told in words how far the stage at work is, twice a second at most.
+        measured: Is told each number of each curve.
     """
 
-    def __init__(self, enabled: bool = True, owner: str = "", listener: Callable[[str], None] | None = None) -> None:
-        self.enabled, self.owner, self._listener = enabled, owner, listener
+    def __init__(
+        self,
+        enabled: bool = True,
+        owner: str = "",
+        listener: Callable[[str], None] | None = None,
+        measured: CurveListener | None = None,
+    ) -> None:
+        self.enabled, self.owner, self._listener, self._measured = enabled, owner, listener, measured
+        self._curves: list[str] = []  # of the stages that are running, the innermost last
         self._pace: Pace | None = None
         self._loss: float | None = None
         self._told = -_EVERY
@@ -114,14 +126,21 @@ class Progress:
             save_text(self._file, json.dumps(spent))
 
     @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Time the body under ``name``; stages of one name add up."""
+    def stage(self, name: str, curve: str | None = None) -> Iterator[None]:
+        """Time the body under ``name``; stages of one name add up.
+
+        Args:
+            name: Of the stage.
+            curve: What is measured in it belongs to this curve; default: one of the stage's name.
+        """
         start = self._running[name] = time.perf_counter()
+        self._curves.append(curve or name)
         self._loss = None
         self.tell(name, 0)
         try:
             yield
         finally:
+            self._curves.pop()
             self._count(name)
             end = self._running.pop(name)
             log.info("%s took %.1f s", name, end - start)
@@ -162,6 +181,23 @@ class Progress:
         """Say what another process, which makes the transfer for this one, has said."""
         if self._listener:
             self._listener(said)
+
+    def measure(self, step: int, curve: str | None = None, **numbers: float | None) -> None:
+        """Say what was measured at a step to whoever keeps curves; what is not finite is left out.
+
+        Args:
+            step: Of the training; 0 is before the first.
+            curve: Default: that of the running stage.
+            numbers: Such as ``loss``, ``learning_rate``, ``validation_loss``, ``validation_score``.
+        """
+        finite = {name: float(x) for name, x in numbers.items() if x is not None and math.isfinite(x)}
+        if self._measured and finite:
+            self._measured(curve or (self._curves[-1] if self._curves else "transfer"), step, finite)
+
+    def pass_on_measured(self, curve: str, step: int, numbers: Mapping[str, float]) -> None:
+        """Say what another process, which makes the transfer for this one, has measured."""
+        if self._measured:
+            self._measured(curve, step, numbers)
 
     def tell(self, what: str, done: int, of: int | None = None, loss: float | None = None) -> None:
         """Say how far something is to whoever listens.

@@ -122,6 +122,8 @@ def choose_candidate(
             bar = f"{name}: candidate {number + 1}"
             found = kept.get(str(number), partial(jury.measure, edits, progress, bar))
             measured.append(settings | found)
+            score = found["answers"]["accuracy"] if found["answers"] else None
+            progress.measure(number + 1, validation_loss=found["validation_loss"], validation_score=score)
             of_candidate = merit(found if jury.by == "score" else {**found, "answers": None})
             if best is None or (jury.validation and of_candidate > best[0]):
                 best = of_candidate, number, edits

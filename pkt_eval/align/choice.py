@@ -71,6 +71,7 @@ def choose_rate(
                     with injected(model, checkpoint.located, checkpoint.deltas):
                         step["answers"] = told(scorer())
                 of_rate["steps"].append(step)
+                _tell_curve(progress, "align" if len(options) == 1 else f"align-{option.learning_rate:g}", step)
                 of_step = merit(step)
                 if chosen is None or not examples.validation or of_step > chosen[0]:
                     chosen = of_step, checkpoint, of_rate
@@ -88,6 +89,13 @@ def choose_rate(
         "chosen_by": "validation" if examples.validation else "being the last",
         "select_by": "score" if scorer else "loss",
     }
+
+
+def _tell_curve(progress: Progress, curve: str, step: dict[str, Any]) -> None:
+    score = (step.get("answers") or {}).get("accuracy")
+    numbers = {"loss": step["lm_loss"], "validation_score": score}
+    numbers |= {name: step[name] for name in ("penalty", "validation_loss", "learning_rate")}
+    progress.measure(step["step"], curve, **numbers)
 
 
 def rates_to_try(asked: tuple[float, ...] | Literal["auto"], d_teacher: int, validation: bool) -> tuple[float, ...]:

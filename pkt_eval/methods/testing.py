@@ -155,8 +155,8 @@ class _Ticking(Progress):
             raise KeyboardInterrupt
 
     @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        with super().stage(name):
+    def stage(self, name: str, curve: str | None = None) -> Iterator[None]:
+        with super().stage(name, curve):
             self._tick()
             yield
 

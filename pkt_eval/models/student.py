@@ -132,10 +132,7 @@ class Student:
         if merged:
             manifest["merged"] = _save_merged(self, folder / "merged")
         files = sorted(f for f in folder.rglob("*") if f.is_file() and f.name != MANIFEST)
-        adapter = bool(low_rank) and len(low_rank) == len(self.edits)
-        (folder / card.FILE).write_text(
-            card.model_card(self.base, self.provenance, adapter=adapter, merged=merged), "utf-8"
-        )
+        card.save_card(folder, self.base, self.provenance)
         manifest["files"] = {f.relative_to(folder).as_posix(): file_digest(f) for f in files}
         manifest = json.loads(json.dumps(manifest))  # as it will be read
         manifest[_CHECKSUM] = combine_digests(manifest)

@@ -55,7 +55,7 @@ def report(
     from pkt_eval.errors import ConfigError
     from pkt_eval.report import records
     from pkt_eval.report.board import diagnoses, leaderboard, sheets
-    from pkt_eval.report.export import EXPORTS, write_export
+    from pkt_eval.report.export import EXPORTS, exported_before, write_export
     from pkt_eval.report.printing import line
     from pkt_eval.report.render import terminal
     from pkt_eval.report.render.files import save_all
@@ -77,12 +77,13 @@ def report(
     board = leaderboard(every, out, notes, Correction(correction), against)
     content = Content(board, sheets(board, every, out), looked_into)
     texts = {each.file: each.write(content) for each in formats()}
+    before = exported_before(out)
     save_all(out, texts)
     to = console()
     terminal.print_board(board, to)
     to.print(line(f"\nWritten to {out}/: {', '.join(texts)}"), soft_wrap=True)
     for name in dict.fromkeys(export or ()):
-        folder, number = write_export(name, board, out)
+        folder, number = write_export(name, board, out, before)
         students = (
             f"{number} student{'s' * (number != 1)}" if number else "nothing: no benchmark of these is on the hub"
         )

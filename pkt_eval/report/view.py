@@ -1,5 +1,6 @@
 """``pkt-eval view``: the leaderboard of a suite that may still be running, served to this machine's browser alone."""
 
+import hashlib
 import tempfile
 import threading
 import time
@@ -15,8 +16,10 @@ import typer
 from pkt_eval.errors import ConfigError, PKTError
 
 HOST = "127.0.0.1"
-_WAITING = """<!doctype html><meta charset="utf-8"><meta http-equiv="refresh" content="5">
-<title>PKT-Eval</title><p>No cell of this suite is finished yet; this page looks again every five seconds."""
+# By a script: a browser takes the refresh of an address with a fragment, the state of the page, for a way within it.
+_WAITING = """<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,"><title>PKT-Eval</title>
+<p>No cell of this suite is finished yet; this page looks again every five seconds.
+<script>setTimeout(() => location.reload(), 5000)</script>"""
 
 
 class Board:
@@ -32,6 +35,8 @@ class Board:
         self.records, self.every, self.out = records, every, out
         self._lock = threading.Lock()
         self._looked, self._seen, self.said = -every, frozenset[tuple[str, int]](), ""
+        self.version = ""
+        """Digest of the records of the page."""
 
     def refresh(self) -> bool:
         """Make the page anew, if there are other records than before; whether there is a page.
@@ -43,7 +48,7 @@ class Board:
                 seen = self._results()
                 if seen and seen != self._seen:
                     try:
-                        self._make()
+                        self._make(seen)
                         self._seen, self.said = seen, ""
                     except PKTError as error:
                         self.said = str(error)
@@ -59,16 +64,18 @@ class Board:
                 continue
         return frozenset(found)
 
-    def _make(self) -> None:
+    def _make(self, seen: frozenset[tuple[str, int]]) -> None:
         from pkt_eval.report import records
         from pkt_eval.report.board import leaderboard, sheets
-        from pkt_eval.report.render import Content, formats, save_all
+        from pkt_eval.report.render import Content, Live, formats, save_all
 
         every, notes = records.read([self.records])
         # The page's links lead to where the records are served.
         board = leaderboard(every, self.records, notes)
-        content = Content(board, sheets(board, every, self.records))
+        version = hashlib.sha256(repr(sorted(seen)).encode("utf-8", "backslashreplace")).hexdigest()
+        content = Content(board, sheets(board, every, self.records), live=Live(self.every, version))
         save_all(self.out, {each.file: each.write(content) for each in formats()})
+        self.version = version
 
 
 class Pages(SimpleHTTPRequestHandler):
@@ -84,7 +91,10 @@ class Pages(SimpleHTTPRequestHandler):
             self.send_error(403)
             return
         name = unquote(urlsplit(self.path).path).lstrip("/") or "index.html"
-        if name == "index.html" and not self.board.refresh():
+        if name == "version":
+            self.board.refresh()
+            self._text(self.board.version.encode(), "version.txt")
+        elif name == "index.html" and not self.board.refresh():
             self._text(_WAITING.encode())
         elif name in ("index.html", *(path.name for path in self.board.out.iterdir())):
             self._text((self.board.out / name).read_bytes(), name)
@@ -92,6 +102,10 @@ class Pages(SimpleHTTPRequestHandler):
             super().do_GET()
         else:
             self.send_error(404)
+
+    def do_HEAD(self) -> None:
+        """Refuse: it would say of every file in the folder whether it is there."""
+        self.send_error(405)
 
     def _text(self, data: bytes, name: str = "index.html") -> None:
         self.send_response(200)
@@ -129,7 +143,7 @@ def view(
     every: Annotated[float, typer.Option(min=1, help="Seconds between two looks for new records.")] = 10,
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open it in a browser.")] = True,
 ) -> None:
-    """Show the leaderboard of a suite in a browser, also while it runs: loading the page again shows what is new.
+    """Show the leaderboard of a suite in a browser, also while it runs: the page shows by itself what is new.
 
     Serves to this machine alone, until Ctrl-C. Writes nothing into the folder.
     """

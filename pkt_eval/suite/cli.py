@@ -2,7 +2,7 @@
 
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -12,6 +12,7 @@ from pkt_eval.errors import ConfigError
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from pkt_eval._util.logs import Log
     from pkt_eval.suite.run import Run
     from pkt_eval.suite.state import Statuses
 
@@ -42,6 +43,10 @@ def run(
             help="With --dry-run: a folder of records, as `pkt-eval report` takes it, that says how many answers of "
             "two students differ; may be given several times.",
         ),
+    ] = None,
+    log: Annotated[
+        Literal["trackio", "wandb"] | None,
+        typer.Option(help="Send training curves and scores to this tracker, a run for each student."),
     ] = None,
 ) -> None:
     """Run a suite: many students × benchmarks × seeds, scored by lm-eval, journalled and resumable.
@@ -97,8 +102,13 @@ def run(
     from pkt_eval.suite.folder import cells_of_others
     from pkt_eval.suite.show import students_table
 
-    with quiet():
-        statuses = _run(planned, to)
+    logged = _log_to(log, planned) if log else None
+    try:
+        with quiet():
+            statuses = _run(planned, to)
+    finally:
+        if logged:
+            logged.end()
     to.print(students_table(planned.cells, statuses))
     to.print(f"\nResults and samples, as lm-eval writes them, are in {out}/", soft_wrap=True)
     if others := cells_of_others(checked, out):
@@ -148,6 +158,16 @@ def _dry_run(planned: "Run", to: "Console", records: list[Path] | tuple[()], mea
     except KeyboardInterrupt:
         to.print("interrupted: what was measured is remembered; the same command goes on", soft_wrap=True)
         raise typer.Exit(130) from None
+
+
+def _log_to(tracker: str, planned: "Run") -> "Log":
+    """Have a run's curves and scores sent to a tracker."""
+    from pkt_eval._util.logs import open_log
+    from pkt_eval.suite.logged import Logged, configs
+
+    log = open_log(tracker, planned.out.resolve().name, configs(planned.cells))
+    Logged(log, planned.cells).watch(planned.state)
+    return log
 
 
 def _run(planned: "Run", to: "Console") -> "Statuses":

@@ -7,6 +7,7 @@ loaded once for all students that are there already, and once more for each one 
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, ClassVar
 
 from pkt_eval._util.devices import release_memory
@@ -78,7 +79,11 @@ class Local(Engine):
         with self._timed(of):
             self.state.set(of, "transfer")
             try:
-                progress = Progress(enabled=False, listener=lambda step: self.state.tell(of, step))
+                progress = Progress(
+                    enabled=False,
+                    listener=lambda step: self.state.tell(of, step),
+                    measured=partial(self.state.measured, student.name),
+                )
                 make_once(Transfer(student.recipe, self.identities.device), progress)
                 self.state.set(of, "waiting")
             except Exception as error:

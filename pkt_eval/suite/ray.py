@@ -10,7 +10,7 @@ import os
 import platform
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import copy
 from pathlib import Path
 from typing import Any, ClassVar
@@ -97,10 +97,10 @@ class OnRay(Engine):
             for student in learners(left):
                 mine = [cell for cell in left if cell.learner == student]
                 expected = {cell.name: self.identities[cell] for cell in mine}
-                pending[task.remote(self.suite, self.out, expected, reports)] = mine
+                pending[task.remote(self.suite, self.out, expected, reports, self.state.followed)] = mine
             while pending:
                 ended, _ = self.ray.wait(list(pending), timeout=_EVERY)
-                self._read(reports)
+                self._read(reports)  # before they end, since what a worker has measured comes before its cells
                 for reference in ended:
                     self._end(reference, pending.pop(reference))
         finally:
@@ -152,7 +152,10 @@ class OnRay(Engine):
         return self.ray.remote(Reports).options(num_cpus=0, scheduling_strategy=here).remote()
 
     def _read(self, reports: Any) -> None:
-        self.state.update(self.ray.get(reports.take.remote()))
+        news, measured = self.ray.get(reports.take.remote())
+        for each in measured:
+            self.state.measured(*each)
+        self.state.update(news)
 
     def _end(self, reference: Any, mine: list[Cell]) -> None:
         """A task has ended; what counts is what lies in our folder."""
@@ -175,24 +178,41 @@ class OnRay(Engine):
                 self.state.fail([cell], unseen)
 
 
+Measurement = tuple[str, str, int, Mapping[str, float]]
+"""Of which student and curve, at which step."""
+
+
 class Reports:
     """What workers have reported since it was last asked; lives in an actor."""
 
     def __init__(self) -> None:
         self.news: Statuses = {}
+        self.measured: list[Measurement] = []
 
     def put(self, news: Statuses) -> None:
         """Report statuses."""
         self.news |= news
 
-    def take(self) -> Statuses:
-        """The news, which are none after that."""
-        news, self.news = self.news, {}
-        return news
+    def measure(self, *measured: Any) -> None:
+        """Report what a transfer has measured."""
+        self.measured.append(measured)
+
+    def take(self) -> tuple[Statuses, list[Measurement]]:
+        """The news and what was measured, which are none after that."""
+        (news, self.news), (measured, self.measured) = (self.news, {}), (self.measured, [])
+        return news, measured
 
 
-def _work(suite: Suite, out: Path, expected: dict[str, Identity], reports: Any) -> Statuses:
-    """Do the cells of one student in a worker; ``expected`` are their identities."""
+def _work(suite: Suite, out: Path, expected: dict[str, Identity], reports: Any, followed: bool) -> Statuses:
+    """Do the cells of one student in a worker.
+
+    Args:
+        suite: Whose they are.
+        out: Its folder.
+        expected: The cells and their identities.
+        reports: The actor of ``Reports``.
+        followed: Whether to report curves, too.
+    """
     said: dict[str, str] = {}
     last = 0.0
 
@@ -206,6 +226,8 @@ def _work(suite: Suite, out: Path, expected: dict[str, Identity], reports: Any) 
             reports.put.remote({name: copy(status) for name, status in mine.items()})
 
     work = Work(suite, out, show)
+    if followed:
+        work.state.follow(lambda *measured: reports.measure.remote(*measured))
     mine = [cell for cell in work.cells if cell.name in expected]
     for cell in mine:
         here, asked = work.identities[cell], expected[cell.name]

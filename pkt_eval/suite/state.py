@@ -1,7 +1,7 @@
 """How far the cells of a run are."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -37,6 +37,8 @@ class CellStatus:
 
 Statuses = dict[str, CellStatus]
 Show = Callable[[Statuses], None]
+Follow = Callable[[str, str, int, Mapping[str, float]], None]
+"""Is told what a transfer has measured: of which student and curve, at which step."""
 
 
 class RunState:
@@ -49,6 +51,7 @@ class RunState:
     def __init__(self, cells: Sequence[Cell]) -> None:
         self.statuses: Statuses = {cell.name: CellStatus() for cell in cells}
         self._watchers: list[Show] = []
+        self._followers: list[Follow] = []
 
     def __getitem__(self, cell: Cell) -> CellStatus:
         return self.statuses[cell.name]
@@ -56,6 +59,20 @@ class RunState:
     def watch(self, show: Show) -> None:
         """Have a function called after each change."""
         self._watchers.append(show)
+
+    def follow(self, follower: Follow) -> None:
+        """Have a function called for each number of each curve of each transfer."""
+        self._followers.append(follower)
+
+    @property
+    def followed(self) -> bool:
+        """Whether anybody wants to know the curves."""
+        return bool(self._followers)
+
+    def measured(self, student: str, curve: str, step: int, numbers: Mapping[str, float]) -> None:
+        """A transfer has measured something."""
+        for follower in self._followers:
+            follower(student, curve, step, numbers)
 
     def changed(self) -> None:
         """Tell those who watch."""

@@ -6,7 +6,7 @@ train with it. So it is made in a child process that knows of no ranks, and the 
 
 import logging
 import os
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from datetime import timedelta
 from queue import Empty
 from typing import Any
@@ -59,11 +59,18 @@ def make_once(transfer: Transfer, progress: Progress | None = None) -> Student:
         with ProcessPoolExecutor(1, mp_context=context, initializer=_begin, initargs=(told,)) as child:
             level = logging.getLogger("pkt_eval").getEffectiveLevel()
             made = child.submit(_make, transfer.recipe, transfer.device, shown and rank() == 0, level)
-            while not made.done():
-                with suppress(Empty):
-                    step = told.get(timeout=_EVERY)
-                    if progress:
-                        progress.pass_on(step)
+            while True:
+                ended = made.done()  # looked at first: what the child has said before it ended is still there
+                try:
+                    said = told.get(timeout=_EVERY)
+                except Empty:
+                    if ended:
+                        break
+                    continue
+                if progress and isinstance(said, str):
+                    progress.pass_on(said)
+                elif progress:
+                    progress.pass_on_measured(*said)
             made.result()
     return transfer.make(progress)
 
@@ -85,4 +92,6 @@ def _make(recipe: Recipe, device: str, shown: bool, level: int) -> None:
         log = logging.getLogger("pkt_eval")  # whichever process makes the student says so
         log.addHandler(logging.StreamHandler())
         log.setLevel(level)
-        Transfer(recipe, device).make(Progress(enabled=shown, listener=_told.put))
+        Transfer(recipe, device).make(
+            Progress(enabled=shown, listener=_told.put, measured=lambda *measured: _told.put(measured))
+        )

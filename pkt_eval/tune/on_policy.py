@@ -72,7 +72,7 @@ class OnPolicy:
         saved = time.monotonic()
         with self.progress.counter(f"distilling at {training.learning_rate:g}", spent.total, spent.tokens) as bar:
             while spent.tokens < spent.total:
-                optimizer.param_groups[0]["lr"] = spent.rate
+                optimizer.param_groups[0]["lr"] = rate = spent.rate
                 batch = self._batch(model, training, spent)
                 loss = self._step(model, batch, training, optimizer, trained)
                 spent.losses.append(round(loss, 6))
@@ -80,6 +80,7 @@ class OnPolicy:
                 spent.tokens += took
                 bar.update(took)
                 self.progress.tell("fine-tuning", spent.tokens, spent.total, loss)
+                self.progress.measure(len(spent.losses), loss=loss, learning_rate=rate)
                 if work and time.monotonic() - saved >= checkpoints.SECONDS:
                     self.progress.save()
                     state = TrainerState(global_step=len(spent.losses))

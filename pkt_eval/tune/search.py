@@ -82,8 +82,13 @@ class Course(Generic[E]):
     progress: Progress
     work: Path | None
 
-    def at(self, rate: float, share: float = 1.0) -> tuple[list[float], float]:
+    def at(self, rate: float, share: float = 1.0, curve: str = "finetune") -> tuple[list[float], float]:
         """Train from the start at a rate, on a share of the budget.
+
+        Args:
+            rate: Peak rate.
+            share: Of the budget.
+            curve: That what is measured belongs to.
 
         Returns:
             The loss of each step, and the validation loss afterwards; NaN for no validation.
@@ -92,11 +97,20 @@ class Course(Generic[E]):
         self.trained.reset()
         losses: list[float] = []
         name = f"rate-{rate:g}" if share == 1 else f"search-{rate:g}"
-        with self.progress.stage("finetune" if share == 1 else "search"):
+        with self.progress.stage("finetune" if share == 1 else "search", curve):
             if training.max_steps and training.epochs:
                 work = self.work / name if self.work else None
                 losses = self.run(self.trained.model, training, work, self.trained.optimizer(rate))
-        return losses, self.loss()
+        after = self.loss()
+        self.progress.measure(len(losses), curve, validation_loss=after)
+        return losses, after
+
+    def judged(self, step: int, curve: str) -> dict[str, float | None] | None:
+        """How the model as it is answers validation questions; None where the loss chooses."""
+        found = self.answers() if self.answers else None
+        if found:
+            self.progress.measure(step, curve, validation_score=found["accuracy"])
+        return found
 
     def loss(self) -> float:
         """Validation loss of the model as it is."""
@@ -213,7 +227,9 @@ def train_at_best_rate(
     tried: list[dict[str, Any]] = []
     best: tuple[tuple[float, float], float, int, tuple[E, ...]] | None = None
     for rate in rates:
-        losses, after = course.at(rate)
+        curve = "finetune" if len(rates) == 1 else f"finetune-{rate:g}"
+        course.progress.measure(0, curve, validation_loss=before)
+        losses, after = course.at(rate, curve=curve)
         one = {"learning_rate": rate, "validation_loss": [before, after], "train_loss": losses}
         tried.append(one)
         if _diverged(losses, after, course.validation):
@@ -225,7 +241,7 @@ def train_at_best_rate(
             log.warning("fine-tuning at learning rate %g diverged", rate)
             continue
         if course.answers and len(rates) > 1:
-            one["answers"] = course.answers()
+            one["answers"] = course.judged(len(losses), curve)
         # Only the best so far is kept: adapters are small beside the model, but there may be many rates.
         of_rate = merit({**one, "validation_loss": after})
         if best is None or of_rate > best[0]:
@@ -242,11 +258,12 @@ def _search(course: Course[E], default: float) -> dict[str, Any]:
     """
 
     def measure(rate: float) -> dict[str, Any]:
-        losses, after = course.at(rate, AUTO_SHARE)
+        curve = f"search-{rate:g}"
+        losses, after = course.at(rate, AUTO_SHARE, curve)
         if _diverged(losses, after, course.validation):
             return {"learning_rate": rate, "validation_loss": None, "diverged": True}
         of_rate: dict[str, Any] = {"learning_rate": rate, "validation_loss": as_json(after), "steps": len(losses)}
-        return of_rate | ({"answers": course.answers()} if course.answers else {})
+        return of_rate | ({"answers": course.judged(len(losses), curve)} if course.answers else {})
 
     kept = KeptAnswers(course.work / "search.json" if course.work else None, course.progress.save)
     grid = list(rate_grid(default))

@@ -296,7 +296,7 @@ def _bar_callback(progress: Progress, desc: str) -> Any:
 
 
 def _telling(progress: Progress) -> Any:
-    """Tells whoever listens the step and its loss."""
+    """Tells whoever listens the step with its loss and rate."""
     from transformers import TrainerCallback
 
     class Telling(TrainerCallback):
@@ -306,6 +306,7 @@ def _telling(progress: Progress) -> Any:
         def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
             if logs and "loss" in logs:
                 progress.tell("fine-tuning", state.global_step, state.max_steps, logs["loss"])
+                progress.measure(state.global_step, loss=logs["loss"], learning_rate=logs.get("learning_rate"))
 
     return Telling()
 

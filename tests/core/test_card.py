@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import pytest
 from huggingface_hub import ModelCard
+from huggingface_hub.repocard_data import eval_results_to_model_index, model_index_to_eval_results
 
 from pkt_eval import load_student, make_recipe, make_student
-from pkt_eval.models.card import model_card
+from pkt_eval.models.card import CardDifference, CardResult, model_card, save_card
 
 
 @pytest.fixture(scope="module")
@@ -45,4 +46,63 @@ def test_its_reader_may_change_it(student, tmp_path):
     card = tmp_path / "s" / "README.md"
     assert card.read_text().startswith("---\n")
     card.write_text("mine")
+    assert load_student(tmp_path / "s").weights_digest() == student.weights_digest()
+
+
+EVALUATED = [
+    CardResult(
+        "gsm8k",
+        "GSM8K",
+        "openai/gsm8k",
+        "main",
+        "exact_match",
+        0.4215,
+        0.37,
+        0.47,
+        400,
+        {"vanilla": CardDifference("vanilla", 0.03, -0.012, 0.071, 400)},
+    ),
+    CardResult(
+        "nano_mmlu",
+        "nano MMLU",
+        "nano_mmlu",
+        None,
+        "acc",
+        0.5,
+        None,
+        None,
+        20,
+        {"control": CardDifference("a|b", -0.0001, -0.2, 0.2, 18)},
+    ),
+]
+
+
+def test_its_results_are_what_the_hub_reads(student):
+    base = replace(student.base, path="Qwen/Qwen2.5-0.5B")
+    card = ModelCard(model_card(base, student.provenance, adapter=True, merged=True, evaluated=EVALUATED))
+    assert card.data.base_model_relation == "adapter"
+    # As the hub's client builds it, and back.
+    index = eval_results_to_model_index(card.data.model_name, card.data.eval_results)
+    name, found = model_index_to_eval_results(index)
+    assert name == "Qwen/Qwen2.5-0.5B, lora" and found == card.data.eval_results
+    assert [(each.dataset_type, each.dataset_config, each.metric_type, each.metric_value) for each in found] == [
+        ("openai/gsm8k", "main", "exact_match", 42.15),
+        ("nano_mmlu", None, "accuracy", 50.0),
+    ]
+    assert "| gsm8k | 400 | 42.1 \\[37.0, 47.0\\] | +3.0 \\[−1.2, +7.1\\] | – |" in card.text
+    assert "| – | 0.0 \\[−20.0, +20.0\\] to a\\|b on 18 |" in card.text
+
+
+def test_without_results_there_is_no_index_of_any(student):
+    text = model_card(student.base, student.provenance, adapter=True, merged=False)
+    assert "model-index" not in text and "## Evaluation" not in text
+
+
+def test_it_is_written_anew_of_what_lies_in_the_folder(student, tmp_path):
+    student.save(tmp_path / "s")
+    before = (tmp_path / "s" / "README.md").read_text()
+    save_card(tmp_path / "s", student.base, student.provenance)
+    assert (tmp_path / "s" / "README.md").read_text() == before and "library_name: peft" in before
+    save_card(tmp_path / "s", student.base, student.provenance, EVALUATED)
+    assert len(ModelCard.load(tmp_path / "s" / "README.md").data.eval_results) == 2
     assert load_student(tmp_path / "s").weights_digest() == student.weights_digest()

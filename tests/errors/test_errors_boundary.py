@@ -113,7 +113,7 @@ def test_ctrl_c_ends_a_command_with_a_word_on_how_to_go_on(words, says, monkeypa
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    for place in ("transfer.cli", "report.cli", "diagnose.command"):
+    for place in ("transfer_cli", "report.cli", "diagnose.command"):
         monkeypatch.setattr(f"pkt_eval.{place}.check_out", interrupt)
     monkeypatch.setattr("pkt_eval.data.cli.build_splits", interrupt)
     monkeypatch.setattr(sys, "argv", ["pkt-eval", *words])

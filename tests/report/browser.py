@@ -61,6 +61,10 @@ class Browser:
         """Load a file."""
         self._of("POST", "/url", {"url": page.resolve().as_uri() + fragment})
 
+    def visit(self, address: str) -> None:
+        """Load a page of a server."""
+        self._of("POST", "/url", {"url": address})
+
     def run(self, script: str, *arguments: Any) -> Any:
         """What a function body returns, in the page."""
         return self._of("POST", "/execute/sync", {"script": script, "args": list(arguments)})

@@ -1,6 +1,7 @@
 """Exports: what other tools read has the leaderboard's numbers, in the shape that they publish."""
 
 import json
+import shutil
 
 import pytest
 import yaml
@@ -117,6 +118,8 @@ def test_every_eval_ever_has_the_board_s_numbers_in_its_schema(out):
                 assert said["standard_error"]["value"] == pytest.approx((p * (1 - p) / 99) ** 0.5)
             on_hub = result["source_data"].get("hf_repo")
             assert on_hub == (None if result["evaluation_name"].startswith("nano") else "openai/gsm8k")
+            # No score of an embedded benchmark is given away as the real one's.
+            assert result["source_data"]["dataset_name"] == ("GSM8K" if on_hub else "nano_gsm8k")
 
 
 def test_eval_results_are_read_back_by_the_hub_s_client(out):
@@ -137,3 +140,25 @@ def test_the_same_records_give_the_same_exports(out, tmp_path):
     CliRunner().invoke(app, again, catch_exceptions=False)
     for path in (tmp_path / "every_eval_ever").iterdir():
         assert path.read_bytes() == (out / "every_eval_ever" / path.name).read_bytes()
+
+
+def test_a_student_that_is_gone_takes_its_exports_along(made, tmp_path):
+    """And nothing else: in a model's repository other people's results lie in that folder."""
+    for method in ("vanilla", "lora"):
+        made(tmp_path / "in" / method, [1, 0], method=method, seed=0 if method == "lora" else None)
+    say = ["report", str(tmp_path / "in"), "--out", str(tmp_path / "out"), "--export", "eval-results"]
+    CliRunner().invoke(app, say, catch_exceptions=False)
+    folder = tmp_path / "out" / ".eval_results"
+    (folder / "others.yaml").write_text("- theirs")
+    (tmp_path / "out" / "x.yaml").write_text("")
+    assert {path.name for path in folder.iterdir()} == {
+        "acme-small-lora.yaml",
+        "acme-small-vanilla.yaml",
+        "others.yaml",
+    }
+    board = tmp_path / "out" / "leaderboard.json"  # somebody's, who would have us remove what lies elsewhere
+    board.write_text(board.read_text().replace('"acme-small-vanilla"', '"../x"'))
+    shutil.rmtree(tmp_path / "in" / "lora")
+    CliRunner().invoke(app, say, catch_exceptions=False)
+    assert {path.name for path in folder.iterdir()} == {"acme-small-vanilla.yaml", "others.yaml"}
+    assert (tmp_path / "out" / "x.yaml").exists()

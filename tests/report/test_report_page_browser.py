@@ -147,6 +147,19 @@ def test_all_answers_are_read_side_by_side(page):
     assert page.run("return document.querySelectorAll('.everyone h5').length") == 5
 
 
+def test_the_first_student_to_be_read_was_asked(made, browser, tmp_path):
+    for method, tasks in (("vanilla", 2), ("lora", 1), ("seeking", 2)):
+        for task in ("pkt_gsm8k_chat", "pkt_mbpp_chat")[-tasks:]:
+            seed = None if method == "vanilla" else 0
+            made(tmp_path / "in" / method / task, [1, 0, 1], task=task, method=method, seed=seed)
+    report(tmp_path)
+    browser.open(tmp_path / "out" / "index.html")
+    first = "document.querySelectorAll('.samples select')[1].selectedOptions[0].textContent"
+    assert browser.run(f"return {first}") == "seeking"
+    # A page in a file asks for nothing.
+    assert browser.run("return performance.getEntriesByType('resource').length") == 0
+
+
 def test_answers_are_searched(page):
     ask(page, "seeking", "vanilla")
     choose(page, ".samples input[type=search]", "says d77")
@@ -182,6 +195,17 @@ def test_the_address_brings_back_what_was_seen(page, folder):
     page.run("location.hash = '#q='")
     settle(page, "document.querySelectorAll('.board tbody:not([hidden])').length === 6")
     assert labels(page)[0] == "vanilla" and page.run("return document.querySelectorAll('.delta.own').length") == 0
+
+
+@pytest.mark.parametrize(
+    "cut", ["#%", "#q=%E0%A4", "#sort=zzz:up&a=nobody&b=&read=77&item=none&base=gone&significant=x"]
+)
+def test_an_address_that_was_cut_or_is_of_another_page_breaks_nothing(page, folder, cut):
+    page.open(folder / "leaderboard.json")
+    page.open(folder / "index.html", cut)
+    assert len(labels(page)) == (0 if "q=" in cut else 6)
+    assert page.run("return document.querySelector('[data-count]').textContent.endsWith('of 6 students')")
+    page.run("location.hash = '#%'; location.hash = '#%25'")
 
 
 def test_a_comparison_of_the_reader_s_is_the_one_of_the_statistics(made, browser, tmp_path):

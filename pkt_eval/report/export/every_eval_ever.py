@@ -73,9 +73,15 @@ def _model(group: Group, row: StudentRow) -> dict[str, object]:
 def _result(name: str, cell: BoardCell) -> dict[str, object]:
     first = cell.sources[0]
     asked = benchmark_of_task(first.task)
-    data: dict[str, object] = {"dataset_name": asked.title if asked else harmless(name), "source_type": "other"}
+    # What is embedded here is called by its own name: its scores are none of the benchmark's whose columns it has.
+    data: dict[str, object] = {"dataset_name": harmless(name), "source_type": "other"}
     if asked and isinstance(asked.source, Hub):
-        data |= {"source_type": "hf_dataset", "hf_repo": asked.source.path, "hf_split": "test"}
+        data |= {
+            "dataset_name": asked.title,
+            "source_type": "hf_dataset",
+            "hf_repo": asked.source.path,
+            "hf_split": "test",
+        }
         data |= {"samples_number": cell.count}
     details = {"seeds": str(len(cell.sources))}
     if cell.vanilla:

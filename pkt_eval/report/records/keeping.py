@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
+from pkt_eval._util.places import short_name
 from pkt_eval._util.sample_digests import SAMPLE_DIGESTS
 from pkt_eval._util.secrets import without_secrets
 from pkt_eval.code import Verdict
@@ -22,7 +23,7 @@ from pkt_eval.errors import ConfigError, DataError, StoreError
 from pkt_eval.report.records.record import Record
 from pkt_eval.report.records.results import Results, load_results
 from pkt_eval.report.records.samples import samples_of, score_of
-from pkt_eval.report.records.students import placeless, short_name
+from pkt_eval.report.records.students import placeless
 
 _KEPT = (
     *("results", "configs", "config", "versions", "n-shot", "n-samples", "group_subtasks", "higher_is_better"),

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from pkt_eval._util.digests import combine_digests
+from pkt_eval._util.places import short_name
 from pkt_eval._util.secrets import without_secrets
 from pkt_eval.errors import DataError, StoreError
 from pkt_eval.models.provenance import ACCOUNT, PLACES, Provenance
@@ -301,19 +302,6 @@ def _short(value: object) -> object:
 
 def _model(source: str, digest: str | None) -> Model:
     return Model(short_name(source), digest, source)
-
-
-def short_name(source: str) -> str:
-    """A label for a model: its hub name, or the last part of its folder."""
-    parts = source.replace("\\", "/").rstrip("/").split("/")
-    if parts[-3:-1] == ["nano", "weights"]:
-        return f"nano-{parts[-1]}"
-    if cached := next((part for part in parts if part.startswith("models--") and "snapshots" in parts), ""):
-        return "/".join(cached.split("--", 2)[1:])  # as the hub's client keeps owner/name on disk
-    if parts[-1] in ("merged", "adapter") and len(parts) > 1:  # as `pkt-eval transfer --out` names it
-        return parts[-2]
-    # owner/name is a name on the hub.
-    return source if len(parts) == 2 and all(parts) and parts[0] not in (".", "..", "~") else parts[-1]
 
 
 def budget_of(made: Provenance) -> Budget:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pkt_eval.report.board import Difference, Group, wording
 from pkt_eval.report.board.columns import comparisons
 
-WIDTH, LABELS, RIGHT = 460, 128, 12
+WIDTH, LABELS, RIGHT = 460, 128, 20
 """Pixels: of the drawing, of the names on its left, of the margin on its right."""
 LINE, MARK, TOP, BOTTOM = 31, 12, 6, 26
 """Pixels: least height of a student, height of a difference, space above the first, space of the axis."""

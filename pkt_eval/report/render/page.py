@@ -1,7 +1,8 @@
 """The leaderboard as one HTML page: no network, no library, readable without its script.
 
 What models wrote is untrusted. The template escapes everything; the script puts text into the page as text, never as
-HTML; the policy in the page's head lets no other script run and nothing be loaded.
+HTML; the policy in the page's head lets no other script run and nothing be loaded. Only a page that `pkt-eval view`
+serves asks its own server whether there is a newer one.
 """
 
 import base64
@@ -60,7 +61,7 @@ def page(content: Content) -> str:
         number=_number,
         breaking=_breaking,
     )
-    script = _script()
+    script = _script(live=content.live is not None)
     groups = [
         {
             "group": group,
@@ -91,15 +92,16 @@ def page(content: Content) -> str:
         legend=legend(board),
         css=Markup(_file("page.css")),
         script=Markup(script),
+        live=content.live,
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         data=Markup(embedded(written(_data(board, content.sheets)))),
         blocks=[(name, Markup(block)) for name, block in page_blocks(board, list(content.sheets)).items()],
     )
 
 
-def _script() -> str:
+def _script(live: bool) -> str:
     """The script as one function, whose parts know one another."""
-    parts = "\n".join(_file(f"script/{name}.js") for name in _SCRIPT)
+    parts = "\n".join(_file(f"script/{name}.js") for name in (*_SCRIPT, *(["live"] if live else [])))
     return f'"use strict";\n(() => {{\n{parts}}})();\n'
 
 

@@ -15,6 +15,19 @@ from pkt_eval.report.board.diagnoses import LinkedDiagnosis
 
 
 @dataclass(frozen=True)
+class Live:
+    """A page that looks for a newer one.
+
+    Attributes:
+        every: Seconds between two looks.
+        version: Of this one.
+    """
+
+    every: float
+    version: str
+
+
+@dataclass(frozen=True)
 class Content:
     """What a report says.
 
@@ -22,11 +35,13 @@ class Content:
         board: The numbers.
         sheets: All answers.
         diagnoses: Of the same pairs.
+        live: Of a page that ``pkt-eval view`` serves; None of a file, which loads nothing.
     """
 
     board: Leaderboard
     sheets: Sequence[Sheet] = ()
     diagnoses: Sequence[LinkedDiagnosis] = ()
+    live: Live | None = None
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ function details({ row, group, number }) {
   return h("div", { class: "inner" },
     row.title ? h("p", {}, `${row.title}. ${row.reference === "–" ? "" : row.reference}`) : null,
     h("div", { class: "facts-of" }, h("table", {},
-      h("thead", {}, h("tr", {}, h("td"), ...benchmarks.map((name) => h("th", { scope: "col" }, name)))), h("tbody", {}, ...lines))),
+      h("thead", {}, h("tr", {}, h("td"), ...benchmarks.map((name) => h("th", { scope: "col" }, ...breaking(name))))), h("tbody", {}, ...lines))),
     h("details", { toggle: opened }, h("summary", {}, "Provenance"), made));
 }
 

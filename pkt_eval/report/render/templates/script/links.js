@@ -17,7 +17,7 @@ for (const link of all(".board .permalink")) {
 }
 addEventListener("hashchange", () => {
   const text = location.hash.slice(1);
-  if (text && !text.includes("=") && !rows.has(decodeURIComponent(text))) return;  // to a place in the page, which changes no state
+  if (text && !text.includes("=") && !rows.has(decoded(text))) return;  // to a place in the page, which changes no state
   readAddress();
   restorers.forEach((restore) => restore());
   follow();

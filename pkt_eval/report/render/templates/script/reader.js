@@ -7,14 +7,15 @@ function reader(place) {
   const group = groups[number];
   const name = (short) => own(short, number);
   const benchmark = h("select", {}, ...group.sheets.map((each, i) => option(String(i), each)));
-  const student = () => h("select", {}, ...group.rows.filter((row) => group.sheets.some((each) => row.cells[each])).map((row) => option(row.id, row.label)));
+  const listed = group.rows.filter((row) => group.sheets.some((each) => row.cells[each]));
+  const student = () => h("select", {}, ...listed.map((row) => option(row.id, row.label)));
   const judged = () => h("select", {}, option("", "right or wrong"), option("right", "right"), option("wrong", "wrong"));
   const sides = ["a", "b"].map((side) => ({ side, student: student(), seed: h("select", { "aria-label": `seed of student ${side.toUpperCase()}` }), judged: judged() }));
   const find = h("input", { type: "search", placeholder: "in questions and answers" });
   const mark = h("input", { type: "checkbox", checked: true });
   const output = h("output", { "aria-live": "polite" });
   const list = h("div", { class: "list" });
-  sides[0].student.selectedIndex = Math.max(group.rows.findIndex((row) => !["vanilla", "teacher"].includes(row.method)), 0);
+  sides[0].student.selectedIndex = Math.max(listed.findIndex((row) => !["vanilla", "teacher"].includes(row.method) && row.cells[group.sheets[0]]), 0);
   let asked = 0;  // a newer question makes an older one's answer void
 
   const chosen = () => group.sheets[Number(benchmark.value)] ?? group.sheets[0];
@@ -186,11 +187,13 @@ function reader(place) {
   });
 }
 
-/** The line of a prompt that tells it from others: the last that is long enough, without markup of the chat. */
+/** The line of a prompt that tells it from others: the last that is long enough, else the longest, without markup of the chat. */
 function glimpse(prompt, cluster) {
   const lines = prompt.split("\n").map((line) => line.trim()).filter((line) => line && !/^<\|.*\|>$/.test(line));
-  const long = lines.filter((line) => line.length > 24 && !/^(The following are|Complete the following|Answer the following)/.test(line));
-  return `${cluster ? `${cluster.replaceAll("_", " ")}: ` : ""}${(long.at(-1) ?? lines.at(-1) ?? "").slice(0, 200)}`;
+  const told = lines.filter((line) => !/^(The following are|Complete the following|Answer the following)/.test(line));
+  const long = told.filter((line) => line.length > 24);
+  const longest = (told.length ? told : lines).reduce((best, line) => (line.length > best.length ? line : best), "");
+  return `${cluster ? `${cluster.replaceAll("_", " ")}: ` : ""}${(long.at(-1) ?? longest).slice(0, 200)}`;
 }
 
 all("[data-reader]").forEach(reader);

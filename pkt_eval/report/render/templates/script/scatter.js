@@ -47,7 +47,7 @@ function scatter(place) {
 }
 
 function plotted(points, group, benchmark, cost) {
-  const [width, height, left, right, top, bottom] = [900, 380, 46, 150, 12, 34];
+  const [width, height, left, right, top, bottom] = [900, 380, 46, 150, 20, 34];
   const vanilla = group.rows.find((row) => row.method === "vanilla" && (benchmark === MEAN ? row.mean_score !== null : row.cells[benchmark]));
   const base = vanilla && (benchmark === MEAN ? vanilla.mean_score : vanilla.cells[benchmark].score);
   const values = points.map((point) => point.cost), scores = [...points.map((point) => point.score), ...(vanilla ? [base] : [])];
@@ -81,7 +81,7 @@ function plotted(points, group, benchmark, cost) {
     const wide = 6.2 * point.row.label.length + 10;
     if (!taken.some(([tx, ty, tw]) => Math.abs(ty - cy) < 12 && cx < tx + tw && tx < cx + wide)) {
       taken.push([cx, cy, wide]);
-      mark.append(s("text", { x: cx + 9, y: cy + 4 }, point.row.label));
+      mark.append(s("text", { x: cx + 7, y: cy - 6 }, point.row.label));  // above the front, which goes on level
     }
     svg.append(mark);
   }

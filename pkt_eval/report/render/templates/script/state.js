@@ -3,9 +3,14 @@
 let said = new URLSearchParams();
 const restorers = [];
 
+/** What stands behind the #; an address that was cut off in the middle of a character is taken as it is. */
+function decoded(text) {
+  try { return decodeURIComponent(text); } catch { return text; }
+}
+
 function readAddress() {
   const text = location.hash.slice(1);
-  said = text.includes("=") ? new URLSearchParams(text) : new URLSearchParams(text ? { row: decodeURIComponent(text) } : {});
+  said = text.includes("=") ? new URLSearchParams(text) : new URLSearchParams(text ? { row: decoded(text) } : {});
 }
 readAddress();
 
