@@ -6,6 +6,7 @@ working.
 """
 
 import hashlib
+import importlib.metadata
 import json
 import logging
 import math
@@ -18,6 +19,7 @@ from typing import Any
 
 from lm_eval.models.huggingface import HFLM
 
+from pkt_eval._util import sources
 from pkt_eval._util.devices import check_device, default_device, native_dtype
 from pkt_eval._util.hub import offline_if_unreachable
 from pkt_eval._util.secrets import is_secret, without_secrets
@@ -35,7 +37,7 @@ from pkt_eval.models.student import LOST, Student, check_listed, load_student, s
 from pkt_eval.transfer import processes
 from pkt_eval.transfer.arguments import split_arguments
 from pkt_eval.transfer.recipe import make_recipe
-from pkt_eval.transfer.transfer import Transfer
+from pkt_eval.transfer.transfer import Transfer, versions
 from pkt_eval.transfer.words import FIELDS
 
 log = logging.getLogger(__name__)
@@ -245,6 +247,9 @@ class PKTStudent(HFLM):
             self._stock,
             str(self.tokenizer.chat_template),
             str(self.chat_template_args),
+            sorted(versions().items()),
+            importlib.metadata.version("lm_eval"),
+            sources.digest(sources.SCORING),
         ]
         return hashlib.sha256(repr(parts).encode()).hexdigest()
 

@@ -43,17 +43,18 @@ TRANSFER = (
 #: What decides where a teacher's neurons are found.
 LOCATION = ("locate", "models/blocks.py", "models/activations.py")
 #: What decides a fine-tuned teacher, its answers, and the start of a fine-tuning.
-TUNING = ("tune", "data", "models", "align/carry.py")
+TUNING = ("tune", "data", "models", "inference", "align/carry.py")
 #: What decides what is asked, answered and scored.
 SCORING = (
     "code",
     "data",
     "inference",
     "lm",
-    "models/blocks.py",
+    "models",
     "tasks",
-    "model_wrappers/generate.py",
-    "model_wrappers/scoring.py",
+    "model_wrappers",
+    "suite/evaluate.py",
+    "suite/switchable_model.py",
 )
 
 
