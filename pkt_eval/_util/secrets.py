@@ -35,12 +35,13 @@ _LOOK = re.compile(
     # Whoever is named before a host, with a password or as a token.
     r"://[^/\s@'\"]+@|(?<=\bBearer )[^\s'\"]{8,}|(?<=\bBasic )[A-Za-z0-9+/=]{8,}"
 )
-# name=value, 'name': 'value', "name": "value" or --name value, of a text; a value without marks ends where the next
-# argument begins.
+# Before a value in a text: name=value, 'name': 'value', "name": "value" or --name value.
 _SAID = re.compile(
-    r"""(['"]?)\b([\w.-]+)\1(\s*[=:]\s*)(?!//)('[^']*'|"[^"]*"|(?:(?:Bearer|Basic|Token) )?[^\s,'"(){}\[\]&]+)"""
-    r"""|(?<![\w-])(--)([\w-]+)( +)('[^']*'|"[^"]*"|[^\s'"-][^\s'"]*)"""
+    r"""(?P<mark>['"]?)(?<![\w.])(?P<name>\w[\w.-]{0,80})(?P=mark)\s{0,8}[=:]\s{0,8}(?!//)|"""
+    r"(?<![\w-])--(?P<option>[\w-]{1,80}) {1,8}(?!-)"
 )
+# One without marks ends where the next argument begins.
+_VALUE = re.compile(r"""'[^']*'|"[^"]*"|(?:(?:Bearer|Basic|Token) )?[^\s,'"(){}\[\]&]+""")
 _HIDDEN = "***"
 
 
@@ -90,7 +91,7 @@ def _marked(value: object) -> object:
         return without_secrets(value)
     if isinstance(value, list | tuple):
         return [_marked(part) for part in value]
-    return _LOOK.sub(_mark, _SAID.sub(_said_hidden, value)) if isinstance(value, str) else value
+    return _LOOK.sub(_mark, _unsaid(value)) if isinstance(value, str) else value
 
 
 def _mark(match: re.Match[str]) -> str:
@@ -105,7 +106,7 @@ def hide_secrets(text: str) -> str:
     "hf ({'pretrained': 'm', 'token': ***}), token=***,eos_token=x"
     """
 
-    return _LOOK.sub(_HIDDEN, _SAID.sub(_said_hidden, text))
+    return _LOOK.sub(_HIDDEN, _unsaid(text))
 
 
 def log_no_secret() -> None:
@@ -127,8 +128,12 @@ def log_no_secret() -> None:
 _LOGGERS = ("pkt_eval", "lm_eval", "transformers", "huggingface_hub", "datasets", "peft")
 
 
-def _said_hidden(match: re.Match[str]) -> str:
-    mark, name, equals, _, dashes, option, blanks, _ = match.groups()
-    if option is not None:
-        return f"{dashes}{option}{blanks}{_HIDDEN}" if is_secret_name(option) else match[0]
-    return f"{mark}{name}{mark}{equals}{_HIDDEN}" if is_secret_name(name) else match[0]
+def _unsaid(text: str) -> str:
+    """The text without the values of names that are secret; a value may be a name in turn, "OSError: TOKEN=…"."""
+    parts, done, start = [], 0, 0
+    while (match := _SAID.search(text, start)) is not None:
+        start = match.end()
+        if is_secret_name(match["name"] or match["option"]) and (value := _VALUE.match(text, start)):
+            parts += [text[done:start], _HIDDEN]
+            start = done = value.end()
+    return "".join([*parts, text[done:]])
