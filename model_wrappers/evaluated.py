@@ -1,6 +1,7 @@
 """What every wrapper of a student has, whichever engine answers: its making, and honest caches, formats and records."""
 
 import hashlib
+import importlib.metadata
 import json
 import logging
 import math
@@ -12,6 +13,7 @@ from typing import Any
 
 from lm_eval.api.model import TemplateLM
 
+from pkt_eval._util import sources
 from pkt_eval._util.secrets import without_secrets
 from pkt_eval.data.benchmarks import is_chat_task
 from pkt_eval.errors import ConfigError, DataError, MissingDataError
@@ -24,7 +26,7 @@ from pkt_eval.models.student import Student, check_listed, load_student
 from pkt_eval.transfer import processes
 from pkt_eval.transfer.arguments import split_arguments
 from pkt_eval.transfer.recipe import make_recipe
-from pkt_eval.transfer.transfer import Transfer
+from pkt_eval.transfer.transfer import Transfer, versions
 from pkt_eval.transfer.words import FIELDS
 
 log = logging.getLogger("pkt_eval.model_wrappers")
@@ -176,6 +178,9 @@ class Evaluated(TemplateLM):
             *self._decided_by(),
             str(self.tokenizer.chat_template),
             str(self.chat_template_args),
+            sorted(versions().items()),
+            importlib.metadata.version("lm_eval"),
+            sources.digest(sources.SCORING),
         ]
         return hashlib.sha256(repr(parts).encode()).hexdigest()
 

@@ -13,6 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from pkt_eval._util import boundary
+from pkt_eval._util.secrets import log_no_secret
 from pkt_eval._util.text import lenient
 from pkt_eval.data.cli import app as data_app
 from pkt_eval.diagnose.command import diagnose
@@ -82,6 +83,7 @@ def _main() -> None:
     level = os.environ.get("LOGLEVEL", "INFO").upper()
     if level not in logging.getLevelNamesMapping():
         raise ConfigError(f"LOGLEVEL={level} is no level: choose from {', '.join(logging.getLevelNamesMapping())}")
+    log_no_secret()
     logging.basicConfig(level=level, format="%(levelname)s %(message)s")
     for chatty in ("httpx", "datasets", "filelock"):
         logging.getLogger(chatty).setLevel(logging.WARNING)

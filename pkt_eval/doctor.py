@@ -52,7 +52,10 @@ def doctor(
         rows["benchmarks"] = f"from the hub; {DATA_ENV}=DIR for a local folder"
     rows["students"] = str(store_root())
     # Equal on two machines where a student, its places and its scores can be of one identity.
-    kinds = {"transfer": sources.TRANSFER, "location": sources.LOCATION, "scoring": sources.SCORING}
+    kinds = {
+        **{"transfer": sources.TRANSFER, "location": sources.LOCATION},
+        **{"tuning": sources.TUNING, "scoring": sources.SCORING},
+    }
     digests = ", ".join(f"{name} {sources.digest(rooms)[:12]}" for name, rooms in kinds.items())
     rows["sources"] = f"{digests} (what an identity is made of: docs/identity.md)"
     out.print()

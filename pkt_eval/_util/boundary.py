@@ -44,7 +44,7 @@ def within(name: str, work: Callable[[], object]) -> None:
 def end(name: str, error: BaseException) -> int:
     """Say an error on stderr, in one line or, where that is asked for, as its traceback; returns the exit code."""
     if debugging():
-        traceback.print_exception(error)
+        print(hide_secrets("".join(traceback.format_exception(error))), file=sys.stderr, end="")
     print(f"{name}: {one_line(error)}", file=sys.stderr)
     return exit_code(error)
 

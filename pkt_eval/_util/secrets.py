@@ -1,21 +1,47 @@
-"""What opens somebody's account, by its name or its look: it is written nowhere, and decides no answer."""
+"""What opens somebody's account, by its name or its look: it is written nowhere, and decides no answer.
+
+One rule for all that we write: ``without_secrets`` for arguments that become part of a record, ``hide_secrets`` for a
+text that a console, a log, a page or a record shows.
+"""
 
 import hashlib
+import logging
 import re
 from collections.abc import Mapping
+from typing import Any
 
-# Of a name in snake_case; see ``_snake``.
-_NAME = re.compile(
-    r"(^|_)(token|(api|access|private|secret)_?key|secret|password|passwd|pwd|passphrase|credentials?|auth(orization)?)$"
+# Words of a name in snake_case, see ``_snake``: one of these wherever it stands, "HF_TOKEN_READ", "read_token_2".
+_WORDS = frozenset(
+    "token apitoken authtoken accesstoken secret password passwd passphrase pwd credential credentials auth "
+    "authorization bearer apikey accesskey secretkey privatekey cookie signature".split()
 )
-_WORD = re.compile(r"(^|_)(bos|eos|pad|unk|sep|cls|mask|start|end)_token$")  # of a tokenizer
+# No token where it is of a tokenizer, of a model or of a budget: "pad_token_id", "max_token_length".
+_NO_SECRET = frozenset(
+    "bos eos pad unk sep cls mask start end begin stop think special prefix suffix added add id ids index type max min "
+    "position num count limit length budget size per level loss next new last first split image video audio boi eoi "
+    "class mixing routing merge merging drop dropout pooling idx prob logprob weight embedding embeddings".split()
+)
+# "key" and "sig" are in many names; these are of an account, and so is a name in capitals, as of the environment.
+_KEY = re.compile(
+    r"(^|_)(api|access|private|secret|auth|service|account|subscription|license|encryption|signing|ssh|master|admin|user|"
+    r"openai|anthropic|claude|hf|hugging_?face|hub|github|gitlab|aws|azure|google|gcp|gemini|cohere|mistral|groq|together|"
+    r"replicate|wandb|deep_?seek|openrouter|nvidia|ngc|fireworks|perplexity|xai|watsonx|ibm|textsynth)_(\w+_)?key(_|$)|^sig$"
+)
+_ENVIRONMENT = re.compile(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)*_KEY(_[A-Z0-9]+)*$")
 # Also inside a header, a URL or an argument of an argument. What is shorter may be the name of somebody's folder.
 _LOOK = re.compile(
-    r"(?<![A-Za-z0-9])(hf_[A-Za-z0-9]{30,}|(sk-|gh[opsu]_|github_pat_|glpat-)[\w-]{16,}|AKIA[A-Z0-9]{16})|"
-    r"://[^/\s:@]+:[^/\s@]+@|(?<=\bBearer )[^\s'\"]{8,}"
+    r"(?<![A-Za-z0-9])(hf_[A-Za-z0-9]{30,}|(sk-|gh[oprsu]_|github_pat_|glpat-|xox[abprs]-|nvapi-|gsk_|r8_|pypi-)[\w-]{16,}|"
+    r"A[KS]IA[A-Z0-9]{16}|AIza[\w-]{30,}|eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]{8,})|"
+    # Whoever is named before a host, with a password or as a token.
+    r"://[^/\s@'\"]+@|(?<=\bBearer )[^\s'\"]{8,}|(?<=\bBasic )[A-Za-z0-9+/=]{8,}"
 )
-# name=value, 'name': 'value' or "name": "value", of a text; a value without marks ends where the next argument begins.
-_SAID = re.compile(r"""(['"]?)\b([\w-]+)\1(\s*[=:]\s*)('[^']*'|"[^"]*"|[^\s,'"(){}\[\]]+)""")
+# Before a value in a text: name=value, 'name': 'value', "name": "value" or --name value.
+_SAID = re.compile(
+    r"""(?P<mark>['"]?)(?<![\w.])(?P<name>\w[\w.-]{0,80})(?P=mark)\s{0,8}[=:]\s{0,8}(?!//)|"""
+    r"(?<![\w-])--(?P<option>[\w-]{1,80}) {1,8}(?!-)"
+)
+# One without marks ends where the next argument begins.
+_VALUE = re.compile(r"""'[^']*'|"[^"]*"|(?:(?:Bearer|Basic|Token) )?[^\s,'"(){}\[\]&]+""")
 _HIDDEN = "***"
 
 
@@ -34,8 +60,16 @@ def is_secret(name: str, value: object) -> bool:
 
 def is_secret_name(name: str) -> bool:
     """Whether what is called so is a token, whatever it looks like: it decides no answer."""
-    snake = re.sub(r"(?<=[a-z])(?=[A-Z])|[-\s]", "_", name.strip()).lower()
-    return bool(_NAME.search(snake)) and not _WORD.search(snake)
+    words = _snake(name).split("_")
+    # "token2", "token_2"
+    found = {word.rstrip("0123456789") for word in words} & _WORDS
+    if found == {"token"} and _NO_SECRET.intersection(words):
+        found.clear()
+    return bool(found or _KEY.search("_".join(words)) or _ENVIRONMENT.match(name.strip()))
+
+
+def _snake(name: str) -> str:
+    return re.sub(r"(?<=[a-z])(?=[A-Z])|[-\s.]", "_", name.strip()).lower()
 
 
 def without_secrets(arguments: object) -> object:
@@ -57,7 +91,7 @@ def _marked(value: object) -> object:
         return without_secrets(value)
     if isinstance(value, list | tuple):
         return [_marked(part) for part in value]
-    return _LOOK.sub(_mark, _SAID.sub(_said_hidden, value)) if isinstance(value, str) else value
+    return _LOOK.sub(_mark, _unsaid(value)) if isinstance(value, str) else value
 
 
 def _mark(match: re.Match[str]) -> str:
@@ -72,9 +106,34 @@ def hide_secrets(text: str) -> str:
     "hf ({'pretrained': 'm', 'token': ***}), token=***,eos_token=x"
     """
 
-    return _LOOK.sub(_HIDDEN, _SAID.sub(_said_hidden, text))
+    return _LOOK.sub(_HIDDEN, _unsaid(text))
 
 
-def _said_hidden(match: re.Match[str]) -> str:
-    mark, name, equals, _ = match.groups()
-    return f"{mark}{name}{mark}{equals}{_HIDDEN}" if is_secret_name(name) else match[0]
+def log_no_secret() -> None:
+    """Have what we, lm-eval and what either loads models with log shown with ``***``; twice does no harm."""
+    plain = logging.getLogRecordFactory()
+    if getattr(plain, "_pkt_eval", False):
+        return
+
+    def make(*args: Any, **kwargs: Any) -> logging.LogRecord:
+        record = plain(*args, **kwargs)
+        if record.name.partition(".")[0] in _LOGGERS:
+            record.msg, record.args = hide_secrets(record.getMessage()), None
+        return record
+
+    vars(make)["_pkt_eval"] = True
+    logging.setLogRecordFactory(make)
+
+
+_LOGGERS = ("pkt_eval", "lm_eval", "transformers", "huggingface_hub", "datasets", "peft")
+
+
+def _unsaid(text: str) -> str:
+    """The text without the values of names that are secret; a value may be a name in turn, "OSError: TOKEN=…"."""
+    parts, done, start = [], 0, 0
+    while (match := _SAID.search(text, start)) is not None:
+        start = match.end()
+        if is_secret_name(match["name"] or match["option"]) and (value := _VALUE.match(text, start)):
+            parts += [text[done:start], _HIDDEN]
+            start = done = value.end()
+    return "".join([*parts, text[done:]])

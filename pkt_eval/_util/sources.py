@@ -50,10 +50,11 @@ SCORING = (
     "data",
     "inference",
     "lm",
-    "models/blocks.py",
+    "models",
     "tasks",
-    "model_wrappers/generate.py",
-    "model_wrappers/scoring.py",
+    "model_wrappers",
+    "suite/evaluate.py",
+    "suite/switchable_model.py",
 )
 
 

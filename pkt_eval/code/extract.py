@@ -15,7 +15,14 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from pkt_eval.code.cleaning import THOUGHT, rambling_lines, without_lines, without_nuls, without_thoughts
+from pkt_eval.code.cleaning import (
+    THOUGHT,
+    rambling_lines,
+    with_plain_blanks,
+    without_lines,
+    without_nuls,
+    without_thoughts,
+)
 from pkt_eval.code.markdown import Segment, split_fences
 from pkt_eval.code.source import (
     CODE_START,
@@ -35,31 +42,12 @@ from pkt_eval.code.source import (
     statements,
     used_names,
 )
+from pkt_eval.code.versions import CORRECTED, is_correction, version_that_counts
 
 FUTURE = re.compile(r"^from __future__ import .*\n", re.M)
 # A line of an interactive session: ">>> def f(x):", "...     return x".
 SESSION = re.compile(r"^[ \t]*(?:>>>|\.\.\.)(?: (.*))?$", re.M)
 MOST_ROUNDS = 10
-# What is said between a version and its correction, and what announces a version that is not to be used.
-CORRECTED = re.compile(
-    r"\b(?:wait|oops|hmm|actually|sorry|apolog\w+|correct(?:ed|ion|ing)?|fix(?:ed|es|ing)?|bugs?|buggy|mistakes?|wrong|"
-    r"incorrect|errors?|fails?|revis(?:ed|ion|ing)|rewrit(?:e|ten|ing)|rewrote|redo|again|final|better|improved?|updated?|"
-    r"instead|not (?:quite |yet )?right|(?:does not|doesn['’]t) work|should (?:be|have been))\b",
-    re.I,
-)
-WARNED = re.compile(
-    r"\b(?:(?:do not|don['’]t|never|shouldn['’]t|should not) (?:ever )?(?:write|use|do|copy|try|code|implement|submit)|"
-    r"avoid (?:this|that|the following|writing|doing|using|code like))\b",
-    re.I,
-)
-# Just before a version.
-ANNOUNCED_WRONG = re.compile(
-    r"\b(?:would be (?:wrong|incorrect|a mistake)|(?:common|typical) (?:mistake|error|bug)|"
-    r"following (?:\w+ )?is (?:wrong|incorrect|buggy)|"
-    r"(?:wrong|incorrect|buggy|naive|broken) (?:\w+ )?"
-    r"(?:one|way|version|solution|implementation|approach|program|attempt|code|function))\b[^.\n]{0,40}\Z",
-    re.I,
-)
 
 
 def extract_code(answer: str, *, prompt: str | None = None, entry_point: str | None = None) -> str:
@@ -88,14 +76,22 @@ def extract_code(answer: str, *, prompt: str | None = None, entry_point: str | N
     answer = without_nuls(answer.replace("\r\n", "\n").replace("\r", "\n").lstrip("\ufeff"))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the answer's bad escapes and the like
-        # A program may well have a line of its own that looks like a thought: in a string.
-        if not THOUGHT.search(answer) or Parser().tree(dedent(answer)) is None:
-            answer = without_thoughts(answer)
-        program = _extract(answer, prompt, entry_point)
-        # One that is in the program stands in a string or a comment there, and does no harm.
-        if harmful := [line for line in rambling_lines(answer) if line not in program]:
-            program = _extract(without_lines(answer, harmful), prompt, entry_point)
+        program = _program(answer, prompt, entry_point)
+        # Where the program is no longer for it, what looks like a blank stands in a string or a comment.
+        if (typed := with_plain_blanks(answer)) != answer:
+            program = max(program, _program(typed, prompt, entry_point), key=lambda text: len(text.split("\n")))
         return program
+
+
+def _program(answer: str, prompt: str | None, entry_point: str | None) -> str:
+    # A program may well have a line of its own that looks like a thought: in a string.
+    if not THOUGHT.search(answer) or Parser().tree(dedent(answer)) is None:
+        answer = without_thoughts(answer)
+    program = _extract(answer, prompt, entry_point)
+    # One that is in the program stands in a string or a comment there, and does no harm.
+    if harmful := [line for line in rambling_lines(answer) if line not in program]:
+        program = _extract(without_lines(answer, harmful), prompt, entry_point)
+    return program
 
 
 @dataclass(frozen=True)
@@ -126,7 +122,7 @@ def _extract(answer: str, prompt: str | None, entry_point: str | None) -> str:
             return _corrected(parser, segments, stub, answer) or continued
 
     pieces = _pieces(parser, segments)
-    main = _main(pieces, entry_point) if entry_point else None
+    main = version_that_counts(pieces, entry_point) if entry_point else None
     if main is None and stub is not None:
         program = _continue(parser, stub, segments, any_body=not any(map(_has_definitions, pieces)))
         if program:
@@ -271,27 +267,6 @@ def _has_definitions(piece: Piece) -> bool:
     return any(isinstance(node, DEFINITIONS) for node in piece.tree.body)
 
 
-def _main(pieces: list[Piece], name: str) -> int | None:
-    """The first piece that defines a name, or the last of its corrections.
-
-    Of two ways to do it either would do, and a second version may be one to avoid: it counts only where it is said to
-    mend the first, or the first to be wrong. A piece that only imports the name may be a test of another.
-    """
-    able = [i for i, piece in enumerate(pieces) if _defines(piece, name)]
-    makers = [i for i in able if not _only_imports(pieces[i], name)]
-    if not makers:
-        return able[0] if able else None
-    main = makers[0]
-    if ANNOUNCED_WRONG.search(pieces[main].lead.strip()):
-        whole = (i for i in makers[1:] if _is_as_whole(pieces[i], pieces[main], name))
-        main = next((i for i in whole if not ANNOUNCED_WRONG.search(pieces[i].lead.strip())), main)
-    for i in makers[makers.index(main) + 1 :]:
-        said = "\n".join(piece.lead for piece in pieces[main + 1 : i + 1])
-        if _is_correction(said, pieces[i]) and _is_as_whole(pieces[i], pieces[main], name):
-            main = i
-    return main
-
-
 def _corrected(parser: Parser, segments: list[Segment], stub: _Stub, answer: str) -> str:
     """The program of a whole function that is said to mend the continuation before it; else nothing."""
     name = stub.function.name
@@ -301,39 +276,9 @@ def _corrected(parser: Parser, segments: list[Segment], stub: _Stub, answer: str
     for i in reversed(range(len(pieces))):
         piece = pieces[i]
         function = find_function(piece.tree, name)
-        if function and piece.whole and returns(function) and body_size(function) and _is_correction(piece.lead, piece):
+        if function and piece.whole and returns(function) and body_size(function) and is_correction("", piece):
             return _join(parser, pieces, i, stub, name)
     return ""
-
-
-def _is_correction(said: str, piece: Piece) -> bool:
-    """Whether the words before a piece, or its first comments, say that it mends an earlier one."""
-    comments = re.match(r"(?:\s*#.*\n)*", piece.text)
-    said += comments[0] if comments else ""
-    said = said.strip()
-    return bool(CORRECTED.search(said)) and not (WARNED.search(said) or ANNOUNCED_WRONG.search(said))
-
-
-def _is_as_whole(later: Piece, earlier: Piece, name: str) -> bool:
-    """Whether a version has come to its end: not cut off inside, and returning if the one before it does."""
-    new, old = find_function(later.tree, name), find_function(earlier.tree, name)
-    return later.whole and (new is None or old is None or returns(new) or not returns(old))
-
-
-def _only_imports(piece: Piece, name: str) -> bool:
-    sources = [node for node in piece.tree.body if name in bound_names(node)]
-    return bool(sources) and all(isinstance(node, IMPORTS) for node in sources)
-
-
-def _defines(piece: Piece, name: str) -> bool:
-    """Whether a piece defines a name as something that acts: an unfinished function is no answer."""
-    function = find_function(piece.tree, name)
-    if function is None:
-        method = find_method(piece.tree, name)
-        function = method and method[1]
-    if function is not None:
-        return body_size(function) > 0
-    return name in bound_names(piece.tree)
 
 
 def _join(parser: Parser, pieces: list[Piece], main: int, stub: _Stub | None, entry_point: str | None) -> str:

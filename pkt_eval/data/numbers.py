@@ -5,6 +5,8 @@ numbers, exactly, not as text. How a task scores with it is not decided here.
 """
 
 import re
+import unicodedata
+from decimal import Context, Decimal
 from fractions import Fraction
 
 _DIGITS = r"(?:\d{1,3}(?:,\d{3})+(?!,?\d)|\d+)"
@@ -27,11 +29,25 @@ _ANSWER_IS = re.compile(
     r"\b(?:the|final|my|correct) +(?:(?:final|correct|numerical|numeric) +)?answer"
     r"(?: (?:to|for|of) [^\n.=:]{1,80}?)?[*_]* *(?:is\b(?!n['’]t)|would be|should be|=|:)"
     # "Answer:" begins every answer of the chat tasks; with a number alone on its line it announces that.
-    r"|^[ *_#]*answer[*_]* *[:=](?=[ *_]*-?[$€£¥]?-?\d[\d.,]*[ *_]*$)",
+    r"|^[ *_#]*answer[*_]* *[:=](?=[ *_]*-?[$€£¥]?-?\d[\d.,]*(?: \d{3})*(?: ?\d* ?/ ?\d+)?[ *_]*$)",
     re.I | re.M,
 )
 _WHY = re.compile(r"\b(?:because|since)\b", re.I)
 _CALCULATES = re.compile(r" *(?:[-+*/×÷^]|\\(?:times|cdot|div)\b|x\b) *[(]?[\d.$€£¥]")
+_TEXT = re.compile(r"\\(?:text|textrm|mathrm|mbox) *\{([^{}]*)\}")
+_MINUS = dict.fromkeys(map(ord, "−–‐‑﹣－"), "-")
+_VULGAR = re.compile("[¼-¾⅐-⅞]")
+# Blanks that keep a number together, LaTeX's among them: "1 200", "1\ 200".
+_TYPESET = re.compile(r"(?<![\d.,])([1-9]\d{0,2})((?:(?:[\u00a0\u2005-\u2009\u202f]|\\[ ;:])\d{3})+)(?!\d)(?! ?/)")
+_GROUPS = re.compile(r"(?<![\d.,/])(?<!\d )([1-9]\d{0,2})((?: \d{3})+)(?!\d| \d| ?/)")
+_SCALES = {"hundred": 2, "thousand": 3, "million": 6, "billion": 9, "trillion": 12}
+_LETTERS = {"k": 3, "m": 6, "mn": 6, "mln": 6, "b": 9, "bn": 9, "t": 12, "tn": 12}
+_SCALED = re.compile(
+    rf"(?<![\w.])(?P<value>{_FRACTION}|{_DECIMAL})(?:(?: *|-)(?P<word>{'|'.join(_SCALES)})\b"
+    # A letter alone may be a unit ("a 5k race", "3m of rope"): not after a currency sign.
+    rf"|(?<=[\d])(?P<letter>{'|'.join(_LETTERS)})\b)",
+    re.I,
+)
 _LATEX_FRACTION = re.compile(r"\\[dt]?frac *(?:\{([^{}]*)\}|(\d)) *(?:\{([^{}]*)\}|(\d))")
 _THOUGHT_END = re.compile(r"</think(?:ing)?>", re.I)
 _FARTHEST = 1000  # characters after an announcement
@@ -51,8 +67,9 @@ def final_number(answer: str) -> str | None:
         answer: What the model wrote.
 
     Returns:
-        The number as digits, with its sign, decimals, commas or fraction, without currency, per cent sign and unit:
-        ``-1,200.50``, ``3/4``, ``1 1/2``. None where there is no number.
+        The number as digits, with its sign, decimals, commas or fraction, without currency, per cent sign, unit and the
+        blanks that set its thousands apart: ``-1,200.50``, ``3/4``, ``1 1/2``, ``1200000`` of ``1 200 000``,
+        ``1500000`` of ``1.5 million``. None where there is no number.
 
     Example:
         >>> final_number("2 + 2 = 4 apples a day. So the answer is $1,200.50. Check: 300 * 4.")
@@ -97,11 +114,46 @@ def _unthought(answer: str) -> str:
 
 def _plain(text: str) -> str:
     """Without what LaTeX and typesetting put into numbers."""
+    text = _TYPESET.sub(lambda m: m[1] + re.sub(r"\D", "", m[2]), text)
     text = re.sub(r"\{,\}", ",", text).replace("\\!", "").replace("\\,", "").replace("\\$", "$").replace("\\%", "%")
-    text = text.replace("−", "-").replace("\u00a0", " ").replace("\u202f", " ")
-    text = re.sub(r"\bnegative (?=[$€£¥]?\d)", "-", text)
+    text = _TEXT.sub(r"\1", text).translate(_MINUS).replace("\u00a0", " ").replace("\u202f", " ").replace("\u2009", " ")
+    text = re.sub(r"\bnegative (?=[$€£¥]?\d)|(?<=\bis )minus (?=[$€£¥]?\d)", "-", text)
+    text = _VULGAR.sub(lambda m: " " + unicodedata.normalize("NFKC", m[0]), text).replace("\u2044", "/")
     text = _LATEX_FRACTION.sub(r" \1\2/\3\4", text)
-    return re.sub(r"(?<![\w.)])- (?=\d+/)", "-", text)
+    text = re.sub(r"(?<![\w.)])- (?=\d+/)", "-", text)
+    return _SCALED.sub(_multiplied, _joined(text, surely=True))
+
+
+def _joined(text: str, surely: bool) -> str:
+    """A text in which a number whose thousands are set apart by blanks is one.
+
+    Args:
+        text: It.
+        surely: Leave what may be two numbers, as in "3 200 g bags" or "100 200".
+    """
+
+    def join(match: re.Match[str]) -> str:
+        groups = match[2].split()
+        sure = any(group[0] == "0" for group in groups) or (len(groups) > 1 and len(match[1]) < 3)
+        return match[1] + "".join(groups) if sure or not surely else match[0]
+
+    return _GROUPS.sub(join, text)
+
+
+def _multiplied(match: re.Match[str]) -> str:
+    """The number that "1.5 million" is, in digits."""
+    letter = (match["letter"] or "").lower()
+    money = re.search(rf"{_CURRENCY} ?-?$", match.string[max(0, match.start() - 3) : match.start()])
+    if len(match["value"]) > _LONGEST or (letter and not money):
+        return match[0]
+    power = _LETTERS[letter] if letter else _SCALES[match["word"].lower()]
+    digits = match["value"].replace(",", "")
+    if "/" in digits:
+        value = _fraction(digits)
+        return match[0] if value is None else str(value * 10**power)
+    shifted = Context(prec=2 * _LONGEST).scaleb(Decimal(digits), power)
+    text = format(shifted, "f")
+    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def _in_braces(text: str) -> str:
@@ -117,7 +169,7 @@ def _in_braces(text: str) -> str:
 def _announced(rest: str) -> str | None:
     """The number in what follows an announcement, if there is one; "is not 5" announces none."""
     lines = [line for line in rest.split("\n") if re.search(r"\w", line)]
-    for line in lines[:2]:
+    for line in (_joined(line, surely=False) for line in lines[:2]):
         if re.match(r"[\s*_:]*(?:not|never)\b", line, re.I):
             return None
         sentence = re.split(r"(?<=[^\s.])\.(?=\s|$)", line, maxsplit=1)[0]
@@ -139,17 +191,20 @@ def _numbers(text: str) -> list[str]:
 
 def _written(match: re.Match[str]) -> str:
     sign = "-" if "-" in ((match["sign"] or "") + (match["inner"] or "")) else ""
-    return sign + re.sub(r" ?/ ?", "/", match["value"])
+    return sign + re.sub(r" +", " ", re.sub(r" ?/ ?", "/", match["value"]))
 
 
 def _value(text: str) -> Fraction | None:
-    text = _plain(text).strip().rstrip("%").strip()
+    text = _joined(_plain(text).strip(), surely=False).rstrip("%").strip()
     match = _NUMBER.fullmatch(text) if len(text) <= _LONGEST else None
-    if match is None:
-        return None
-    written = _written(match).replace(",", "")
+    return None if match is None else _fraction(_written(match).replace(",", ""))
+
+
+def _fraction(written: str) -> Fraction | None:
+    """The value of digits without commas: ``-1 1/2``, ``.5``; None where it divides by nothing."""
     sign = -1 if written.startswith("-") else 1
+    parts = re.sub(r" ?/ ?", "/", written.lstrip("-")).split()
     try:
-        return sign * sum((Fraction(part) for part in written.lstrip("-").split()), Fraction(0))
+        return sign * sum((Fraction(part) for part in parts), Fraction(0))
     except ZeroDivisionError:
         return None

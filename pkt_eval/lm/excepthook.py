@@ -1,12 +1,14 @@
 """How an error of ours ends the ``lm_eval`` command; the door (``pkt_eval.plugin``) puts it there."""
 
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import TypeAlias
 
 from pkt_eval._util import boundary
+from pkt_eval._util.secrets import hide_secrets
 from pkt_eval.errors import PKTError
 
 _Hook: TypeAlias = Callable[[type[BaseException], BaseException, TracebackType | None], object]
@@ -15,8 +17,8 @@ _Hook: TypeAlias = Callable[[type[BaseException], BaseException, TracebackType |
 class OneLine:
     """An excepthook that ends an error of ours as ``pkt-eval`` does: see ``pkt_eval._util.boundary``.
 
-    An interrupt does so while a model of ours is evaluated. Other errors keep their traceback, and so does everything
-    where lm-eval is used as a library.
+    An interrupt does so while a model of ours is evaluated. Other errors keep their traceback, in which a secret is
+    ``***``, and so does everything where lm-eval is used as a library.
 
     Args:
         before: The hook that was there.
@@ -30,7 +32,11 @@ class OneLine:
             raise SystemExit(boundary.end("lm_eval", error))
         if _is_lm_eval() and isinstance(error, KeyboardInterrupt) and _ours() and not boundary.debugging():
             raise SystemExit(boundary.interrupted("lm_eval", _GO_ON))
-        self.before(kind, error, trace)
+        said = "".join(traceback.format_exception(kind, error, trace)) if _is_lm_eval() else ""
+        if (shown := hide_secrets(said)) != said:
+            print(shown, file=sys.stderr, end="")
+        else:
+            self.before(kind, error, trace)
 
 
 def end_lm_eval_in_one_line() -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from pkt_eval._util.secrets import hide_secrets
+from pkt_eval._util.secrets import hide_secrets, log_no_secret
 
 log = logging.getLogger(__name__)
 
@@ -115,18 +115,13 @@ def complete_results(module: Any) -> None:
 
 
 def say_no_secret(module: Any) -> None:
-    """Have a module of lm-eval log and print ``***`` for a token among the arguments of a model.
+    """Have lm-eval log, and a module of it print, ``***`` for a token among the arguments of a model.
 
     Args:
-        module: One that logs or prints them, which has just been imported.
+        module: One that prints them, which has just been imported.
     """
-    logging.getLogger(module.__name__).addFilter(_hide)
+    log_no_secret()
     vars(module)["print"] = _print
-
-
-def _hide(record: logging.LogRecord) -> bool:
-    record.msg, record.args = hide_secrets(record.getMessage()), None
-    return True
 
 
 def _print(*values: object, **how: Any) -> None:

@@ -22,6 +22,7 @@ _BYTES = {
     **dict.fromkeys(("I32", "U32", "F32"), 4),
     **dict.fromkeys(("I64", "U64", "F64"), 8),
 }
+_FLOATS = ("F16", "BF16", "F32", "F64")
 _DTYPES = ("float64", "float32", "float16", "bfloat16")
 #: Key → the largest value that is believed.
 _SIZES = {
@@ -56,8 +57,12 @@ def check_folder(folder: Path) -> None:
     config = read_json(path, _LARGEST_JSON)
     if not isinstance(config, dict):
         raise DataError(f"{path} is no JSON object, so no model's configuration")
-    shapes = dict(_shapes(folder))
     _check_config(path, config)
+    shapes = dict(_shapes(folder))
+    generation = folder / "generation_config.json"
+    # transformers passes over one that it cannot read, and answers by other settings.
+    if generation.is_file() and not isinstance(read_json(generation, _LARGEST_JSON), dict):
+        raise DataError(f"{generation} is no JSON object, so not how a model answers")
     if config.get("model_type") in blocks.FAMILIES:
         _check_shapes(folder, config, shapes)
 
@@ -143,6 +148,12 @@ def _header(path: Path) -> Iterator[tuple[str, tuple[int, ...]]]:
             count *= n
         if stop - start != count or stop > size - 8 - length:
             _damaged(path, f"tensor {_short(name)} is cut: the file has not the {count:,} bytes that it asks for")
+        # A mask or a table of positions may be one; a weight that is would be taken for a number without its scale.
+        if dtype not in _FLOATS and name.endswith(".weight"):
+            raise IncompatiblePairError(
+                f"{path} has {_short(name)} in {dtype}, and its config.json says of no quantisation: give the "
+                "checkpoint that it was made from, in 16 or 32 bits."
+            )
         end = max(end, stop)
         yield name, shape
     if end != size - 8 - length:

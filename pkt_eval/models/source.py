@@ -185,7 +185,9 @@ class ModelSource:
             MissingDataError: There are no safetensors weights.
         """
         self.check()
-        within = [*self.folder.iterdir(), *(self.folder / "additional_chat_templates").glob("*.jinja")]
+        # The last is what a model that may bring code of its own answers with.
+        below = ("additional_chat_templates/*.jinja", "custom_generate/*.py")
+        within = [*self.folder.iterdir(), *(path for pattern in below for path in self.folder.glob(pattern))]
         read = {
             path.relative_to(self.folder).as_posix(): path
             for path in within

@@ -13,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 import typer
 
+from pkt_eval._util.secrets import hide_secrets
 from pkt_eval.errors import ConfigError, PKTError
 
 HOST = "127.0.0.1"
@@ -51,7 +52,7 @@ class Board:
                         self._make(seen)
                         self._seen, self.said = seen, ""
                     except PKTError as error:
-                        self.said = str(error)
+                        self.said = hide_secrets(str(error))
                 self._looked = time.monotonic()
         return (self.out / "index.html").exists()
 

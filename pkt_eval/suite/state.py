@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from pkt_eval._util.secrets import hide_secrets
 from pkt_eval.suite.plan import Cell
 from pkt_eval.suite.record import CellRecord
 
@@ -103,7 +104,7 @@ class RunState:
         """Cells cannot be done, for a reason that the table gives."""
         log.debug("a cell failed", exc_info=error)
         for cell in of:
-            self[cell].reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            self[cell].reason = hide_secrets(f"{type(error).__name__}: {' '.join(str(error).split())}")
         self.set(of, "failed")
 
     def advance(self, cell: Cell, share: float, step: str = "") -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from lm_eval.api.instance import Instance
 
+from pkt_eval._util.secrets import hide_secrets
 from pkt_eval.suite.model import SuiteModel
 from pkt_eval.suite.schema import BatchSize
 from pkt_eval.suite.switchable_model import SwitchableModel
@@ -102,7 +103,7 @@ def follow() -> None:
             try:
                 result = getattr(own, method)(*arguments[processes.rank()])
             except Exception as error:
-                reason = f"{type(error).__name__}: {error}"
+                reason = hide_secrets(f"{type(error).__name__}: {error}")
         _gather((result, reason))
 
 

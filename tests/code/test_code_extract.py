@@ -474,6 +474,94 @@ def test_a_continuation_that_is_corrected_afterwards():
     assert extract_code(other, prompt=PROMPT, entry_point="evens").rstrip() == (PROMPT + BODY).rstrip()
 
 
+OLD_ONES = [
+    "The original had a bug:", "The original code had a bug, namely x * 3:",
+    "For reference, the original (buggy) code was:",
+    "Before the fix:", "**Before:**", "### Original code", "Your code was:", "The bug was in the old version:",
+    "Explanation: the original had a bug: it multiplied.\n\nOriginal:", "What was wrong:", "instead of:",
+    "The earlier attempt, without the fix:", "I fixed the error in your code, which was:", "The incorrect code:",
+    "Compare with the version that was not correct:", "The mistake was here:",
+]  # fmt: skip
+NEW_ONES = [
+    "Wait, the original had a bug:", "The original had a bug, so here is the corrected one:", "Sorry, that was wrong:",
+    "The previous version was wrong. Here is the fix:", "The bug in the original is fixed here:",
+    "This replaces the original, which has a bug:\nFixed:", "Use this instead of the original, it had a bug:",
+    "Here's the original with the bug fixed:", "The corrected version of the original code:",
+    "Actually, it was wrong before:", "This fixes the bug in the previous version:",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("said", OLD_ONES)
+def test_what_is_shown_for_what_was_wrong_with_it_is_not_the_answer(said):
+    bare = f"{CUBED}\n> {said}\n\n{TRIPLED}"  # not as a comment of one program, whose last function counts
+    for answer in (f"{SECOND}\n{said}\n{FIRST}", bare, f"{said}\n{FIRST}Corrected:\n{SECOND}"):
+        assert extract_code(answer, entry_point="cube") == CUBED, answer
+    comment = " ".join(said.rpartition(", ")[2].strip("*#").split())
+    quoted = f"```python\n# {comment}\n{TRIPLED}```\n"
+    assert extract_code(f"{SECOND}\nAnd:\n{quoted}", entry_point="cube") == CUBED
+    assert extract_code(f"    return x ** 3\n```\n{said}\n{FIRST}", prompt="def cube(x):\n") == (
+        "def cube(x):\n    return x ** 3"
+    )
+
+
+@pytest.mark.parametrize("said", NEW_ONES)
+def test_a_correction_may_speak_of_what_it_corrects(said):
+    assert extract_code(f"{FIRST}\n{said}\n{SECOND}", entry_point="cube") == CUBED
+
+
+def test_before_and_after():
+    for answer in (
+        f"Before:\n{FIRST}After:\n{SECOND}",
+        f"The fixed code:\n{SECOND}Before:\n{FIRST}After:\n{SECOND}",
+        f"{FIRST}That has a bug. I fixed it. Before:\n{FIRST}After:\n{SECOND}",
+        f"What comes before:\n{SECOND}Don't write this, it's wrong:\n{FIRST}",
+    ):
+        assert extract_code(answer, entry_point="cube") == CUBED
+
+
+@pytest.mark.parametrize("blank", [chr(n) for n in (0xA0, 0x1680, 0x2003, 0x2009, 0x202F, 0x205F, 0x3000)])
+def test_what_looks_like_a_blank_is_one(blank):
+    for text in (
+        CUBED.replace("    ", blank * 4),
+        CUBED.replace("    ", f"{blank} {blank} "),
+        CUBED.replace(" ", blank),
+    ):
+        for answer in (
+            text,
+            f"```python\n{text}```\n",
+            f"Sure:{blank}it's this\n```python\n{text}```\nDone{blank}!",
+            f"{blank}{blank}```python\n{text}{blank}{blank}```\n",
+        ):
+            assert extract_code(answer, entry_point="cube").split() == CUBED.split(), answer
+    assert extract_code(f"{blank * 4}return x ** 3\n", prompt="def cube(x):\n").rstrip() == CUBED.rstrip()
+
+
+@pytest.mark.parametrize("unseen", [chr(n) for n in (0xFEFF, 0x200B, 0x200D, 0x2060, 0xAD, 0x200E)])
+def test_what_cannot_be_seen_is_not_there(unseen):
+    for answer in (
+        f"```python\n{unseen}{CUBED}```\n",
+        CUBED.replace("return", f"return{unseen}"),
+        f"{unseen}```python\n{CUBED}{unseen}```\n",
+        CUBED.replace("    ", f"  {unseen}  "),
+    ):
+        assert extract_code(answer, entry_point="cube").split() == CUBED.split(), answer
+
+
+@pytest.mark.parametrize("end", ["\r\n", "\r", "\u2028", "\u2029", "\x85"])
+def test_lines_may_end_otherwise(end):
+    for answer in (CUBED, f"```python\n{CUBED}```\n"):
+        assert extract_code(answer.replace("\n", end), entry_point="cube") == CUBED
+
+
+def test_strings_and_comments_keep_their_blanks():
+    program = 'def cube(x):\n    s = "a\u00a0b\u200dc"  # \u00a0d\n    return x ** 3\n'
+    assert extract_code(program, entry_point="cube") == program
+    assert extract_code(f"Es\u00a0ist:\n```python\n{program}```\n\u00a0Ende", entry_point="cube") == program
+    assert extract_code(program.replace("    ", "\u00a0" * 4), entry_point="cube") == program
+    # What is no Python but to the eye is left as it is.
+    assert extract_code("def cube(x)：\n    return x ** 3\n", entry_point="cube") == ""
+
+
 ADVERSARIAL = {
     "prose": "lorem ipsum dolor\n",
     "bad imports": "import x y\n",
@@ -490,6 +578,11 @@ ADVERSARIAL = {
     "calls": "a()",
     "blanks": " ",
     "tabs": "\t\n",
+    "no-break blanks": "\u00a0",
+    "unseen": "\u200b\n",
+    "quoted, no-break": "'\u00a0\"",
+    "shown as old": "def evens(x):\n    return 1\nThe original had a bug, namely:\n",
+    "clauses": "so, before ",
     "quotes": "'\n",
     "triple quotes": "'''\n",
     "decorators": "@a\n",

@@ -461,6 +461,105 @@ def test_a_program_that_spoils_its_argument_fails_where_the_tests_look():
     assert verdict.status == "unsupported" and "class function" in verdict.message
 
 
+KEPT = """
+    from collections import defaultdict, deque
+    from enum import IntEnum
+    from functools import lru_cache
+    from typing import NamedTuple
+    S, D, N, Q = [], {}, 0, deque()
+    class Stack(list):
+        def push(self, x): self.append(x)
+    class Size(NamedTuple):
+        w: int
+        def area(self): return self.w ** 2
+    class Colour(IntEnum):
+        RED = 1
+    def keep(x): S.append(x)
+    def change(): S[0].append(5)
+    def kept(): return S[0]
+    def length(): return len(S[0])
+    def inner(x): S.append(x[0])
+    def all_kept(): return S
+    def count():
+        global N
+        N += 1
+    def keys(): return D.keys()
+    def put(k): D.setdefault(k, []).append(k)
+    def row(k): return D[k]
+    def default(a, m=[]):
+        m.append(a)
+        return m
+    @lru_cache
+    def cached(n): return [n]
+    def stack(): return Stack()
+    def push(s, x): s.push(x)
+    def size(): return Size(3)
+    def area(s): return s.area()
+    def colours(): return [Colour.RED]
+    def name(c): return c[0].name
+    def reds(): return defaultdict(lambda: 7)
+    def look(d, k): return d[k]
+    def read(x):
+        for e in x: yield e
+    def first(i): return next(i)
+    def total(i): return sum(i)
+    def raises(x):
+        S.append(x)
+        raise ValueError(x)
+"""
+
+
+@pytest.mark.parametrize(
+    "tests",
+    [
+        "x = [1]\nkeep(x)\nchange()\nassert x == [1, 5]\nx.append(6)\nchange()\nassert x == [1, 5, 6, 5]",
+        "x = [1]\nkeep(x)\nassert kept() is x\nx.append(3)\nassert length() == 2",
+        "x = [[1], 2]\ninner(x)\ny = x[0]\ndel x\nchange()\nassert y == [1, 5] and kept() is y",
+        "s = all_kept()\nkeep(3)\nassert s == [3] and all_kept() is s",
+        "keep(1)\nassert S == [1] and all_kept() is S",
+        "count()\nassert N == 1\ncount()\nassert N == 2",
+        "k = keys()\nput(2)\nassert list(k) == [2] and 2 in k",
+        "put('a')\nr = row('a')\nput('a')\nassert r == ['a', 'a']\nr.clear()\nassert row('a') == []",
+        "a, b = default(1), default(2)\nassert a is b and a == [1, 2]",
+        "c = cached(1)\nc.append(2)\nassert cached(1) is c and cached(1) == [1, 2] and cached(2) == [2]",
+        "s = stack()\npush(s, 1)\npush(s, 2)\nassert s == [1, 2]",
+        "assert area(size()) == 9 and name(colours()) == 'RED'",
+        "d = reds()\nassert look(d, 'x') == 7 and d == {'x': 7}",
+        "x = [1, 2, 3]\ng = read(x)\nassert next(g) == 1\nx[1] = 9\nassert next(g) == 9\nx.clear()\nassert not list(g)",
+        "g = read(range(9))\nassert first(g) == 0 and next(g) == 1 and first(g) == 2",
+        "assert first(iter([1, 2])) == 1\ni = iter([1, 2])\nassert total(i) == 3 and list(i) == []",
+        "x = []\ntry:\n    raises(x)\nexcept ValueError as e:\n    assert e.args[0] is x\nchange()\nassert x == [5]",
+        # What nobody keeps any more is forgotten on both sides, whatever has come and gone.
+        "for i in range(300):\n    keep([i])\n    assert kept() == [0]\nassert len(all_kept()) == 300",
+    ],
+)  # fmt: skip
+def test_what_both_sides_keep_between_calls_is_one_thing(tests):
+    assert_passes(KEPT, tests)
+
+
+@pytest.mark.parametrize(
+    ("tests", "status"),
+    [
+        ("x = [1]\nkeep(x)\nchange()\nassert x == [1]", "failed"),
+        ("a, b = default(1), default(2)\nassert a == [1]", "failed"),
+        ("count()\nassert N == 0", "failed"),
+        ("i = iter([1, 2])\nassert first(i) == 1 and first(i) == 2", "unsupported"),
+        ("g = read(range(99))\nfor _ in range(20):\n    next(g)\nassert first(g) == 20", "unsupported"),
+        ("assert name(colours()[:]) == 'RED'", "unsupported"),
+        ("x = ['x' * (7 << 20)]\nkeep(x)\nfor _ in range(20):\n    count()\nassert x", "unsupported"),
+    ],
+)
+def test_what_a_program_keeps_is_seen_and_what_cannot_be_is_said(tests, status):
+    assert status_of(KEPT, tests) == status
+
+
+def test_a_program_that_keeps_all_it_was_given_costs_no_more_with_every_call():
+    """Only what the tests keep, too, is compared."""
+    tests = "for i in range(3000):\n    keep([i] * 10)\nassert length() == 10"
+    verdict = judge(textwrap.dedent(KEPT), tests)
+    assert verdict.passed and verdict.cpu_seconds < 3
+
+
 RICH = """
     import datetime as dt
     from collections import Counter, OrderedDict, defaultdict, namedtuple

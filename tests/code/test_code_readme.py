@@ -45,9 +45,10 @@ def test_limits_are_those_of_the_code():
     assert limits.wall_seconds == 3 * limits.cpu_seconds + 5 and "(3 × that + 5 s;" in flat
     assert f"{constant('zygote.py', 'OPEN_FILES')} open files and {MOST_THREADS} threads" in flat
     assert f"in memory of {SCRATCH_BYTES >> 20} MB" in flat
-    most, deepest = constant("plain.py", "MOST_BYTES"), constant("plain.py", "DEEPEST")
+    most, deepest = constant("plain.py", "MOST_BYTES"), constant("forms.py", "DEEPEST")
+    assert f"over all calls: {constant('plain.py', 'MOST_COMPARED') >> 20} MB" in flat
     assert f"at most {most >> 20} MB and {deepest} deep" in flat
-    assert f"{constant('plain.py', 'MOST_ELEMENTS'):,} elements" in flat
+    assert f"{constant('forms.py', 'MOST_ELEMENTS'):,} elements" in flat
 
 
 def test_every_file_is_named():

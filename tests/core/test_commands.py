@@ -55,6 +55,6 @@ def test_hf_is_told_what_the_template_was_told(tmp_path):
 
 def test_the_doctor_shows_what_identities_are_made_of():
     said = command("doctor")
-    for rooms in (sources.TRANSFER, sources.LOCATION, sources.SCORING):
+    for rooms in (sources.TRANSFER, sources.LOCATION, sources.TUNING, sources.SCORING):
         assert sources.digest(rooms)[:12] in said
     assert "docs/identity.md" in said

@@ -54,6 +54,10 @@ def test_a_digest_is_of_all_that_loading_reads(copy):
     (copy / "additional_chat_templates" / "tools.jinja").write_text("x")
     assert digests(copy)[0] != before[0]
     before = digests(copy)
+    (copy / "custom_generate").mkdir()
+    (copy / "custom_generate" / "generate.py").write_text("x = 1")
+    assert digests(copy)[0] != before[0]
+    before = digests(copy)
     (copy / "modeling_mine.py").write_text("x = 1")
     assert digests(copy)[0] != before[0] and digests(copy)[1] != before[1]
     before = digests(copy)
@@ -336,3 +340,21 @@ def test_an_adapter_on_the_hub_counts_by_what_its_name_leads_to(tmp_path, monkey
         digests.append(hf_arguments.content_digest({"peft": "me/ad"}))
     assert digests[0] == digests[2] != digests[1]
     assert hf_arguments.content_digest({"peft": "no/body"}) == hf_arguments.content_digest({"peft": "no/body"})
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.uint8, torch.float8_e4m3fn, torch.bool])
+def test_a_weight_without_its_scale_is_no_weight(copy, dtype):
+    """transformers takes it for the numbers that it is."""
+    name = "model.layers.0.mlp.up_proj.weight"
+    tensors = load_file(copy / "model.safetensors")
+    tensors["model.rotary_emb.position_ids"] = torch.arange(3)  # a table may be one of whole numbers
+    save_file(tensors | {name: tensors[name].to(dtype)}, copy / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(IncompatiblePairError, match=f"{name}' in .* no quantisation"):
+        ModelSource(str(copy)).check()
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "", "null"])
+def test_settings_of_answers_that_cannot_be_read_are_not_passed_over(copy, text):
+    (copy / "generation_config.json").write_text(text)
+    with pytest.raises(PKTError, match=r"generation_config\.json is no JSON"):
+        ModelSource(str(copy)).check()

@@ -75,6 +75,60 @@ ANSWERS = {
     "<think>3": "3",
     "": None,
     "no number at all": None,
+    # Thousands set apart by blanks: where they can be nothing else.
+    "So 1 200 000 people": "1200000",
+    "It is 1\u00a0200": "1200",
+    "1\u202f200\u202f000 of 3": "3",
+    "= 1\u2009200.50": "1200.50",
+    "She earns $118 000": "118000",
+    "Of 12: 3 005 000": "3005000",
+    "1\\ 200 m and \\(1\\;200\\)": "1200",
+    "\\boxed{1\\,200\\,000} of 3": "1200000",
+    "#### 1 200\nof 7": "1200",
+    "The answer is 118 200 dollars, of 7": "118200",
+    "Answer: 1 200\nof 7": "1200",
+    "The answer is 4. It was 1 200 000": "4",
+    "He buys 3 200 gram bags": "200",
+    "100 200 300": "300",
+    "in 2024 300 people": "300",
+    "5 6": "6",
+    # Fractions that are one character.
+    "½ of it": "1/2",
+    "2½": "2 1/2",
+    "it takes 2 ¾ hours": "2 3/4",
+    "-⅓": "-1/3",
+    "1⁄2": "1/2",
+    "- ½ cup": "1/2",
+    "\\boxed{½} of 8": "1/2",
+    "Answer: ½\nof 7": "1/2",
+    # Whatever is a minus.
+    "The answer is –5, of 3": "-5",
+    "It is −$5": "-5",
+    "a loss of ‑7": "-7",
+    "The answer is minus 5, of 3": "-5",
+    "10–5 = 5": "5",
+    "on pages 3–5": "5",
+    "5 – 3": "3",
+    "10 minus 5": "5",
+    # Words and letters that multiply.
+    "$1.5 million in 3 years\n#### $1.5 million": "1500000",
+    "It costs 1.5 million": "1500000",
+    "2½ million": "2500000",
+    "-$1.5 million": "-1500000",
+    "1/3 million": "1000000/3",
+    "1,200 thousand": "1200000",
+    "\\boxed{1.5\\text{ million}} of 3": "1500000",
+    "Answer: 2.50 Million\nof 7": "2500000",
+    "$1.5k": "1500",
+    "$1.2345k": "1234.5",
+    "€3M": "3000000",
+    "$1.2bn": "1200000000",
+    "1.5k": "1.5",
+    "a 5k race": "5",
+    "3m of rope": "3",
+    "a 401k plan": "401",
+    "5 thousandths": "5",
+    "2 millions": "2",
 }
 
 
@@ -102,6 +156,13 @@ SAME = [
     ("\\frac{1}{3}", "2/6"),
     (" 7 ", "007"),
     ("9" * 300, "9" * 300 + ".0"),
+    ("1 200", "1200"),
+    ("1\u00a0200\u00a0000", "1.2 million"),
+    ("½", "0.5"),
+    ("2½", "2.50"),
+    ("–5", "-5"),
+    ("$1.5 million", "1,500,000.00"),
+    ("$1.5k", "1,500"),
 ]
 DIFFERENT = [
     ("5", "6"),
@@ -117,6 +178,10 @@ DIFFERENT = [
     ("9" * 5000, "9" * 5000),
     ("1e99999999", "1e99999999"),
     ("0.1000000000000000000001", "0.1"),
+    ("1.5k", "1500"),
+    ("1 2000", "12000"),
+    ("1.200.000", "1200000"),
+    ("1.200,50", "1200.50"),
 ]
 
 
@@ -142,7 +207,23 @@ def test_every_reference_answer_gives_its_own_number():
 
 
 @pytest.mark.parametrize(
-    "unit", ["1", "1,", "1 ", "1/", "-", "1.", "#### ", "\\boxed{", "the answer is ", "the answer is 1=\n"]
+    "unit",
+    [
+        "1",
+        "1,",
+        "1 ",
+        "1/",
+        "-",
+        "1.",
+        "#### ",
+        "\\boxed{",
+        "the answer is ",
+        "the answer is 1=\n",
+        "1 000 ",
+        "½",
+        "1 million ",
+        "-–",
+    ],
 )
 def test_time_is_bounded(unit):
     text = unit * (20_000 // len(unit))

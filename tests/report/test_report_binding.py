@@ -80,6 +80,25 @@ def test_a_change_that_keeps_the_score_is_seen(two, what):
         read(two)
 
 
+def test_what_is_said_of_how_answers_ended_is_held_against_the_items(made, tmp_path):
+    results = made(tmp_path / "one", [1, 0, 1, 0], method="lora", seed=0)
+    name = next(key for key in json.loads(results.read_text())["results"][TASK] if "stderr" not in key and "," in key)
+    own = name.partition(",")[2]
+    of = [line | {"ended": number % 2, "answer_tokens": 7.5} for number, line in enumerate(lines(results))]
+    samples_beside(results).write_text("".join(json.dumps(line) + "\n" for line in of))
+    content = json.loads(results.read_text())
+    content["results"][TASK] |= {f"ended,{own}": 0.5, f"answer_tokens,{own}": 7.5}
+    results.write_text(json.dumps(content))
+    bound(results)
+    read([results])
+    for changed in ({f"ended,{own}": 0.9}, {f"answer_tokens,{own}": 7.6}, {f"ended,{own}": float("nan")}):
+        content = json.loads(results.read_text())
+        content["results"][TASK] |= {f"ended,{own}": 0.5, f"answer_tokens,{own}": 7.5} | changed
+        results.write_text(json.dumps(content))
+        with pytest.raises(DataError, match="but its items in"):
+            read([results])
+
+
 def test_lm_evals_own_hashes_are_held_against_samples_of_anybody(made, tmp_path):
     one = bound(made(tmp_path / "one", [1, 0], method=None), **{SAMPLE_DIGESTS: {}})
     other = bound(made(tmp_path / "other", [0, 1], method=None, question="And {}?"), **{SAMPLE_DIGESTS: {}})

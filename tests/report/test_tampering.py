@@ -2,18 +2,26 @@
 
 import hashlib
 import json
+import logging
+import re
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from pkt_eval._util.boundary import end
 from pkt_eval._util.files import new_folder
-from pkt_eval._util.secrets import hide_secrets, is_secret, without_secrets
+from pkt_eval._util.secrets import hide_secrets, is_secret, log_no_secret, without_secrets
 from pkt_eval.errors import ConfigError, DataError
+from pkt_eval.lm.excepthook import OneLine
 from pkt_eval.methods import get_method, register
 from pkt_eval.report.records import read
 from pkt_eval.report.records.digests import CELL, check_digests
 from pkt_eval.report.records.keeping import _lines
 from pkt_eval.report.records.samples import read_items
+from pkt_eval.report.records.students import student_of
+from pkt_eval.suite.state import RunState
 
 TOKEN = "hf_" + "aB3" * 11
 
@@ -30,13 +38,90 @@ def test_a_path_is_no_secret() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["token", "x-api-key", "Authorization", "accessToken", "AWS_SECRET_ACCESS_KEY", "private_key", " passwd"]
+    "name",
+    [
+        *("token", "x-api-key", "Authorization", "accessToken", "AWS_SECRET_ACCESS_KEY", "private_key", " passwd"),
+        *("OPENAI_KEY", "HF_TOKEN_READ", "read_token", "TOKEN_2", "openaiKey", "MY_KEY", "WANDB_KEY", "PASSWORD_DB"),
+        *("api_key_id", "github.token", "Cookie", "use_auth_token"),
+    ],
 )
 def test_a_secret_is_known_by_its_name_however_that_is_written(name: str) -> None:
     assert is_secret(name, "v") and is_secret("header", {name: "v"})
     assert "hunter2" not in str(without_secrets({"a": [{name: "hunter2"}], "b": {name: "hunter2"}}))
     assert "hunter2" not in hide_secrets(str({"header": {name.strip(): "Bearer hunter2"}}))
     assert without_secrets(f"pretrained=m,{name}=hunter2") == "pretrained=m"
+
+
+@pytest.mark.parametrize(
+    "name",
+    "eos_token pad_token_id max_token_length add_bos_token think_end_token image_token_index tokenizer answer_tokens "
+    "max_gen_toks key label_key sort_key num_key_value_heads key_proj task_key monkey author".split(),
+)
+def test_what_decides_an_answer_is_no_secret(name: str) -> None:
+    """It would be left out of what makes a model another one."""
+    assert not is_secret(name, "v") and without_secrets({name: "v"}) == {name: "v"}
+    assert hide_secrets(f"{name}=v,'{name}': 'v' --{name} v") == f"{name}=v,'{name}': 'v' --{name} v"
+
+
+@pytest.mark.parametrize(
+    "text",
+    (
+        "https://S@host/m|url=https://S@h|git+ssh://S@h:22|redis://:S@h|https://u:S@h/v1|https://h/?token=S&b=1|"
+        "https://h/?X-Amz-Signature=S|OPENAI_KEY=S,a=b|'HF_TOKEN_READ': 'S'|\"OPENAI_KEY\": \"S\"|OPENAI_KEY: S|"
+        "--token S x|--hf-token=S|Authorization: Bearer S|Authorization: Basic S==|Authorization: Token S|"
+        "export HF_TOKEN_READ=S|OSError: at x: HF_TOKEN_READ=S|url=https://h/?a=b&token=S"
+    ).split("|"),
+)
+def test_a_secret_is_shown_in_no_text(
+    text: str, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = re.sub(r"\bS\b", "s3cr3tValue9", text)
+    assert "s3cr3t" not in hide_secrets(said) + str(without_secrets({"a": said})) + str(without_secrets(f"a={said}"))
+    log_no_secret()
+    for name in ("pkt_eval.suite", "lm_eval.models.huggingface", "huggingface_hub"):
+        logging.getLogger(name).warning("cannot open %s", said)
+    monkeypatch.setenv("PKT_EVAL_DEBUG", "1")
+    end("lm_eval", ConfigError(f"unknown {said}"))
+    end("lm_eval", OSError(said))
+    assert "s3cr3t" not in caplog.text + capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["a/b@rev", "me@host.org", "https://host/a@v1", "key: value", "--tasks nano_mmlu"])
+def test_what_is_no_secret_is_shown(text: str) -> None:
+    assert hide_secrets(text) == text
+
+
+@pytest.mark.parametrize("unit", ["a:", "a.", "-a", "token", "token='", "--a ", "A_KEY:", "://a", "eyJabcdefgh."])
+def test_hiding_takes_time_in_proportion_to_the_text(unit: str) -> None:
+    start = time.process_time()
+    hide_secrets(unit * 20_000)
+    assert time.process_time() - start < 3  # about 0.2 s
+
+
+def test_an_error_of_others_shows_its_traceback_and_no_secret(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pkt_eval.lm.excepthook._is_lm_eval", lambda: True)
+    shown: list[BaseException] = []
+    hook = OneLine(lambda kind, error, trace: shown.append(error))
+    for text in ("at https://s3cr3t@host", "at https://host"):
+        hook(OSError, OSError(text), None)
+    said = capsys.readouterr().err
+    assert (
+        "OSError: at https***host" in said and "s3cr3t" not in said and [str(e) for e in shown] == ["at https://host"]
+    )
+
+
+def test_the_name_of_a_foreign_model_shows_no_secret() -> None:
+    config = {"model": "local-completions", "model_args": {"model": "https://s3cr3t@host/m", "OPENAI_KEY": "s3cr3t"}}
+    assert "s3cr3t" not in str(student_of(config))
+
+
+def test_a_cell_that_failed_says_no_secret() -> None:
+    cell = SimpleNamespace(name="lora/gsm8k")
+    state = RunState([cell])  # type: ignore[list-item]  # only its name counts
+    state.fail([cell], OSError("at https://s3cr3t@host"))  # type: ignore[list-item]
+    assert state.statuses[cell.name].reason == "OSError: at https***host"
 
 
 def test_a_value_that_looks_like_a_secret_is_another_value_still() -> None:

@@ -26,6 +26,12 @@ CASES = [
     ("#### 3", "#### -3", 0, 0),
     ("So the answer is 18", "#### 18", 1, 1),
     ("So the answer is 18,000.", "#### 18", 0, 0),
+    ("It costs $1\u00a0200.", "#### 1,200", 0, 1),
+    ("#### 1 200, of 7", "#### 1,200", 1, 1),
+    ("The answer is 1.2 thousand. I used 18.", "#### 1,200", 1, 1),
+    ("That makes $1.2k", "#### 1,200", 0, 1),
+    ("The answer is –3.", "#### -3", 1, 1),
+    ("The answer is 4½, so \\boxed{5}", "#### 5", 1, 1),
     ("no number at all", "#### 18", 0, 0),
     ("", "#### 18", 0, 0),
 ]
@@ -76,4 +82,4 @@ def test_upstream_s_tasks_stay_as_they_are(task, name):
 
 def test_another_way_of_scoring_is_another_version(task):
     """Records of before are not compared with those of now."""
-    assert task("pkt_gsm8k_chat").config.metadata["version"] == 2.0
+    assert task("pkt_gsm8k_chat").config.metadata["version"] == 3.0

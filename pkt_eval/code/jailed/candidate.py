@@ -5,10 +5,11 @@ tests, or give an answer that is not data.
 """
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
 
+import forms
 import plain
 
 MESSAGE_CHARACTERS = 500
@@ -47,15 +48,20 @@ class Lent:
 
     Attributes:
         iterator: It.
-        objects: The containers of the call that gave it, which it may go on changing.
-        bodies: What the tester knows of them.
+        generator: Whether it is one.
         pending: Elements that were taken and not yet sent.
     """
 
-    def __init__(self, iterator: Iterator[object], objects: Sequence[object], bodies: list[str] | None) -> None:
-        self.iterator, self.objects, self.bodies = iterator, objects, bodies
+    def __init__(self, iterator: Iterator[object]) -> None:
+        self.iterator, self.generator = iterator, type(iterator).__name__ == "generator"
         self.pending: list[object] = []
         self.end: dict[str, object] | None = None
+
+    def rest(self) -> Iterator[object]:
+        """All that has not been sent."""
+        while self.pending:
+            yield self.pending.pop(0)
+        yield from self.iterator
 
     def take(self, most: int, raised: Callable[[BaseException], dict[str, object]]) -> None:
         """Take as many elements as were asked for, or as there are."""
@@ -70,7 +76,7 @@ class Lent:
                 self.pending.append(element)
                 parts = element if type(element) in (tuple, list) else (element,)
                 # One that is read while this goes on, such as a group of groupby, would be lost by going on.
-                if any(map(plain.is_iterator, parts)):  # type: ignore[call-overload]  # parts of any value
+                if any(map(forms.is_iterator, parts)):  # type: ignore[call-overload]  # parts of any value
                     return
 
 
@@ -85,37 +91,44 @@ class Server:
 
     def __init__(self, channel: plain.Socket, space: dict[str, Any], sources: dict[str, list[str]]) -> None:
         self.channel, self.space, self.sources = channel, space, sources
+        self.shared = plain.Shared(self)
+        self.values: dict[str, object] = {}
         self.lent: list[Lent] = []
         self.numbers: dict[int, int] = {}
 
-    def reply(
-        self,
-        make: Callable[[], dict[str, object]],
-        objects: list[object] | None = None,
-        bodies: list[str] | None = None,
-    ) -> None:
+    def number(self, iterator: Iterator[object]) -> tuple[int, bool]:
+        """Of an iterator that stays here; it is held from now on."""
+        if id(iterator) not in self.numbers:
+            self.numbers[id(iterator)] = len(self.lent)
+            self.lent.append(Lent(iterator))
+        number = self.numbers[id(iterator)]
+        return number, self.lent[number].generator
+
+    def iterator(self, number: int, generator: bool) -> Iterator[object]:
+        """One of the program's own that comes back."""
+        lent = self.lent[number]
+        return lent.rest() if lent.pending else lent.iterator
+
+    def stays(self, factory: object) -> bool:
+        """Any does: the program's ``defaultdict`` is not made anew."""
+        return True
+
+    def factory(self) -> object:
+        """Never called: what the tester has is not sent without."""
+        raise TypeError("the function of a defaultdict stayed behind")
+
+    def reply(self, make: Callable[[], dict[str, object]]) -> None:
         """One message, whatever happens; each write is preceded by what the program has printed."""
-        objects, bodies = objects or [], bodies or []
-
-        def lend(iterator: Iterator[object]) -> int:
-            if id(iterator) not in self.numbers:
-                self.numbers[id(iterator)] = len(self.lent)
-                self.lent.append(Lent(iterator, objects, bodies))
-            return self.numbers[id(iterator)]
-
-        def write(message: dict[str, object]) -> bytes:
-            try:
-                return plain.dumps(message, objects, bodies, lend)
-            except plain.NotPlain as error:
-                return plain.dumps({"opaque": str(error)})
-
+        data = b""
         try:
             try:
-                data = write(make())
+                packed = self._packed(make())
             except MemoryError:
                 raise
             except BaseException as error:
-                data = write(raised(error, self.sources))
+                packed = self._packed(raised(error, self.sources))
+            # Not before the values and the exception are let go: what is left then is what the program keeps.
+            data = packed.bytes(self.shared.release(all_kinds=False))
         except MemoryError:
             data = _OUT_OF_MEMORY
         for stream in (sys.__stdout__, sys.__stderr__):
@@ -125,26 +138,69 @@ class Server:
                 pass
         plain.send(self.channel, data)
 
+    def _packed(self, message: dict[str, object]) -> plain.Packed:
+        try:
+            return self.shared.pack({**message, **self._rebound()})
+        except forms.NotPlain as error:
+            return plain.Shared().pack({"opaque": str(error)})
+
+    def _rebound(self) -> dict[str, object]:
+        """The values that the tests may read and that are others than when they were last sent."""
+        names = [n for n, value in self.values.items() if n in self.space and self.space[n] is not value]
+        self.values.update({name: self.space[name] for name in names})
+        return {"names": {name: _offer(self.space[name]) for name in names}} if names else {}
+
+    def load(self, source: str, names: list[str]) -> dict[str, object]:
+        """Run the program, and say which of the names it defines."""
+        exec(compile(source, "<candidate>", "exec", dont_inherit=True), self.space)
+        offers = {name: _offer(self.space[name]) for name in names if name in self.space}
+        self.values = {name: self.space[name] for name, offer in offers.items() if "callable" not in offer}
+        return {"names": offers}
+
     def answer(self, request: plain.Received) -> None:
         """Do what was asked: a call, or the next elements of an iterator."""
-        if "next" not in request:
-            args, kwargs = request["args"], dict(request["kwargs"])
-            self.reply(lambda: {"value": self.space[request["call"]](*args, **kwargs)}, request.objects, request.bodies)
-            return
-        lent = self.lent[request["next"]]
-        self.reply(lambda: self._elements(lent, request["most"]), lent.objects, lent.bodies)
+        if "next" in request:
+            self.reply(lambda: self._elements(self.lent[request["next"]], request["most"]))
+        else:
+            self.reply(lambda: self._call(request))
+
+    def _call(self, request: plain.Received) -> dict[str, object]:
+        function, args, kwargs = self.space[request["call"]], request.pop("args"), dict(request.pop("kwargs"))
+        try:
+            message: dict[str, object] = {"value": function(*args, **kwargs)}
+        except MemoryError:
+            raise
+        except Exception as error:
+            message = raised(error, self.sources)
+        return {**message, "unread": True} if request.unread() else message
 
     def _elements(self, lent: Lent, most: int) -> dict[str, object]:
         lent.take(most, lambda error: raised(error, self.sources))
         items = lent.pending
         if len(items) > 1:
             try:
-                plain.dumps({"items": items}, lend=lambda iterator: 0)
-            except plain.NotPlain:  # too many at once, or one of them cannot cross, which those before it can
+                plain.dumps({"items": items}, _Nobody())
+            except forms.NotPlain:  # too many at once, or one of them cannot cross, which those before it can
                 items = items[:1]
         lent.pending = lent.pending[len(items) :]
         ends = lent.end or {} if not lent.pending else {}
         return {"items": tuple(items), **ends}
+
+
+class _Nobody:
+    """A side for finding out whether a value can cross: nothing is read, and nothing kept."""
+
+    def number(self, iterator: Iterator[object]) -> tuple[int, bool]:
+        return 0, False
+
+    def iterator(self, number: int, generator: bool) -> Iterator[object]:
+        return iter(())
+
+    def stays(self, factory: object) -> bool:
+        return True
+
+    def factory(self) -> object:
+        return None
 
 
 def serve(channel: plain.Socket, source: str, names: list[str]) -> None:
@@ -155,17 +211,11 @@ def serve(channel: plain.Socket, source: str, names: list[str]) -> None:
         source: The program.
         names: What the tests may ask it for.
     """
-    space = module().__dict__
-    server = Server(channel, space, {"<candidate>": source.splitlines()})
-
-    def load() -> dict[str, object]:
-        exec(compile(source, "<candidate>", "exec", dont_inherit=True), space)
-        return {"names": {name: _offer(space[name]) for name in names if name in space}}
-
-    server.reply(load)
+    server = Server(channel, module().__dict__, {"<candidate>": source.splitlines()})
+    server.reply(lambda: server.load(source, names))
     while True:
         try:
-            request = plain.loads(plain.receive(channel))
+            request = server.shared.loads(plain.receive(channel))
         except EOFError:
             return
         server.answer(request)
@@ -176,9 +226,9 @@ def _offer(value: object) -> dict[str, object]:
     if callable(value):
         return {"callable": True}
     try:
-        plain.dumps({"value": value}, lend=lambda iterator: 0)
+        plain.dumps({"value": value}, _Nobody())
         return {"value": value}
-    except plain.NotPlain as error:
+    except forms.NotPlain as error:
         return {"opaque": str(error)}
 
 
@@ -200,7 +250,7 @@ def raised(error: BaseException, sources: dict[str, list[str]], depth: int = 0) 
 
 def _is_plain(value: object) -> bool:
     try:
-        plain.dumps({"value": value})
+        plain.dumps({"value": value}, _Nobody())
     except BaseException:
         return False
     return True

@@ -6,6 +6,8 @@ values of its own: an object with a lying ``__eq__``, a patched ``assert`` or a 
 
 import ast
 import builtins
+import re
+import sys
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from types import ModuleType, TracebackType
@@ -13,9 +15,22 @@ from typing import Any
 
 import plain
 from candidate import describe
+from forms import MOST_ELEMENTS, NotPlain
 
 _SHOWN = 200  # characters of a value
 _KEPT = 64  # answers
+_LONGEST_KEPT = 1 << 16  # bytes of one
+_LENT = re.compile(rb'\{"lent": \[(\d+)')
+
+
+def _passed() -> int:
+    """References that Python counts for an iterator which the arguments of a call alone hold."""
+    given = (iter(()),)
+    iterators = [given[0]]
+    return sys.getrefcount(iterators[0])
+
+
+_PASSED = _passed()
 
 
 class NotJudged(BaseException):
@@ -32,93 +47,132 @@ class Candidate:
         verdict: What any further call can no longer change, as ``(status, message)``.
         reduced: Classes of its own whose values came without their methods.
         replays: Answer from what was answered before, and ask no more.
+        rebind: Called with the offers of names that the program has bound to other values.
     """
 
     def __init__(self, channel: plain.Socket) -> None:
         self.channel = channel
         self.verdict: tuple[str, str] | None = None
         self.replays = False
-        self.recent: OrderedDict[bytes, object] = OrderedDict()
+        self.recent: OrderedDict[bytes, bytes] = OrderedDict()
+        self.shared = plain.Shared(self)
         self.lent: dict[int, Iterator[object]] = {}
-        self.known: list[object] = []
+        self.lent_numbers: dict[int, tuple[int, bool]] = {}
+        self.ahead: dict[int, int] = {}
         self.reduced: set[str] = set()
+        self.rebind: Callable[[object], None] = lambda offers: None
 
-    def answer(self, known: list[object] | None = None) -> plain.Received:
-        """The next reply; everything in it is the candidate's say.
-
-        Args:
-            known: Containers that it may have changed; they are brought up to date.
-        """
-        self.known = known or []
+    def answer(self) -> plain.Received:
+        """The next reply; everything in it is the candidate's say."""
         try:
-            reply = plain.loads(plain.receive(self.channel), self.known, self)
-            self.reduced.update(reply.reduced)
-            return reply
+            reply = self.shared.loads(plain.receive(self.channel))
         except EOFError:
             raise self.stop("gone", "") from None
-        except plain.NotPlain as error:
+        except NotPlain as error:
             raise self.stop("error", f"the candidate sent {error}") from None
+        self.reduced.update(reply.reduced)
+        if "names" in reply:
+            self.rebind(reply["names"])
+        return reply
 
     def stop(self, status: str, message: str) -> NotJudged:
         """No test can pass from here on, whatever it catches."""
         self.verdict = (status, message)
         return NotJudged(status, message)
 
-    def ask(self, request: bytes, known: list[object]) -> plain.Received:
-        """Send a request and wait for the reply."""
+    def only_data(self) -> str:
+        """What became of values of classes of its own."""
+        return f"of {', '.join(sorted(self.reduced))} only the data cross"
+
+    def ask(self, request: dict[str, object]) -> tuple[plain.Received, list[Iterator[object]]]:
+        """Send a request and wait for the reply; beside it the iterators whose elements were sent.
+
+        Raises:
+            NotPlain: The request cannot be sent.
+        """
+        gone = self.shared.release(all_kinds=True)
+        packed = self.shared.pack(request)
+        data = packed.bytes(gone)
+        # No string can look like this, since its quotation marks would be escaped.
+        if self.ahead and any(self.ahead.get(int(number)) for number in _LENT.findall(data)):
+            raise NotPlain("an iterator that was read ahead")
         try:
-            plain.send(self.channel, request)
+            plain.send(self.channel, data)
         except OSError:  # it has closed its end
             raise self.stop("gone", "") from None
-        return self.answer(known)
+        return self.answer(), packed.iterators
 
     def call(self, name: str, args: tuple[object, ...], kwargs: dict[str, object]) -> object:
-        """Call a function of the candidate; what it does to the arguments is done to them here.
+        """Call a function of the candidate; what it does to what both know is done to it here.
 
         Raises:
             Exception: The candidate's own, of its nearest built-in type.
             NotJudged: It ended, or a value is not plain data.
         """
+        request: dict[str, object] = {"call": name, "args": args, "kwargs": tuple(kwargs.items())}
+        key = self._key(request)
+        if self.replays:
+            return plain.loads(self.recent[key])["value"]
         try:
-            request, containers = plain.pack({"call": name, "args": args, "kwargs": tuple(kwargs.items())})
-        except plain.NotPlain as error:
+            reply, iterators = self.ask(request)
+        except NotPlain as error:
             raise self.stop(
                 "unsupported",
                 f"an argument of {name} is not plain data ({error}): the task has to be judged in-process",
             ) from None
-        if self.replays:
-            return self.recent[request]
-        lent = len(self.lent)
-        reply = self.ask(request, containers)
+        del request
+        if "unread" in reply and any(sys.getrefcount(iterators[i]) > _PASSED for i in range(len(iterators))):
+            raise self.stop("unsupported", f"{name} left elements of an iterator of the tests unread")
         if "value" not in reply:
             raise self.exception(reply, f"{name} returned ")
-        if len(self.lent) == lent:  # an iterator can be read but once
-            self.recent[request] = reply["value"]
+        self._keep(key, reply["value"])
+        return reply["value"]
+
+    def _key(self, request: dict[str, object]) -> bytes:
+        """A call as it is before it is done; empty for one that cannot be told so."""
+        try:
+            return plain.dumps(request, _NoIterators())
+        except NotPlain:
+            return b""
+
+    def _keep(self, key: bytes, value: object) -> None:
+        """Keep an answer as it was, and not the value, which the tests may let go."""
+        try:
+            data = plain.dumps({"value": value}, _NoIterators()) if 0 < len(key) < _LONGEST_KEPT else b""
+        except NotPlain:  # such as an iterator, which can be read but once
+            return
+        if 0 < len(data) < _LONGEST_KEPT:
+            self.recent[key] = data
             if len(self.recent) > _KEPT:
                 self.recent.popitem(last=False)
-        return reply["value"]
+
+    def number(self, iterator: Iterator[object]) -> tuple[int, bool] | None:
+        """Of an iterator that the candidate lent."""
+        return self.lent_numbers.get(id(iterator))
 
     def iterator(self, number: int, generator: bool) -> Iterator[object]:
         """Elements of an iterator that stays with the candidate, asked for as they are needed."""
         if number not in self.lent:
-            elements = self._elements(number, self.known)
+            elements = self._elements(number)
             self.lent[number] = elements if generator else _Elements(elements)
+            self.lent_numbers[id(self.lent[number])] = number, generator
         return self.lent[number]
 
-    def _elements(self, number: int, known: list[object]) -> Iterator[object]:
+    def _elements(self, number: int) -> Iterator[object]:
         """Reads ahead by at most an eighth of what was read: the first eight come one by one."""
         count = 0
         while True:
             if self.replays:
                 raise KeyError(number)
-            reply = self.ask(plain.dumps({"next": number, "most": 1 + count // 8}), known)
+            reply, _ = self.ask({"next": number, "most": 1 + count // 8})
             items = reply.get("items")
             if type(items) is not list:
                 raise self.exception(reply, "an iterator gave ")
-            for item in items:
+            for place, item in enumerate(items):
                 count += 1
-                if count > plain.MOST_ELEMENTS:
-                    raise self.stop("unsupported", f"an iterator of more than {plain.MOST_ELEMENTS} elements")
+                if count > MOST_ELEMENTS:
+                    raise self.stop("unsupported", f"an iterator of more than {MOST_ELEMENTS} elements")
+                self.ahead[number] = len(items) - place - 1
                 if (yield item) is not None:
                     raise self.stop("unsupported", "a value was sent to a generator, which cannot cross")
             if "raised" in reply:
@@ -127,6 +181,10 @@ class Candidate:
                 return
             if not items:
                 raise self.stop("error", "the candidate sent something else than a reply")
+
+    def stays(self, factory: object) -> bool:
+        """Whether a ``defaultdict``'s function is one that stayed with the candidate."""
+        return factory == self.factory
 
     def factory(self) -> object:
         """What a ``defaultdict`` would call for a missing key, and cannot."""
@@ -169,6 +227,22 @@ class Candidate:
         return error
 
 
+class _NoIterators:
+    """A side to which no iterator can be sent, and from which none comes."""
+
+    def number(self, iterator: Iterator[object]) -> tuple[int, bool] | None:
+        raise NotPlain("an iterator")
+
+    def iterator(self, number: int, generator: bool) -> Iterator[object]:
+        raise ValueError("nobody lends here")
+
+    def stays(self, factory: object) -> bool:
+        return False
+
+    def factory(self) -> object:
+        return None
+
+
 class _Elements:
     """An iterator that is no generator."""
 
@@ -204,6 +278,8 @@ def run_tests(channel: plain.Socket, context: str, tests: str, names: list[str])
             raise candidate.exception(loaded, "loading it gave ")
         exec(compile(context, "<context>", "exec", dont_inherit=True), space)
         _bind(space, candidate, names, loaded["names"])
+        values = [name for name in names if name in space and not callable(space[name])]
+        candidate.rebind = lambda offers: _bind(space, candidate, values, offers)
         exec(compile(tests, "<tests>", "exec", dont_inherit=True), space)
     except MemoryError:
         return "memory", "MemoryError"
@@ -211,12 +287,14 @@ def run_tests(channel: plain.Socket, context: str, tests: str, names: list[str])
         return stopped.status, stopped.message
     except BaseException as error:
         notes = getattr(error, "__notes__", None)
+        if notes and isinstance(error, AttributeError) and candidate.reduced:
+            return "unsupported", f"{notes[0]} ({candidate.only_data()})"  # of what it was given back, for all we know
         if notes:  # the candidate's own words; ours would show the values sent
             return _status(error), notes[0]
         message = describe(error, sources)
         if isinstance(error, AttributeError) and candidate.reduced and type(error.obj).__eq__ is not object.__eq__:
             # A value that compares as data does: one of those that lost their methods, for all that we know.
-            return "unsupported", f"{message} (of {', '.join(sorted(candidate.reduced))} only the data cross)"
+            return "unsupported", f"{message} ({candidate.only_data()})"
         if isinstance(error, AssertionError) and not error.args:
             try:
                 message = f"AssertionError: {_explain(error, tests, candidate)}"

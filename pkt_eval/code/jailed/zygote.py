@@ -62,7 +62,7 @@ def main() -> None:
     LIBC.prctl(4, ctypes.c_ulong(0), 0, 0, 0)  # PR_SET_DUMPABLE: nobody attaches or reads its memory
     here = os.path.dirname(os.path.abspath(__file__))
     sys.path[:] = [p for p in sys.path if os.path.abspath(p or ".") != here]
-    for name in ("candidate", "tester", "inproc", "moments", "plain", "seccomp", "landlock"):
+    for name in ("candidate", "tester", "inproc", "moments", "plain", "forms", "seccomp", "landlock"):
         sys.modules.pop(name, None)  # not for a program to import
     if setup["seccomp"]:
         seccomp.install_filter(seccomp.outer(files=setup["landlock"] is None))

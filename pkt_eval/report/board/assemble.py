@@ -14,7 +14,6 @@ from pkt_eval.report.board.columns import measured
 from pkt_eval.report.board.forgetting import forgotten, tell_untaught
 from pkt_eval.report.board.model import (
     ALPHA,
-    ENDINGS,
     BoardCell,
     Difference,
     Group,
@@ -28,6 +27,7 @@ from pkt_eval.report.board.protocols import iso, protocols
 from pkt_eval.report.board.ranking import give_ranks
 from pkt_eval.report.board.sections import Section, SectionEntry, belongs, sections
 from pkt_eval.report.records import NotComparableError, Record, join, not_comparable
+from pkt_eval.report.records.record import ENDINGS
 from pkt_eval.report.records.students import shown
 from pkt_eval.report.stats import Correction
 

@@ -21,8 +21,6 @@ ALPHA = 0.05
 """A difference is significant where its p-value, adjusted over the whole table, is at or below this."""
 POWER = 0.8
 """Of the minimum detectable difference."""
-ENDINGS = ("ended", "looped", "answer_tokens")
-"""Metrics of how answers ended, as our models' evaluations name them (``pkt_eval.lm.answers``)."""
 
 
 @dataclass

@@ -7,6 +7,9 @@ from pathlib import Path
 from pkt_eval.report.records.samples import Item
 from pkt_eval.report.records.students import ScoredStudent
 
+ENDINGS = ("ended", "looped", "answer_tokens")
+"""Metrics of how answers ended, as our models' evaluations name them (``pkt_eval.lm.answers``)."""
+
 
 @dataclass(frozen=True)
 class Record:

@@ -13,8 +13,8 @@ from pkt_eval.errors import DataError
 from pkt_eval.report.records.binding import Binding, check_kept
 from pkt_eval.report.records.digests import check_digests
 from pkt_eval.report.records.primary_metric import is_mean, primary_metric
-from pkt_eval.report.records.record import Record
-from pkt_eval.report.records.samples import read_items
+from pkt_eval.report.records.record import ENDINGS, Record
+from pkt_eval.report.records.samples import SampleLine, read_items, score_of
 from pkt_eval.report.records.students import student_of
 
 
@@ -217,7 +217,17 @@ def _with_items(record: Record, texts: dict[str, str], binding: Binding) -> Reco
         return replace(record, reason=f"{record.results.name} has no samples beside it (lm_eval --log_samples)")
     path = record.samples[0]
     whole = path.suffix != ".gz"  # kept samples are those of one filter
-    items = read_items(path, record.task, record.metric, record.filter, texts, binding.see if whole else None)
+    endings: dict[str, list[float]] = {name: [] for name in ENDINGS if f"{name},{record.filter}" in record.others}
+
+    def see(sample: SampleLine) -> None:
+        if whole:
+            binding.see(sample)
+        if sample["filter"] == record.filter and sample.get("task", record.task) == record.task:
+            for name, values in endings.items():
+                if _is_number(value := score_of(sample, name)):
+                    values.append(float(value))
+
+    items = read_items(path, record.task, record.metric, record.filter, texts, see)
     if whole:
         binding.check(record.results, path)
     if items is None:
@@ -227,12 +237,21 @@ def _with_items(record: Record, texts: dict[str, str], binding: Binding) -> Reco
     mean = sum(item.score for item in items.values()) / len(items)
     if not abs(mean - record.score) <= 1e-6:  # nor is NaN the mean
         if is_mean(f"{record.metric},{record.filter}"):
-            raise DataError(
-                f"{record.results}: {record.metric} of {record.task} is {record.score:.4f}, but its items in "
-                f"{path.name} say {mean:.4f}. One of the two was changed: restore it, or run that evaluation again."
-            )
+            raise _changed(record, record.metric, record.score, mean)
         return replace(record, reason=f"the items' mean {mean:.4f} is not the score {record.score:.4f}")
+    for name, values in endings.items():
+        said = record.others[f"{name},{record.filter}"]
+        # Kept records, and those of before samples said it, have it in the results alone.
+        if len(values) == len(items) and not abs(sum(values) / len(values) - said) <= 1e-6 * max(1, abs(said)):
+            raise _changed(record, name, said, sum(values) / len(values))
     return replace(record, items=items, count=len(items))
+
+
+def _changed(record: Record, metric: str, said: float, mean: float) -> DataError:
+    return DataError(
+        f"{record.results}: {metric} of {record.task} is {said:.4f}, but its items in {record.samples[0].name} say "
+        f"{mean:.4f}. One of the two was changed: restore it, or run that evaluation again."
+    )
 
 
 def _generic(said: object) -> dict[str, float]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from pkt_eval._util.digests import combine_digests
 from pkt_eval._util.places import short_name
-from pkt_eval._util.secrets import without_secrets
+from pkt_eval._util.secrets import hide_secrets, without_secrets
 from pkt_eval.errors import DataError, StoreError
 from pkt_eval.models.provenance import ACCOUNT, PLACES, Provenance
 
@@ -246,7 +246,8 @@ def _arguments(config: Mapping[str, object]) -> dict[str, object]:
 
 def _foreign(config: Mapping[str, object]) -> ScoredStudent:
     arguments, extra = _said(config), _arguments(config)
-    source = str(arguments.get("pretrained") or arguments.get("model") or config.get("model") or "unnamed model")
+    named = arguments.get("pretrained") or arguments.get("model") or config.get("model") or "unnamed model"
+    source = hide_secrets(str(named))
     model = _model(source, None)
     said = (short_name(str(v)) if k in _PARTS else f"{k}={_short(v)}" for k, v in extra.items())
     name = "+".join([model.name, *said])
