@@ -60,7 +60,7 @@ def check_arguments(arguments: Mapping[str, Any]) -> None:
             raise ConfigError(f"{name}={str(value)[:60]!r} is no whole number")
         if value == "" and _DEFAULTS[name] != "":
             raise ConfigError(f"{name}= is empty: give it a value, or leave it out")
-    for name, least in (("max_length", SHORTEST), ("max_batch_size", 1)):
+    for name, least in (("max_length", SHORTEST_CONTEXT), ("max_batch_size", 1)):
         if (most := arguments.get(name)) is not None and not least <= most <= 2**24:
             raise ConfigError(f"{name}={most} is not between {least} and {2**24:,}")
     if (end := arguments.get("think_end_token")) is not None and (
@@ -112,7 +112,7 @@ def _kinds(annotation: object) -> set[str]:
     return {kind.strip() for kind in said.split("|")} - {"None"}
 
 
-SHORTEST = 8
+SHORTEST_CONTEXT = 8
 """Tokens of a context, at least, as of a transfer."""
 _DEFAULTS = {name: p.default for name, p in inspect.signature(HFLM.__init__).parameters.items()}
 _KINDS = {name: _kinds(p.annotation) for name, p in inspect.signature(HFLM.__init__).parameters.items()}

@@ -28,7 +28,7 @@ HaveEnded = Callable[[list[list[int]]], list[bool]]
 """Of answers so far, which have met a stop sequence."""
 
 
-class Answer(NamedTuple):
+class DecodedAnswer(NamedTuple):
     """What was said.
 
     Attributes:
@@ -192,7 +192,7 @@ def decode(
     stops: set[int],
     ended: HaveEnded | None = None,
     pick: Pick = likeliest,
-) -> Iterator[Answer]:
+) -> Iterator[DecodedAnswer]:
     """Answers, each as soon as it has ended.
 
     A window that slides counts columns, between which no row may have a gap: there, nothing is shared.
@@ -242,7 +242,7 @@ def decode(
             room.drop([new[k] for k in over])
         for i, by_itself in gone:
             answer = said.pop(i)
-            yield Answer(i, answer, Ending.of(answer, by_itself))
+            yield DecodedAnswer(i, answer, Ending.of(answer, by_itself))
 
 
 def _widened(mask: torch.Tensor, width: int) -> torch.Tensor:

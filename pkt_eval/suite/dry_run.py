@@ -44,9 +44,9 @@ def show_plan(planned: Work, to: Console, records: Sequence[Path] = (), *, measu
     }
     to_make = [student for student in learners(left) if student.name not in there]
     if measured:
-        from pkt_eval.suite.measure import measure
+        from pkt_eval.suite.measure import measure_work
 
-        measure(planned.identities, left, to_make, to)
+        measure_work(planned.identities, left, to_make, to)
     to.print(_table(planned, {student.name for student in to_make}), width=_WIDTH)
     bases = len({s.base for s in students})
     to.print(

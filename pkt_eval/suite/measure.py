@@ -39,7 +39,7 @@ _OF_AUTO = 9
 """What ``learning_rate=auto`` takes, in fifths of the budget: four rates on a fifth each, and one on all of it."""
 
 
-def measure(identities: Identities, left: Sequence[Cell], to_make: Sequence[Learner], to: Console) -> None:
+def measure_work(identities: Identities, left: Sequence[Cell], to_make: Sequence[Learner], to: Console) -> None:
     """Measure what the store has no times of, and say each as it is measured and remembered.
 
     Args:

@@ -18,10 +18,10 @@ COLUMNS = {
     "mbpp": ["task_id", "text", "code", "test_list", "test_setup_code", "challenge_test_list"],
 }
 DIGESTS = {
-    "mmlu": "62137afe8bc5e0d0",
-    "gsm8k": "0b96a7c9bfc5651d",
-    "humaneval": "d108a335baa223a0",
-    "mbpp": "9f7aae1d979a4e14",
+    "mmlu": "4f4fd32665841fca",
+    "gsm8k": "edc8a8fe6dbd3527",
+    "humaneval": "850311ecb7631f9c",
+    "mbpp": "3c8ee4a001feef31",
 }
 SPLITS = [(name, split) for name, benchmark in MAKERS.items() for split in benchmark.sizes]
 
