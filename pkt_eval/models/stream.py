@@ -16,7 +16,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
@@ -151,6 +151,26 @@ class StreamedModel:
         """A parameter, read now, in the dtype and on the device of computing."""
         return self._stored[name].read().to(self.device, self.dtype)
 
+    def parameters(self, names: Mapping[str, Sequence[str]]) -> Iterator[tuple[int, dict[str, list[torch.Tensor]]]]:
+        """Some parameters of each layer, without the others: its number, and key → a list of the one.
+
+        Args:
+            names: Key → full name in each layer, in depth order.
+        """
+        numbers = range(self.count)
+        for number in self._progress.bar(numbers, "layers again") if self._progress else numbers:
+            yield number, {key: [self.get_parameter(of_key[number])] for key, of_key in names.items()}
+
+    @contextmanager
+    def filled(self, module: Any) -> Iterator[None]:
+        """With the weights of a module of the skeleton, in the body."""
+        prefix = next(name for name, other in self.skeleton.named_modules() if other is module)
+        self._fill(module, self._read(prefix))
+        try:
+            yield
+        finally:
+            _empty(module)
+
     def unembedding(self) -> torch.Tensor:
         """The output embedding ``(V, d)``, read now."""
         return self.get_parameter(self._head)
@@ -240,3 +260,20 @@ def _empty(module: Any) -> None:
         for name, weight in part.named_parameters(recurse=False):
             empty = torch.empty_like(weight, device="meta")
             setattr(part, name, torch.nn.Parameter(empty, requires_grad=weight.requires_grad))
+
+
+def output_embedding(model: Any) -> torch.Tensor:
+    """The output embedding ``(V, d)`` of a model, loaded or streamed."""
+    return model.unembedding() if isinstance(model, StreamedModel) else blocks.unembedding(model)
+
+
+def skeleton(model: Any) -> Any:
+    """The modules of a model, loaded or streamed: of a streamed one without their weights."""
+    return model.skeleton if isinstance(model, StreamedModel) else model
+
+
+@contextmanager
+def filled(model: Any, module: Any) -> Iterator[Any]:
+    """A module of a model with its weights, in the body."""
+    with model.filled(module) if isinstance(model, StreamedModel) else nullcontext():
+        yield module

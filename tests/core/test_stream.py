@@ -10,10 +10,16 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 from pkt_eval import nano
+from pkt_eval._util.progress import Progress
 from pkt_eval.data.chat import collate
+from pkt_eval.diagnose.activations import draw_tokens, layer_batches
 from pkt_eval.errors import ConfigError, DataError, IncompatiblePairError
+from pkt_eval.locate import attribution as attribution_room
+from pkt_eval.locate.attribution import attribute, attribute_sets
+from pkt_eval.locate.select import neuron_counts
 from pkt_eval.locate.sensitivity import layer_sensitivities, parameter_sensitivity
 from pkt_eval.models import blocks, pair
+from pkt_eval.models.activations import Tap, activations
 from pkt_eval.models.source import ModelSource
 from pkt_eval.models.states import KeptStates
 from pkt_eval.models.stream import StreamedModel
@@ -173,3 +179,64 @@ def test_who_needs_the_whole_teacher_says_so():
     with pytest.raises(ConfigError, match=r"teacher_memory=stream: method=theseus .* needs it whole.*seeking"):
         make_recipe({"method": "theseus", "transfer_task": "nano_gsm8k", "teacher_memory": "stream"})
     make_recipe({"method": "lora", "transfer_task": "nano_gsm8k", "teacher_memory": "stream"})
+
+
+@pytest.mark.parametrize("name", ["nano", "qwen2-False", "sliding"])
+def test_activations_are_those_of_the_whole_model(name, folders):
+    source = ModelSource(folders[name])
+    whole, streamed = source.model(torch.float32), StreamedModel(source, torch.float32)
+    taps = [Tap("residual", 1), Tap("middle", 0), Tap("down", 2, "input"), Tap("v", 2), Tap("o", 1)]
+    batches = [collate(examples(), 0), collate(examples(1), 0)]
+    for positions in ("supervised", "all"):
+        found = activations(streamed, batches, taps, positions=positions)
+        for ours, theirs in zip(found, activations(whole, batches, taps, positions=positions), strict=True):
+            assert list(ours) == taps and all(torch.equal(ours[tap], theirs[tap]) for tap in taps)
+    read = []
+    streamed.layers = lambda order, desc: read.extend(order) or iter(())
+    list(activations(streamed, [], taps))
+    assert read == [0, 1, 2], "layers behind the last tap are not read"
+
+
+@pytest.mark.parametrize("attribution", ["exact", "published"])
+@pytest.mark.parametrize("scoring", ["fast", "full"])
+@pytest.mark.parametrize("name", ["nano", "qwen2-False", "sliding"])
+def test_neurons_are_scored_as_of_the_whole_model(name, scoring, attribution, folders, monkeypatch):
+    monkeypatch.setattr(attribution_room, "_TOGETHER", 2)
+    source = ModelSource(folders[name])
+    whole, streamed = source.model(torch.float32), StreamedModel(source, torch.float32)
+    samples = [(torch.tensor(e["input_ids"][:-1]), e["input_ids"][-1]) for e in examples()]
+    how = dict(keep=neuron_counts(source.dims, 0.1), scoring=scoring, attribution=attribution)
+    for ours, of_set in zip(
+        attribute_sets(streamed, [samples, samples[:1]], **how), (samples, samples[:1]), strict=True
+    ):
+        theirs = attribute(whole, of_set, **how)
+        for key, expected in vars(theirs).items():
+            size = float(expected.abs().max())
+            torch.testing.assert_close(getattr(ours, key), expected, rtol=1e-4, atol=2e-5 * size)
+    assert streamed.config._attn_implementation == whole.config._attn_implementation
+
+
+@pytest.mark.parametrize("method", ["unaligned", "transport"])
+def test_who_reads_a_teacher_makes_the_same_student(tiny, small, tmp_path, short_answers, method):
+    teacher, student = tiny("gemma2")
+    options = {k: v for k, v in small.items() if k.endswith(("task", "_samples"))} | {"method": method}
+    options |= {"teacher": teacher, "pretrained": student, "validation_samples": 1}
+    whole, streamed = (
+        Transfer(make_recipe(options | {"teacher_memory": how}), store=Store(tmp_path / how)).make()
+        for how in ("whole", "stream")
+    )
+    for ours, theirs in zip(streamed.edits, whole.edits, strict=True):
+        assert ours.name == theirs.name
+        if method == "unaligned":
+            assert torch.equal(ours.indices, theirs.indices)
+    assert streamed.weights_digest() == whole.weights_digest()
+
+
+def test_a_diagnosis_windows_layers_are_those_of_the_whole_model(folders):
+    source = ModelSource(folders["nano"])
+    texts = {"one": [e["input_ids"] * 4 for e in examples(4)]}
+    sample = draw_tokens(texts, 128, seed=0, batch=32)
+    models = (source.model(torch.float32), StreamedModel(source, torch.float32))
+    for theirs, ours in zip(*(layer_batches(m, sample, Progress(False), "") for m in models), strict=True):
+        for kind, of_layers in theirs.items():
+            assert all(torch.equal(a, b) for a, b in zip(of_layers, ours[kind], strict=True))
