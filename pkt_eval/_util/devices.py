@@ -107,6 +107,13 @@ def release_memory() -> None:
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
+    trim_heap()
+
+
+def trim_heap() -> None:
+    """Have glibc give back what is free in its heaps: matrices of up to 32 MB, read by one thread and freed by another,
+    are otherwise not.
+    """
     if sys.platform == "linux":
         with suppress(OSError, AttributeError):  # another libc has neither the file nor the function
             ctypes.CDLL("libc.so.6").malloc_trim(0)

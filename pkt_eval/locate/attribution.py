@@ -20,9 +20,9 @@ the cut, one in 250 of a layer's, are then scored on the whole vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from functools import partial
 from typing import Any
 
 from pkt_eval._util.lazy import torch
@@ -147,21 +147,35 @@ def attribute_sets(
         readout = ToLogits(model)
         weights = {kind: [model.get_parameter(n).detach() for n in names] for kind, names in _names(dims).items()}
         layers = list(range(dims.layers))
-        whole = []
-        for samples in sets:
-            batches = ([reading] for reading in read_each(model, samples, attribution))
-            whole.append(_summed(readout, weights, layers, batches, dims, keep, scoring))
-        return whole
+        return [
+            _summed(
+                partial(Places, readout, weights, layers, sums=dims.layers),
+                (([reading], layers) for reading in read_each(model, samples, attribution)),
+                dims,
+                keep,
+                scoring,
+            )
+            for samples in sets
+        ]
     flat = [list(samples) for samples in sets]
-    readings = read_each(model, [sample for samples in flat for sample in samples], attribution)
-    of_set = [list(islice(readings, len(samples))) for samples in flat]
+    owner = [number for number, samples in enumerate(flat) for _ in samples]
+    if set(owner) != set(range(len(flat))):
+        raise DataError("attribution was given no sample")
+    readings = list(read_each(model, [sample for samples in flat for sample in samples], attribution))
+    parts = [slice(start, start + _TOGETHER) for start in range(0, len(readings), _TOGETHER)]
     readout = ToLogits(model)
-    found: list[list[NeuronScores]] = [[] for _ in flat]
-    for layer, weights in model.parameters(_names(dims)):
-        for parts, read in zip(found, of_set, strict=True):
-            batches = (read[i : i + _TOGETHER] for i in range(0, len(read), _TOGETHER))
-            parts.append(_summed(readout, weights, [layer], batches, dims, keep, scoring))
-    return [NeuronScores(*map(torch.cat, zip(*(vars(p).values() for p in parts), strict=True))) for parts in found]
+    of_layers = [
+        _summed(
+            partial(Places, readout, weights, [layer], sums=len(flat)),
+            ((readings[part], owner[part]) for part in parts),
+            dims,
+            keep,
+            scoring,
+        )
+        for layer, weights in model.parameters(_names(dims))
+    ]
+    stacked = NeuronScores(*map(torch.stack, zip(*(vars(of).values() for of in of_layers), strict=True)))
+    return [NeuronScores(*(t[:, number] for t in vars(stacked).values())) for number in range(len(flat))]
 
 
 def _names(dims: blocks.Dims) -> dict[str, list[str]]:
@@ -171,20 +185,18 @@ def _names(dims: blocks.Dims) -> dict[str, list[str]]:
 
 
 def _summed(
-    readout: ToLogits,
-    weights: Mapping[str, Sequence[torch.Tensor]],
-    layers: Sequence[int],
-    batches: Iterable[Sequence[Reading]],
+    places_of: Callable[..., Places],
+    batches: Iterable[tuple[Sequence[Reading], Sequence[int]]],
     dims: blocks.Dims,
     keep: Counts | None,
     scoring: Scoring,
 ) -> NeuronScores:
-    """Scores of some layers, whose weights these are, summed over readings; some are taken at a time."""
+    """Scores summed over readings by the owners of their places; a batch of readings is taken at a time."""
     total: NeuronScores | None = None
-    taken: list[Sequence[Reading]] = []
+    taken: list[tuple[Sequence[Reading], Sequence[int]]] = []
     number = 0
-    for batch in batches:
-        places = Places(readout, weights, layers, batch)
+    for readings, owner in batches:
+        places = places_of(readings=readings, owner=owner)
         scores = NeuronScores(
             ffn=places.summed(places.scores("ffn", scoring)),
             attention=places.summed(places.scores("attention", scoring)),
@@ -192,14 +204,15 @@ def _summed(
             layer_attention=places.summed(places.layer_attention),
         )
         if not all(t.isfinite().all() for t in vars(scores).values()):
-            which = f"sample {number}" if len(batch) == 1 else f"samples {number} to {number + len(batch) - 1}"
+            several = len(readings) > 1
+            which = f"one of samples {number} to {number + len(readings) - 1}" if several else f"sample {number}"
             raise DataError(
                 f"{which}: an attribution score is not finite, so the model's activations are not; try "
                 "transfer_dtype=float32"
             )
         total = scores if total is None else total + scores
-        taken.append(batch)
-        number += len(batch)
+        taken.append((readings, owner))
+        number += len(readings)
     if total is None:
         raise DataError("attribution was given no sample")
     if scoring == "fast" and keep is not None:
@@ -211,10 +224,10 @@ def _summed(
             ),
         }
         exact = {kind: torch.zeros_like(indices, dtype=torch.float32) for kind, indices in again.items()}
-        for batch in taken:
-            places = places if len(taken) == 1 else Places(readout, weights, layers, batch)
+        for readings, owner in taken:
+            places = places if len(taken) == 1 else places_of(readings=readings, owner=owner)
             for kind, indices in again.items():
-                exact[kind] += places.summed(places.scores(kind, "full", indices[places.layer]))
+                exact[kind] += places.summed(places.scores(kind, "full", indices[places.owner]))
         for kind, indices in again.items():
             getattr(total, kind).scatter_(1, indices, exact[kind])
     return total

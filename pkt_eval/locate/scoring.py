@@ -50,10 +50,12 @@ class Places:
         readout: Of the model.
         weights: Kind → the matrix by whose columns its neurons write, of each layer.
         layers: Which.
-        readings: Of samples.
+        readings: Of samples; the samples of a layer stand together.
+        owner: Of each place, the number of the sum that its scores are part of.
+        sums: How many there are.
 
     Attributes:
-        layer: Of each place, the place of its layer in ``layers``; a layer's samples stand together.
+        owner: As given.
         layer_attention: ``(P,)`` scores of whole attention blocks.
         layer_ffn: ``(P,)`` scores of whole FFNs.
     """
@@ -64,10 +66,11 @@ class Places:
         weights: Mapping[str, Sequence[torch.Tensor]],
         layers: Sequence[int],
         readings: Sequence[Reading],
+        owner: Sequence[int],
+        sums: int,
     ) -> None:
-        self.readout, self._samples = readout, len(readings)
-        self.layer = [i for i in range(len(layers)) for _ in readings]
-        self.weights = {kind: [of_kind[i] for i in self.layer] for kind, of_kind in weights.items()}
+        self.readout, self.owner, self._sums = readout, list(owner), sums
+        self.weights = {kind: [W for W in of_kind for _ in readings] for kind, of_kind in weights.items()}
         places = [(layer, s) for layer in layers for s in range(len(readings))]
         self.targets = [readings[s].target for _, s in places]
 
@@ -103,11 +106,10 @@ class Places:
         self.gains = {"attention": rows("attention_gain", places), "ffn": rows("ffn_gain", places)}
 
     def summed(self, scores: torch.Tensor) -> torch.Tensor:
-        """``(P, …)`` over the samples of each layer, one after the other."""
-        of_sample = scores.reshape(-1, self._samples, *scores.shape[1:]).unbind(1)
-        total = of_sample[0]
-        for more in of_sample[1:]:
-            total = total + more
+        """``(P, …)`` added up by owner, one place after the other: ``(sums, …)``."""
+        total = scores.new_zeros(self._sums, *scores.shape[1:])
+        for row, owner in enumerate(self.owner):
+            total[owner] += scores[row]
         return total
 
     def scores(self, kind: str, scoring: Scoring, indices: torch.Tensor | None = None) -> torch.Tensor:

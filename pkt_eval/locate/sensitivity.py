@@ -74,8 +74,8 @@ class LayerSensitivity:
     """
 
     layer: int
-    weights: Mapping[str, torch.Tensor]
-    scores: Mapping[str, torch.Tensor]
+    weights: dict[str, torch.Tensor]
+    scores: dict[str, torch.Tensor]
 
     @property
     def total(self) -> float:
@@ -167,7 +167,12 @@ def _backward(
                 if states.grad is not None:
                     gradients[i] = states.grad.cpu()
         weights = {block: layer.get_parameter(name).detach() for block, name in names.items()}
-        yield LayerSensitivity(number, weights, {block: scores[name] for block, name in names.items()})
+        found = LayerSensitivity(number, weights, {block: scores[name] for block, name in names.items()})
+        del scores
+        yield found
+        # Who has it may hold it until the next one comes.
+        found.weights.clear()
+        found.scores.clear()
 
 
 def _mean_loss(model: Any, sample: dict[str, torch.Tensor]) -> torch.Tensor:

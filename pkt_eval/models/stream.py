@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeAlias
 
+from pkt_eval._util.devices import trim_heap
 from pkt_eval._util.lazy import torch
 from pkt_eval._util.progress import Progress
 from pkt_eval.models import blocks
@@ -119,6 +120,7 @@ class StreamedModel:
                     yield number, layer
                 finally:
                     _empty(layer)
+                    trim_heap()
 
     @torch.no_grad()
     def forward(self, passages: Sequence[Passage], number: int, layer: Any) -> None:
@@ -160,6 +162,7 @@ class StreamedModel:
         numbers = range(self.count)
         for number in self._progress.bar(numbers, "layers again") if self._progress else numbers:
             yield number, {key: [self.get_parameter(of_key[number])] for key, of_key in names.items()}
+            trim_heap()
 
     @contextmanager
     def filled(self, module: Any) -> Iterator[None]:

@@ -109,7 +109,9 @@ def all_places(model) -> room.Places:
     layers = range(model.config.num_hidden_layers)
     writes = {"ffn": "down", "attention": "o"}
     weights = {kind: [blocks.block(model, b, k).weight.detach() for k in layers] for kind, b in writes.items()}
-    return room.Places(room.ToLogits(model), weights, layers, [read_activations(model, IDS, TARGET)])
+    return room.Places(
+        room.ToLogits(model), weights, layers, [read_activations(model, IDS, TARGET)], layers, len(layers)
+    )
 
 
 @torch.no_grad()
