@@ -5,6 +5,7 @@ torch is asked where only torch knows: what plans a suite computes nothing, and 
 
 import ctypes
 import gc
+import os
 import sys
 from contextlib import suppress
 from functools import cache
@@ -106,6 +107,33 @@ def release_memory() -> None:
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
+    trim_heap()
+
+
+def trim_heap() -> None:
+    """Have glibc give back what is free in its heaps: matrices of up to 32 MB, read by one thread and freed by another,
+    are otherwise not.
+    """
     if sys.platform == "linux":
         with suppress(OSError, AttributeError):  # another libc has neither the file nor the function
             ctypes.CDLL("libc.so.6").malloc_trim(0)
+
+
+def free_memory(device: object) -> int:
+    """Bytes that a process may still take; of a CPU's memory what its control group leaves of it.
+
+    Args:
+        device: A ``torch.device``, or its name.
+    """
+    if str(device).startswith("cuda"):
+        import torch
+
+        return torch.cuda.mem_get_info(torch.device(str(device)))[0]
+    free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    with suppress(OSError, ValueError, StopIteration):
+        lines = Path("/proc/meminfo").read_text("ascii").splitlines()
+        free = int(next(line for line in lines if line.startswith("MemAvailable")).split()[1]) * 1024
+    with suppress(OSError, ValueError):  # "max" where there is no limit
+        group = Path("/sys/fs/cgroup")
+        free = min(free, int((group / "memory.max").read_text()) - int((group / "memory.current").read_text()))
+    return max(free, 0)

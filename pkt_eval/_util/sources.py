@@ -41,7 +41,7 @@ TRANSFER = (
     "_util/sources.py",
 )
 #: What decides where a teacher's neurons are found.
-LOCATION = ("locate", "models/blocks.py", "models/activations.py")
+LOCATION = ("locate", "models/blocks.py", "models/activations.py", "models/stream.py", "models/states.py")
 #: What decides a fine-tuned teacher, its answers, and the start of a fine-tuning.
 TUNING = ("tune", "inference", "data", "models", "align/carry.py")
 #: What decides what is asked, answered and scored.

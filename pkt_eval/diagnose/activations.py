@@ -15,7 +15,7 @@ import torch
 from pkt_eval._util.progress import Progress
 from pkt_eval.errors import DataError
 from pkt_eval.models import blocks
-from pkt_eval.models.activations import Tap, tapped
+from pkt_eval.models.activations import Look, Tap, tapped_each
 
 #: What is looked at: the outputs of four blocks, and of the whole layer, which is the residual stream behind it.
 KINDS = ("up", "down", "v", "o", "residual")
@@ -160,7 +160,7 @@ def layer_batches(
     ``Σ kinds`` × layers, i.e. 0.8 GB for 28 layers of width 1536 and FFN width 8960 in bf16.
 
     Args:
-        model: A decoder of a known family, in eval mode.
+        model: A decoder of a known family, in eval mode; a streamed one is read once a window.
         sample: Which texts and tokens.
         progress: For the bar.
         desc: Of the bar.
@@ -173,11 +173,8 @@ def layer_batches(
     bar = iter(progress.bar([t for w in sample.windows for t in w.texts], desc))
     for window in sample.windows:
         rows: dict[Tap, list[torch.Tensor]] = {tap: [] for tap in taps}
-        for _ in window.texts:
-            text = next(bar)
-            keep = torch.zeros(1, len(text.ids), dtype=torch.bool)
-            keep[0, text.positions] = True
-            for tap, states in tapped(model, text.ids[None], taps, keep).items():
+        for found in tapped_each(model, (_look(next(bar)) for _ in window.texts), taps):
+            for tap, states in found.items():
                 rows[tap].append(states)
         # One at a time, so that the window is not there twice.
         whole = {kind: [torch.cat(rows.pop(Tap(kind, layer))) for layer in range(layers)] for kind in KINDS}
@@ -185,6 +182,12 @@ def layer_batches(
             yield {kind: [t[picks] for t in of_kind] for kind, of_kind in whole.items()}
         del whole  # before the next window is gathered
     next(bar, None)  # lets the bar end
+
+
+def _look(text: Text) -> Look:
+    keep = torch.zeros(1, len(text.ids), dtype=torch.bool)
+    keep[0, text.positions] = True
+    return Look(text.ids[None], keep)
 
 
 def on_disk(path: Path, shape: Sequence[int], dtype: torch.dtype) -> torch.Tensor:

@@ -14,7 +14,7 @@ import torch
 
 from pkt_eval._util.progress import Progress
 from pkt_eval.locate import NeuronScores
-from pkt_eval.locate.attribution import attribute
+from pkt_eval.locate.attribution import attribute_sets
 from pkt_eval.locate.memo import remembered
 from pkt_eval.locate.samples import Sample
 from pkt_eval.locate.select import Counts, best, value_scores
@@ -61,7 +61,7 @@ def score_samples(
     """Exact attribution scores of each sample by itself, from the store where they are there.
 
     Args:
-        model: A decoder of a known family.
+        model: A decoder of a known family, loaded or streamed.
         digest: The model's.
         samples: ``(ids before the target, target)`` each.
         keep: How many neurons of a layer are going to be kept.
@@ -81,7 +81,7 @@ def score_samples(
 
     def compute() -> NeuronScores:
         bar = progress.bar(samples, desc)
-        return _stacked([attribute(model, [sample], keep=keep, scoring="fast") for sample in bar])
+        return _stacked(attribute_sets(model, ([sample] for sample in bar), keep=keep, scoring="fast"))
 
     stored, _ = remembered(decided_by, compute)
     return [NeuronScores(*parts) for parts in zip(*(t.cpu() for t in vars(stored).values()), strict=True)]

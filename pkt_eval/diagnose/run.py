@@ -67,7 +67,8 @@ class Examination:
         grams = activations.on_disk(self.scratch / "grams", shape, torch.float32)
         similar: dict[Pair, dict[str, torch.Tensor]] = {}
         overlaps = {}
-        with pair.open_teacher() as model:
+        pair.progress = progress
+        with pair.read_teacher() as model:
             residual_teacher = self._residual(model, "teacher")
             teacher = self._represent(model, "teacher", keep=grams, residual=residual_teacher)
             overlaps["teacher"] = self._overlap(model, self.teacher, "teacher")

@@ -7,7 +7,6 @@ sizes on this machine; how much memory there is, too, so that a run that goes on
 
 import json
 import logging
-import os
 import platform
 import time
 from contextlib import suppress
@@ -19,6 +18,7 @@ import torch
 from transformers import PreTrainedModel
 from transformers.cache_utils import DynamicCache
 
+from pkt_eval._util.devices import free_memory
 from pkt_eval._util.digests import combine_digests
 from pkt_eval._util.files import save_text
 from pkt_eval._util.folders import store_root
@@ -117,20 +117,6 @@ def bytes_of_token(model: PreTrainedModel) -> int:
     """Of keys and values of one token in all layers, twice: slots move to larger memory as they grow."""
     shape = blocks.dims(model.config.get_text_config())
     return 2 * 2 * shape.layers * shape.kv_heads * shape.head_dim * model.dtype.itemsize
-
-
-def free_memory(device: torch.device) -> int:
-    """Bytes that a process may still take; of a CPU's memory what its control group leaves of it."""
-    if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
-    free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    with suppress(OSError, ValueError, StopIteration):
-        lines = Path("/proc/meminfo").read_text("ascii").splitlines()
-        free = int(next(line for line in lines if line.startswith("MemAvailable")).split()[1]) * 1024
-    with suppress(OSError, ValueError):  # "max" where there is no limit
-        group = Path("/sys/fs/cgroup")
-        free = min(free, int((group / "memory.max").read_text()) - int((group / "memory.current").read_text()))
-    return max(free, 0)
 
 
 def _machine(model: PreTrainedModel) -> dict[str, Any]:

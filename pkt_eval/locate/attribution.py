@@ -20,23 +20,20 @@ the cut, one in 250 of a layer's, are then scored on the whole vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from functools import partial
+from typing import Any
 
 from pkt_eval._util.lazy import torch
 from pkt_eval.errors import ConfigError, DataError
-from pkt_eval.locate.reading import Attribution, Reading, read_activations
+from pkt_eval.locate.reading import Attribution, Reading, read_each
+from pkt_eval.locate.scoring import Places, Scoring, ToLogits
 from pkt_eval.locate.select import Counts, channels_of_values, near_cut, neuron_counts, value_scores
 from pkt_eval.models import blocks
+from pkt_eval.models.stream import StreamedModel
 
-Scoring = Literal["full", "fast"]
-
-_ROWS = 2048  # tokens of a matrix product
-_COLUMNS = 2048  # neurons of a matrix product: with _ROWS, 16 MB of float32
-_NARROW = 512  # neurons below which layers are taken together
-_TOP = 256  # most probable tokens, taken one by one by the fast path
-_REST = 256  # tokens that stand for all others
+_TOGETHER = 16  # samples of a streamed layer that are taken together: of each, six rows of the vocabulary are there
 _NEAR = 500  # the fast path scores one neuron in so many again, on each side of the cut
 
 
@@ -94,7 +91,6 @@ def neuron_attribution(
     return attribute(model, [(input_ids, target_id)], attribution=attribution, scoring=scoring, keep=keep)
 
 
-@torch.no_grad()
 def attribute(
     model: Any,
     samples: Iterable[tuple[torch.Tensor, int]],
@@ -116,29 +112,110 @@ def attribute(
     Raises:
         DataError: No sample, or as ``neuron_attribution``.
     """
+    (scores,) = attribute_sets(model, [samples], keep=keep, attribution=attribution, scoring=scoring)
+    return scores
+
+
+@torch.no_grad()
+def attribute_sets(
+    model: Any,
+    sets: Iterable[Iterable[tuple[torch.Tensor, int]]],
+    *,
+    keep: Counts | None = None,
+    attribution: Attribution = "exact",
+    scoring: Scoring = "full",
+) -> list[NeuronScores]:
+    """``attribute`` of several sets of samples; a streamed model is read twice for all of them.
+
+    Of a loaded model the samples are taken one by one, each with all layers; of a streamed one the layers are, each
+    with many samples. Sums are of the same numbers in the same order, but for the rounding of the products.
+
+    Args:
+        model: As ``neuron_attribution``.
+        sets: Of ``(input_ids, target_id)`` each.
+        keep: As ``attribute``.
+        attribution: As ``neuron_attribution``.
+        scoring: As ``neuron_attribution``.
+
+    Raises:
+        DataError: A set without a sample, or as ``neuron_attribution``.
+    """
     if scoring not in ("full", "fast"):
         raise ConfigError(f"scoring is 'full' or 'fast', not {scoring!r}")
-    readout, total, readings = _Readout(model), None, []
-    for number, (input_ids, target_id) in enumerate(samples):
-        reading = read_activations(model, input_ids, target_id, attribution)
-        sample = _Sample(readout, reading)
+    dims = blocks.dims(model.config)
+    if not isinstance(model, StreamedModel):
+        readout = ToLogits(model)
+        weights = {kind: [model.get_parameter(n).detach() for n in names] for kind, names in _names(dims).items()}
+        layers = list(range(dims.layers))
+        return [
+            _summed(
+                partial(Places, readout, weights, layers, sums=dims.layers),
+                (([reading], layers) for reading in read_each(model, samples, attribution)),
+                dims,
+                keep,
+                scoring,
+            )
+            for samples in sets
+        ]
+    flat = [list(samples) for samples in sets]
+    owner = [number for number, samples in enumerate(flat) for _ in samples]
+    if set(owner) != set(range(len(flat))):
+        raise DataError("attribution was given no sample")
+    readings = list(read_each(model, [sample for samples in flat for sample in samples], attribution))
+    parts = [slice(start, start + _TOGETHER) for start in range(0, len(readings), _TOGETHER)]
+    readout = ToLogits(model)
+    of_layers = [
+        _summed(
+            partial(Places, readout, weights, [layer], sums=len(flat)),
+            ((readings[part], owner[part]) for part in parts),
+            dims,
+            keep,
+            scoring,
+        )
+        for layer, weights in model.parameters(_names(dims))
+    ]
+    stacked = NeuronScores(*map(torch.stack, zip(*(vars(of).values() for of in of_layers), strict=True)))
+    return [NeuronScores(*(t[:, number] for t in vars(stacked).values())) for number in range(len(flat))]
+
+
+def _names(dims: blocks.Dims) -> dict[str, list[str]]:
+    """Kind → full names of the matrices by whose columns its neurons write, in depth order."""
+    writes = {"ffn": "down", "attention": "o"}
+    return {kind: [blocks.weight_name(b, k) for k in range(dims.layers)] for kind, b in writes.items()}
+
+
+def _summed(
+    places_of: Callable[..., Places],
+    batches: Iterable[tuple[Sequence[Reading], Sequence[int]]],
+    dims: blocks.Dims,
+    keep: Counts | None,
+    scoring: Scoring,
+) -> NeuronScores:
+    """Scores summed over readings by the owners of their places; a batch of readings is taken at a time."""
+    total: NeuronScores | None = None
+    taken: list[tuple[Sequence[Reading], Sequence[int]]] = []
+    number = 0
+    for readings, owner in batches:
+        places = places_of(readings=readings, owner=owner)
         scores = NeuronScores(
-            ffn=sample.scores("ffn", scoring),
-            attention=sample.scores("attention", scoring),
-            layer_ffn=sample.layer_ffn,
-            layer_attention=sample.layer_attention,
+            ffn=places.summed(places.scores("ffn", scoring)),
+            attention=places.summed(places.scores("attention", scoring)),
+            layer_ffn=places.summed(places.layer_ffn),
+            layer_attention=places.summed(places.layer_attention),
         )
         if not all(t.isfinite().all() for t in vars(scores).values()):
+            several = len(readings) > 1
+            which = f"one of samples {number} to {number + len(readings) - 1}" if several else f"sample {number}"
             raise DataError(
-                f"sample {number}: an attribution score is not finite, so the model's activations are not; try "
+                f"{which}: an attribution score is not finite, so the model's activations are not; try "
                 "transfer_dtype=float32"
             )
         total = scores if total is None else total + scores
-        readings.append(reading)
+        taken.append((readings, owner))
+        number += len(readings)
     if total is None:
         raise DataError("attribution was given no sample")
     if scoring == "fast" and keep is not None:
-        dims = blocks.dims(model.config)
         values = near_cut(value_scores(total.attention, dims), keep.value, _NEAR)
         again = {
             "ffn": near_cut(total.ffn, keep.ffn, _NEAR),
@@ -147,163 +224,10 @@ def attribute(
             ),
         }
         exact = {kind: torch.zeros_like(indices, dtype=torch.float32) for kind, indices in again.items()}
-        for reading in readings:
-            sample = sample if len(readings) == 1 else _Sample(readout, reading)
+        for readings, owner in taken:
+            places = places if len(taken) == 1 else places_of(readings=readings, owner=owner)
             for kind, indices in again.items():
-                exact[kind] += sample.scores(kind, "full", indices)
+                exact[kind] += places.summed(places.scores(kind, "full", indices[places.owner]))
         for kind, indices in again.items():
             getattr(total, kind).scatter_(1, indices, exact[kind])
     return total
-
-
-class _Readout:
-    """The way from a model's residual stream to its logits."""
-
-    def __init__(self, model: Any) -> None:
-        layers = range(blocks.dims(model.config).layers)
-        self.U = blocks.unembedding(model)
-        self.gain = blocks.norm_gain(blocks.final_norm(model), blocks.norm_eps(model)).to(self.U.device)
-        self.cap = blocks.logit_cap(model)
-        self.weights = {
-            kind: [model.get_parameter(blocks.weight_name(block, k)).detach() for k in layers]
-            for kind, block in (("ffn", "down"), ("attention", "o"))
-        }
-
-    def rows(self) -> Iterator[tuple[slice, torch.Tensor]]:
-        """The output embedding in float32, a piece at a time."""
-        for start in range(0, len(self.U), _ROWS):
-            piece = slice(start, start + _ROWS)
-            yield piece, self.U[piece].float()
-
-    def capped(self, logits: torch.Tensor) -> torch.Tensor:
-        """Soft-cap logits in place, where the model does."""
-        return logits.div_(self.cap).tanh_().mul_(self.cap) if self.cap else logits
-
-
-class _Sample:
-    """One reading, and the token probabilities at each of its residual streams."""
-
-    def __init__(self, readout: _Readout, reading: Reading) -> None:
-        self.readout, self.target, self.layers = readout, reading.target, len(reading.r)
-        self.to_logits = reading.scale * readout.gain  # (d,)
-        streams = torch.cat([reading.x, reading.r]) * self.to_logits  # (2L+1, d)
-        raw = torch.cat([rows @ streams.T for _, rows in readout.rows()]).T.contiguous()  # (2L+1, V)
-        logits = readout.capped(raw.clone()) if readout.cap else raw
-        logp = logits.log_softmax(-1)
-        of_target = logp[:, self.target]
-        at_x, at_r = of_target[: self.layers + 1], of_target[self.layers + 1 :]
-        self.layer_attention, self.layer_ffn = at_r - at_x[:-1], at_x[1:] - at_r
-        # Attention adds to the input of a layer, an FFN to the stream behind the attention.
-        parts = {"attention": slice(0, self.layers), "ffn": slice(self.layers + 1, None)}
-        self.logp = {kind: logp[part] for kind, part in parts.items()}
-        self.p = {kind: logp[part].exp() for kind, part in parts.items()}
-        self.raw, self.logits = ({kind: t[part] for kind, part in parts.items()} for t in (raw, logits))
-        self.u = {kind: torch.zeros_like(reading.r) for kind in parts}  # ū: (L, d), the gradient of log Σ exp
-        for piece, rows in readout.rows():
-            for kind, u in self.u.items():
-                u += (self.p[kind][:, piece] * self._slope(kind, slice(None), piece)) @ rows
-        self.inputs = {"attention": reading.z, "ffn": reading.m}
-        self.gains = {"attention": reading.attention_gain, "ffn": reading.ffn_gain}
-
-    def scores(self, kind: str, scoring: Scoring, indices: torch.Tensor | None = None) -> torch.Tensor:
-        """Scores ``(L, n)`` of all neurons of a kind, or of those at ``indices (L, n)``."""
-        spread = (self._on_all_tokens(kind, indices) if scoring == "full" else self._on_few_tokens(kind)).log1p_()
-        target = torch.tensor([self.target], device=spread.device)
-        row = self.readout.U[target].float()
-        for k in range(self.layers):
-            layer = slice(k, k + 1)
-            columns = self._columns(kind, layer, slice(None), indices)
-            score = self._shift(kind, layer, target, row, columns)[0, 0] - spread[k]
-            if not spread[k].isfinite().all():
-                self._without_overflow(kind, layer, columns, score)
-            spread[k] = score
-        return spread
-
-    def _columns(self, kind: str, layers: slice, part: slice, indices: torch.Tensor | None) -> torch.Tensor:
-        """``c·n∘γ`` of some neurons of some layers, ``(d, layers·n)``: what they add before the output embedding."""
-        made = []
-        for k in range(layers.start, layers.stop):
-            which = part if indices is None else indices[k, part]
-            scaled = self.readout.weights[kind][k][:, which].float() * (self.to_logits * self.gains[kind][k])[:, None]
-            made.append(scaled.mul_(self.inputs[kind][k, which]))
-        return torch.cat(made, dim=1) if len(made) > 1 else made[0]
-
-    def _slope(self, kind: str, layers: int | slice, tokens: slice | torch.Tensor) -> torch.Tensor | float:
-        """Derivative of capped logits by raw ones at the base; 1 without a cap."""
-        cap = self.readout.cap
-        return 1 - (self.logits[kind][layers, tokens] / cap) ** 2 if cap else 1.0
-
-    def _shift(
-        self, kind: str, layers: slice, tokens: slice | torch.Tensor, rows: torch.Tensor, columns: torch.Tensor
-    ) -> torch.Tensor:
-        """``ε − ε̄ (tokens, layers, n)``: by how much neurons move logits, less the mean."""
-        u = self.u[kind][layers]  # (layers, d)
-        if len(u) == 1 and not self.readout.cap:  # ε̄ = ū·c, so that one product has it too
-            return torch.mm(rows - u, columns)[:, None]
-        mean = torch.einsum("ld,dln->ln", u, columns.reshape(len(u.T), len(u), -1))
-        if not self.readout.cap:
-            return torch.addmm(mean.flatten(), rows, columns, beta=-1).reshape(-1, *mean.shape)
-        raw, logits = (t[kind][layers, tokens].T[..., None] for t in (self.raw, self.logits))
-        moved = (rows @ columns).reshape(-1, *mean.shape).add_(raw)
-        return self.readout.capped(moved).sub_(logits).sub_(mean)
-
-    def _on_all_tokens(self, kind: str, indices: torch.Tensor | None) -> torch.Tensor:
-        """``Σ p·expm1(ε − ε̄)`` over the vocabulary, ``(L, n)``."""
-        n = self.inputs[kind].shape[1] if indices is None else indices.shape[1]
-        # A product of few columns is slow, so that layers are taken together.
-        together = 1 if n >= _NARROW else max(1, _COLUMNS // n)
-        total = torch.zeros(self.layers, n, device=self.readout.U.device)
-        for piece, rows in self.readout.rows():
-            for k in range(0, self.layers, together):
-                layers = slice(k, min(k + together, self.layers))
-                for start in range(0, n, _COLUMNS):
-                    part = slice(start, start + _COLUMNS)
-                    columns = self._columns(kind, layers, part, indices)
-                    shift = self._shift(kind, layers, piece, rows, columns).expm1_()
-                    total[layers, part] += (self.p[kind][layers, None, piece] @ shift.transpose(0, 1))[:, 0]
-        return total
-
-    def _on_few_tokens(self, kind: str) -> torch.Tensor:
-        """The same, to first order on all tokens and beyond it on representatives."""
-        total = torch.empty_like(self.inputs[kind])
-        for k in range(self.layers):
-            tokens, weights = representatives(self.p[kind][k], _TOP, _REST, self.target)
-            rows = self.readout.U[tokens].float()
-            first = (weights * self._slope(kind, k, tokens)) @ rows - weights.sum() * self.u[kind][k]  # (d,)
-            for start in range(0, total.shape[1], _COLUMNS):
-                part, layer = slice(start, start + _COLUMNS), slice(k, k + 1)
-                columns = self._columns(kind, layer, part, None)
-                shift = self._shift(kind, layer, tokens, rows, columns)[:, 0].expm1_()
-                total[k, part] = weights @ shift - first @ columns
-        return total
-
-    def _without_overflow(self, kind: str, layer: slice, columns: torch.Tensor, out: torch.Tensor) -> None:
-        """Score the neurons again that move some logit by more than float32 can exponentiate."""
-        for i in out.isfinite().logical_not().nonzero().flatten().tolist():
-            column = columns[:, i : i + 1]
-            pieces = [self._shift(kind, layer, piece, rows, column).flatten() for piece, rows in self.readout.rows()]
-            shift = torch.cat(pieces)
-            out[i] = shift[self.target] - (self.logp[kind][layer.start] + shift).logsumexp(0)
-
-
-def representatives(p: torch.Tensor, top: int, rest: int, target: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Tokens and weights that stand for a whole distribution: the most probable ones, and a sample of the others.
-
-    Args:
-        p: ``(V,)`` probabilities.
-        top: How many of the most probable tokens are taken with their own probability; the target is one of them
-            whatever its own, for it is the one that neurons are judged by.
-        rest: How many tokens stand for the others, in equal parts; a token of much probability may stand twice.
-        target: Id of the target.
-
-    Returns:
-        Ids and weights, ``(top + rest,)`` each, or all of the vocabulary if it is no larger.
-    """
-    if len(p) <= top + rest:
-        return torch.arange(len(p), device=p.device), p
-    best = p.index_fill(0, torch.tensor([target], device=p.device), torch.inf).topk(top).indices
-    left = p.double().index_fill(0, best, 0.0)
-    sums = left.cumsum(0)
-    steps = (torch.arange(rest, device=p.device, dtype=sums.dtype) + 0.5) / rest
-    drawn = torch.searchsorted(sums, steps * sums[-1]).clamp_(max=len(p) - 1)
-    return torch.cat([best, drawn]), torch.cat([p[best], (sums[-1] / rest).to(p.dtype).expand(rest)])

@@ -59,11 +59,14 @@ class TransferMethod(ABC, Generic[C]):
         variant: What tells the name that was asked for from the others of its family.
         splits: Those of a transfer's four splits that the class looks at, in their order; only these take records of a
             small pool. All names of a family, its controls among them, so have the same ones.
+        streams: Whether the class only reads its teacher, by ``ModelPair.read_teacher``, so that one larger than memory
+            will do.
         work: Folder in which an interrupted transfer finds what it had done; the caller removes it afterwards. None:
             nothing is kept.
     """
 
     splits: ClassVar[tuple[SplitName, ...]] = SPLIT_NAMES
+    streams: ClassVar[bool] = False
     Config: type[C] = MethodConfig  # type: ignore[assignment]  # right for a method without options
     config: C
     variant: object

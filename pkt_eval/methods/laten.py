@@ -22,9 +22,9 @@ from pkt_eval.align.choice import choose_rate, rates_to_try
 from pkt_eval.align.loop import Deltas, mean_loss
 from pkt_eval.data.transfer_data import TransferData
 from pkt_eval.errors import ConfigError
-from pkt_eval.extract.neurons import neuron_vectors
-from pkt_eval.locate.attribution import NeuronScores, attribute
-from pkt_eval.locate.memo import remembered
+from pkt_eval.extract.neurons import neuron_vectors, neuron_vectors_of
+from pkt_eval.locate.attribution import NeuronScores, attribute_sets
+from pkt_eval.locate.memo import remembered_sets
 from pkt_eval.locate.places import best_places, random_places
 from pkt_eval.locate.samples import Sample, examples, extract_records
 from pkt_eval.locate.select import AXIS, Counts, Located, neuron_counts
@@ -32,6 +32,7 @@ from pkt_eval.methods.base import TransferMethod, register
 from pkt_eval.models import blocks
 from pkt_eval.models.edits import LocatedEdit
 from pkt_eval.models.pair import ModelPair
+from pkt_eval.models.stream import StreamedModel
 from pkt_eval.models.student import Student
 from pkt_eval.tune.selection import (
     Criterion,
@@ -158,6 +159,7 @@ class LaTen(TransferMethod[LaTenConfig]):
 
     Config = LaTenConfig
     splits = ("extract", "align", "validation")
+    streams = True
     variant: Variant
 
     def transfer(self, pair: ModelPair, data: TransferData, progress: Progress) -> Student:
@@ -185,9 +187,9 @@ class LaTen(TransferMethod[LaTenConfig]):
         theirs: list[Located] = []
         if delta != "zero" and self.variant.donor == "teacher":
             pair.check()
-            with pair.open_teacher() as teacher:
+            with pair.read_teacher() as teacher:
                 theirs = self.locate(teacher, pair, "teacher", keep, sets, record, progress)
-                vectors = [_kept(teacher, place) for place in theirs]
+                vectors = neuron_vectors_of(teacher, theirs)
             if self.variant.neurons == "shuffled":
                 vectors = [_shuffled(of_step, self.seed) for of_step in vectors]
         # The deltas are float32 beside its weights, whatever its dtype.
@@ -195,7 +197,7 @@ class LaTen(TransferMethod[LaTenConfig]):
             record["student_dtype"] = str(model.dtype).removeprefix("torch.")
             places = self.locate(model, pair, "student", keep, sets, record, progress)
             if self.variant.donor == "student":
-                theirs, vectors = places, [_kept(model, place) for place in places]
+                theirs, vectors = places, neuron_vectors_of(model, places)
             items = validation_items(data, tokenizer)
             if delta == "zero":
                 chosen = 0
@@ -233,49 +235,33 @@ class LaTen(TransferMethod[LaTenConfig]):
         progress: Progress,
     ) -> list[Located]:
         """For each set of samples as many layers as the student has and the best neurons in each, or random ones."""
-        places, stored = [], []
-        for number, samples in enumerate(sets):
-            place, was_stored = self._locate(model, pair, role, keep, samples, number, progress)
-            places.append(place)
-            stored.append(was_stored)
-        if all(stored):
-            record.setdefault("located_before", []).append(role)
-        return places
-
-    def _locate(
-        self,
-        model: Any,
-        pair: ModelPair,
-        role: Literal["teacher", "student"],
-        keep: Counts,
-        samples: Sequence[Sample],
-        number: int,
-        progress: Progress,
-    ) -> tuple[Located, bool]:
-        """By the row; and whether the scores were in the store."""
         source = pair.student if role == "student" else pair.the_teacher
-        assert source is not None  # ``uses`` names it
-        dims, layers = source.dims, pair.student.dims.layers
+        dims, layers, config = source.dims, pair.student.dims.layers, self.config
         if self.variant.neurons == "random":
-            return random_places(dims, keep, layers, self.config.modules, self.seed + _NEXT * number), False
-        config = self.config
-        bar = progress.bar(samples, f"{self.method.name}: locate in {role}", total=len(samples))
-        decided_by = {
-            "attribution": config.attribution,
-            "scoring": config.scoring,
-            "model": source.digest,
-            "samples": [[*ids.tolist(), target] for ids, target in samples],
-            "keep": vars(keep),
-            "dtype": str(model.dtype),
-            "device": model.device.type,
-        }
+            seeds = [self.seed + _NEXT * number for number in range(len(sets))]
+            return [random_places(dims, keep, layers, config.modules, seed) for seed in seeds]
+        decided_by = [
+            {
+                "attribution": config.attribution,
+                "scoring": config.scoring,
+                "model": source.digest,
+                "samples": [[*ids.tolist(), target] for ids, target in samples],
+                "keep": vars(keep),
+                "dtype": str(model.dtype),
+                "device": model.device.type,
+            }
+            for samples in sets
+        ]
 
-        def compute() -> NeuronScores:
-            return attribute(model, bar, keep=keep, attribution=config.attribution, scoring=config.scoring)
+        def compute(missing: Sequence[int]) -> list[NeuronScores]:
+            bars = [progress.bar(sets[i], f"{self.method.name}: locate in {role}") for i in missing]
+            return attribute_sets(model, bars, keep=keep, attribution=config.attribution, scoring=config.scoring)
 
         with progress.stage(f"locate in {role}"):
-            scores, stored = remembered(decided_by, compute)
-        return best_places(scores, dims, keep, layers, config.modules), stored
+            scores, stored = remembered_sets(decided_by, compute, together=isinstance(model, StreamedModel))
+        if stored:
+            record.setdefault("located_before", []).append(role)
+        return [best_places(of_set, dims, keep, layers, config.modules) for of_set in scores]
 
     def _deltas(
         self, room: _Room, places: Sequence[Located], vectors: Sequence[Deltas], steps: int
@@ -319,11 +305,6 @@ class _Room:
     examples: AlignmentExamples
     items: Sequence[Question]
     progress: Progress
-
-
-def _kept(donor: Any, place: Located) -> Deltas:
-    """Its vectors on the CPU, in its own dtype: nothing is lost, and a step's are gigabytes of a large model."""
-    return {block: t.to("cpu", donor.dtype) for block, t in neuron_vectors(donor, place).items()}
 
 
 def _on(model: Any, deltas: Deltas) -> Deltas:

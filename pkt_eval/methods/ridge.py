@@ -113,6 +113,7 @@ class Ridge(TransferMethod[RidgeConfig]):
     """Map, aim, edit."""
 
     Config = RidgeConfig
+    streams = True
     variant: Goal
 
     def transfer(self, pair: ModelPair, data: TransferData, progress: Progress) -> Student:
@@ -135,7 +136,7 @@ class Ridge(TransferMethod[RidgeConfig]):
             paired = map_layers(pair.the_teacher.dims.layers, count)
             record["teacher_layers"] = [paired[layer] for layer in lasts]
             sites = {tap: Tap(RESIDUAL, paired[tap.layer]) for tap in goals}
-            with progress.stage("teacher"), pair.open_teacher() as teacher:
+            with progress.stage("teacher"), pair.read_teacher() as teacher:
                 bar = progress.bar(list(contexts.text_batches(answers)), f"{name}: teacher's answers")
                 theirs = collect(teacher, bar, list(dict.fromkeys(sites.values())))
                 wanted = {tap: theirs[site] for tap, site in sites.items()}

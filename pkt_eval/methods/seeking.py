@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import logging
 import random
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from pkt_eval._util.files import load_tensors, save_tensors
 from pkt_eval._util.lazy import torch
@@ -22,15 +23,20 @@ from pkt_eval.data.splits import canonical_task
 from pkt_eval.data.transfer_data import TransferData
 from pkt_eval.errors import ConfigError, StoreError
 from pkt_eval.extract import densest_block, truncated_svd
-from pkt_eval.locate import map_layers, parameter_sensitivity, select_layers
+from pkt_eval.locate import map_layers
+from pkt_eval.locate.sensitivity import LayerSensitivity, layer_sensitivities
 from pkt_eval.methods.base import TransferMethod, register
 from pkt_eval.models import blocks
+from pkt_eval.models.blocks import Dims
 from pkt_eval.models.pair import ModelPair
 from pkt_eval.models.student import Student
 from pkt_eval.tune.adapter import Factors, finetune
 from pkt_eval.tune.config import FinetuneConfig
 
 _PAPER = "arXiv 2310.11451"
+
+_Blocks: TypeAlias = "Mapping[str, tuple[int, int, Factors]]"
+"""Block → row and column of its upper left corner in the teacher's matrix, and its factors."""
 
 
 class SeekingConfig(FinetuneConfig):
@@ -95,6 +101,7 @@ class Seeking(TransferMethod[SeekingConfig]):
 
     Config = SeekingConfig
     splits = ("extract", "train", "validation")
+    streams = True
     variant: Place
 
     def transfer(self, pair: ModelPair, data: TransferData, progress: Progress) -> Student:
@@ -108,7 +115,7 @@ class Seeking(TransferMethod[SeekingConfig]):
             if extracted := _load_start(kept) if kept and kept.exists() else None:
                 start, record["blocks"] = extracted
             else:
-                with pair.open_teacher() as teacher:
+                with pair.read_teacher() as teacher:
                     start, record["blocks"] = self.extract(teacher, pair, data, progress)
                 if kept:
                     _save_start(kept, start, record["blocks"])
@@ -142,38 +149,70 @@ class Seeking(TransferMethod[SeekingConfig]):
         Returns:
             Student module → ``(B, A)``; and the teacher's layers and the blocks' places, for the record.
         """
-        theirs, ours, place = pair.the_teacher.dims, pair.student.dims, self.variant.place
-        scores: dict[str, torch.Tensor] = {}
-        dice = random.Random(self.seed)
         task = next(iter(self.other_tasks(data.splits.benchmark)), None)
-        if place == "random":
-            layers = map_layers(theirs.layers, ours.layers, dice)
+        if self.variant.place == "random":
+            with progress.stage("extract"):
+                chosen = self._random(teacher, pair, progress)
         else:
             examples = data.examples(pair.the_teacher.tokenizer, "extract", task=task)
             batches = (collate([example], 0) for example in examples)
             with progress.stage("sensitivity"):
                 bar = progress.bar(batches, f"{self.method.name}: sensitivity", total=len(examples))
-                scores = parameter_sensitivity(teacher, bar, self.config.modules)
-            layers = select_layers(scores, ours.layers)
+                layers = layer_sensitivities(teacher, bar, self.config.modules)
+            with progress.stage("extract"):
+                chosen = self._most_sensitive(layers, pair.student.dims, progress)
         start, places = {}, {}
-        with progress.stage("extract"):
-            for k, layer in enumerate(progress.bar(layers, f"{self.method.name}: extract")):
-                for block in self.config.modules:
-                    name, (rows, columns) = blocks.weight_name(block, layer), ours.shape(block)
-                    weight = teacher.get_parameter(name).detach()
-                    if place == "random":
-                        R, C = weight.shape
-                        row, column = dice.randint(0, R - rows), dice.randint(0, C - columns)
-                    else:
-                        row, column = densest_block(scores.pop(name), (rows, columns))
-                    cut = weight[row : row + rows, column : column + columns]
-                    start[blocks.module_name(block, k)] = truncated_svd(cut, self.config.rank)
-                    places[blocks.weight_name(block, k)] = [layer, row, column]
+        for k, layer in enumerate(sorted(chosen)):
+            for block, (row, column, factors) in chosen[layer].items():
+                start[blocks.module_name(block, k)] = factors
+                places[blocks.weight_name(block, k)] = [layer, row, column]
         return start, {
-            "teacher_layers": layers,
+            "teacher_layers": sorted(chosen),
             "layer_row_column": places,
             "located_with": task or data.splits.benchmark,
         }
+
+    def _random(self, teacher: Any, pair: ModelPair, progress: Progress) -> dict[int, _Blocks]:
+        """Layers and places by the seed alone."""
+        dice, ours = random.Random(self.seed), pair.student.dims
+        layers = map_layers(pair.the_teacher.dims.layers, ours.layers, dice)
+        chosen: dict[int, _Blocks] = {}
+        for layer in progress.bar(layers, f"{self.method.name}: extract"):
+            of_layer = {}
+            for block in self.config.modules:
+                weight, shape = teacher.get_parameter(blocks.weight_name(block, layer)).detach(), ours.shape(block)
+                row, column = (dice.randint(0, size - own) for size, own in zip(weight.shape, shape, strict=True))
+                of_layer[block] = self._cut(weight, shape, row, column)
+            chosen[layer] = of_layer
+        return chosen
+
+    def _most_sensitive(self, layers: Iterator[LayerSensitivity], ours: Dims, progress: Progress) -> dict[int, _Blocks]:
+        """As many layers as the student has, those that ``select_layers`` chooses, and the densest blocks of each.
+
+        A layer is looked into where it may yet be one of them: what is not wanted of it now is gone with it.
+        """
+        chosen: dict[int, _Blocks] = {}
+        ranks: dict[int, tuple[float, int]] = {}
+        with progress.counter(f"{self.method.name}: extract", ours.layers) as bar:
+            for found in layers:
+                rank = found.total, -found.layer  # the lower layer wins a tie
+                if len(ranks) == ours.layers:
+                    worst = min(ranks, key=lambda layer: ranks[layer])
+                    if rank < ranks[worst]:
+                        continue
+                    del ranks[worst], chosen[worst]
+                of_layer = {}
+                for block in self.config.modules:
+                    shape = ours.shape(block)
+                    place = densest_block(found.scores[block], shape)
+                    of_layer[block] = self._cut(found.weights[block], shape, *place)
+                ranks[found.layer], chosen[found.layer] = rank, of_layer
+                bar.update(len(chosen) - bar.n)
+        return chosen
+
+    def _cut(self, weight: torch.Tensor, shape: tuple[int, int], row: int, column: int) -> tuple[int, int, Factors]:
+        block = weight[row : row + shape[0], column : column + shape[1]]
+        return row, column, truncated_svd(block, self.config.rank)
 
 
 _WITHIN = 2  # the student that a file is of is its folder's name

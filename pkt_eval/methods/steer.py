@@ -100,6 +100,7 @@ class Steer(TransferMethod[SteerConfig]):
     """Contrast, map, compile."""
 
     Config = SteerConfig
+    streams = True
     variant: Direction
 
     def transfer(self, pair: ModelPair, data: TransferData, progress: Progress) -> Student:
@@ -115,7 +116,7 @@ class Steer(TransferMethod[SteerConfig]):
             pair.check()
             layers = map_layers(pair.the_teacher.dims.layers, count)
             record["teacher_layers"] = layers
-            with progress.stage("teacher"), pair.open_teacher() as teacher:
+            with progress.stage("teacher"), pair.read_teacher() as teacher:
                 contrasts, _ = _contrast(teacher, prompts, layers, progress, f"{name}: teacher's contrast")
                 sites = {Tap(RESIDUAL, mine): Tap(RESIDUAL, theirs) for mine, theirs in enumerate(layers)}
                 examples = contexts.texts(data, tokenizer, _SPLITS, rows="all")

@@ -100,6 +100,7 @@ class Transport(TransferMethod[TransportConfig]):
 
     Config = TransportConfig
     splits = ("extract", "align", "validation")
+    streams = True
     variant: Mixed
 
     def transfer(self, pair: ModelPair, data: TransferData, progress: Progress) -> Student:
@@ -118,7 +119,7 @@ class Transport(TransferMethod[TransportConfig]):
         if self.variant.what == "teacher":
             pair.check()
             count = pair.the_teacher.dims.layers
-            with pair.open_teacher() as teacher:
+            with pair.read_teacher() as teacher:
                 theirs = self._read(teacher, "teacher", count, pair, data, progress)
                 sources = [_weights(teacher, j) for j in range(count)]
         with pair.open_student() as model:

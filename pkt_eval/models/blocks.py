@@ -112,6 +112,11 @@ def module_name(block: str, layer: int) -> str:
     return _MODULES[block].format(layer=layer)
 
 
+def layer_name(layer: int) -> str:
+    """Full name of a decoder layer, e.g. ``model.layers.3``."""
+    return f"model.layers.{layer}"
+
+
 def weight_name(block: str, layer: int) -> str:
     """Full parameter name of a block, e.g. ``model.layers.3.mlp.up_proj.weight``."""
     return module_name(block, layer) + ".weight"
@@ -194,6 +199,10 @@ def norm_gain(norm: Any, eps: float) -> "Tensor":
 
 HEAD = "lm_head.weight"
 """Full parameter name of the output embedding, tied or not."""
+EMBEDDING = "model.embed_tokens.weight"
+"""Full parameter name of the input embedding."""
+FINAL_NORM = "model.norm"
+"""Full name of the norm between the last layer and the output embedding."""
 
 
 def untie(model: Any) -> None:

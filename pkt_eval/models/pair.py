@@ -1,15 +1,26 @@
 """ModelPair: the teacher and the student's base, opened lazily and never together unless a method says so."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
-from pkt_eval._util.devices import native_dtype
+from pkt_eval._util.devices import free_memory, native_dtype
+from pkt_eval._util.progress import Progress
 from pkt_eval.errors import IncompatiblePairError
 from pkt_eval.models import blocks
 from pkt_eval.models.cost import Meter, Role, count_passes
 from pkt_eval.models.source import ModelSource
+from pkt_eval.models.stream import StreamedModel
+from pkt_eval.models.tensors import stored_tensors
+
+log = logging.getLogger(__name__)
+
+TeacherMemory = Literal["auto", "stream", "whole"]
+
+_SHARE = 0.8  # of the memory that is free, which a teacher may take that is loaded whole
+_BESIDE = 4  # bytes beside each weight: Seeking has as many scores, in float32
 
 
 class ModelPair:
@@ -20,20 +31,31 @@ class ModelPair:
         student: Source of the student's base.
         device: Where transfers compute.
         dtype: ``"auto"`` (see ``native_dtype``) or a torch dtype's name.
+        teacher_memory: How ``read_teacher`` opens it: ``"whole"``, ``"stream"``, i.e. a layer at a time, or ``"auto"``:
+            whole where it fits with room.
 
     Attributes:
         meter: Is told of every pass through a model that is opened here; None: nobody is.
+        progress: Shows the layers of a streamed teacher; None: nobody does.
     """
 
     meter: Meter | None = None
+    progress: Progress | None = None
 
     def __init__(
-        self, teacher: ModelSource | None, student: ModelSource, *, device: str = "cpu", dtype: str = "auto"
+        self,
+        teacher: ModelSource | None,
+        student: ModelSource,
+        *,
+        device: str = "cpu",
+        dtype: str = "auto",
+        teacher_memory: TeacherMemory = "auto",
     ) -> None:
         self.teacher = teacher
         self.student = student
         self.device = device
         self._dtype = dtype
+        self._teacher_memory = teacher_memory
 
     @property
     def the_teacher(self) -> ModelSource:
@@ -62,10 +84,42 @@ class ModelPair:
 
     @contextmanager
     def open_teacher(self) -> Iterator[Any]:
-        """The teacher's model for the body of a ``with``."""
+        """The teacher's model, whole, for the body of a ``with``."""
         teacher = self.the_teacher
         with teacher.open(self.dtype(teacher), self.device) as model:
             yield self._metered(model, "teacher")
+
+    @contextmanager
+    def read_teacher(self) -> Iterator[Any]:
+        """The teacher for a method that only reads it, in the body of a ``with``: whole, or a ``StreamedModel``.
+
+        Both are what ``activations``, ``locate`` and ``extract`` read, and have ``config``, ``dtype``, ``device`` and
+        ``get_parameter``. A method that opens its teacher so says it by ``streams``.
+        """
+        teacher = self.the_teacher
+        if self._fits(teacher):
+            with self.open_teacher() as model:
+                yield model
+            return
+        streamed = StreamedModel(teacher, self.dtype(teacher), self.device, self.progress)
+        self._metered(streamed.skeleton, "teacher")
+        yield streamed
+
+    def _fits(self, teacher: ModelSource) -> bool:
+        """Whether a teacher that is only read is loaded whole."""
+        if self._teacher_memory != "auto":
+            return self._teacher_memory == "whole"
+        count = sum(tensor.count for tensor in stored_tensors(teacher.folder).values())
+        needed, free = count * (self.dtype(teacher).itemsize + _BESIDE), free_memory(self.device)
+        if fits := needed <= _SHARE * free:
+            return fits
+        log.info(
+            "the teacher %s is read a layer at a time: whole it may need %.1f GB, and %.1f GB are free",
+            teacher,
+            needed / 1e9,
+            free / 1e9,
+        )
+        return False
 
     @contextmanager
     def open_student(self, dtype: Any = None) -> Iterator[Any]:

@@ -5,7 +5,6 @@ milliseconds and comes before any work, so that what is wrong is said in one lin
 from a machine out of memory. Whether the numbers in the weights are numbers is seen when they are loaded.
 """
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
@@ -13,16 +12,8 @@ from typing import Any, NoReturn
 from pkt_eval._util.json_files import read_json
 from pkt_eval.errors import DataError, IncompatiblePairError, MissingDataError
 from pkt_eval.models import blocks
+from pkt_eval.models.tensors import FLOATS, LARGEST_JSON, header, short, weight_files
 
-_LARGEST_JSON = 2**26
-"""Bytes. The largest index that we know of, of a model of 61 layers with 256 experts each, has 9 MB."""
-_BYTES = {
-    **dict.fromkeys(("BOOL", "U8", "I8", "F8_E4M3", "F8_E5M2"), 1),
-    **dict.fromkeys(("I16", "U16", "F16", "BF16"), 2),
-    **dict.fromkeys(("I32", "U32", "F32"), 4),
-    **dict.fromkeys(("I64", "U64", "F64"), 8),
-}
-_FLOATS = ("F16", "BF16", "F32", "F64")
 _DTYPES = ("float64", "float32", "float16", "bfloat16")
 #: Key → the largest value that is believed.
 _SIZES = {
@@ -54,14 +45,14 @@ def check_folder(folder: Path) -> None:
     path = folder / "config.json"
     if not path.is_file():
         raise MissingDataError(f"{folder} is no model: it has no config.json. Give a folder that has, or a hub's name.")
-    config = read_json(path, _LARGEST_JSON)
+    config = read_json(path, LARGEST_JSON)
     if not isinstance(config, dict):
         raise DataError(f"{path} is no JSON object, so no model's configuration")
     _check_config(path, config)
     shapes = dict(_shapes(folder))
     generation = folder / "generation_config.json"
     # transformers passes over one that it cannot read, and answers by other settings.
-    if generation.is_file() and not isinstance(read_json(generation, _LARGEST_JSON), dict):
+    if generation.is_file() and not isinstance(read_json(generation, LARGEST_JSON), dict):
         raise DataError(f"{generation} is no JSON object, so not how a model answers")
     if config.get("model_type") in blocks.FAMILIES:
         _check_shapes(folder, config, shapes)
@@ -85,14 +76,14 @@ def _check_config(path: Path, config: Mapping[str, Any]) -> None:
         if key not in config or (value is None and key in _MAY_BE_NULL):
             continue
         if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
-            raise DataError(f"{path}: {key}={_short(value)} is no whole number from 1 to {most:,}")
+            raise DataError(f"{path}: {key}={short(value)} is no whole number from 1 to {most:,}")
     heads, groups = config.get("num_attention_heads"), config.get("num_key_value_heads")
     if heads and groups and heads % groups:
         raise DataError(f"{path}: num_attention_heads={heads} is no multiple of num_key_value_heads={groups}")
     for key in ("dtype", "torch_dtype"):
         dtype = config.get(key)
         if dtype is not None and str(dtype).removeprefix("torch.") not in _DTYPES:
-            raise DataError(f"{path}: {key}={_short(dtype)} is none of {', '.join(_DTYPES)}")
+            raise DataError(f"{path}: {key}={short(dtype)} is none of {', '.join(_DTYPES)}")
 
 
 def encoder_decoder(model: object, kind: str) -> IncompatiblePairError:
@@ -105,59 +96,16 @@ def encoder_decoder(model: object, kind: str) -> IncompatiblePairError:
 
 def _shapes(folder: Path) -> Iterator[tuple[str, tuple[int, ...]]]:
     """Name → shape of every tensor, from the headers of all files."""
-    index = folder / "model.safetensors.index.json"
-    files = sorted(p for p in folder.glob("*.safetensors") if p.is_file())
-    if not files:
-        raise MissingDataError(
-            f"{folder}: no *.safetensors here. pkt_eval reads no pickles: convert the model by "
-            "AutoModelForCausalLM.from_pretrained(…).save_pretrained(…)."
-        )
-    if index.is_file() and not (folder / "model.safetensors").is_file():
-        content = read_json(index, _LARGEST_JSON)
-        names = content.get("weight_map") if isinstance(content, dict) else None
-        if not isinstance(names, dict) or not all(isinstance(name, str) for name in names.values()):
-            raise DataError(f"{index} is no index: it needs weight_map, from tensors to files")
-        if missing := sorted({*names.values()} - {file.name for file in files}):
-            raise MissingDataError(f"{index} names {_short(missing[0])}, which is not in the folder: fetch it, too")
-    for file in files:
-        yield from _header(file)
-
-
-def _header(path: Path) -> Iterator[tuple[str, tuple[int, ...]]]:
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        if size < 8 or length > size - 8:
-            _damaged(path, f"its {size} bytes end before its header does")
-        if length > _LARGEST_JSON:
-            _damaged(path, f"a header of {length:,} bytes is more than any model has")
-        text = file.read(length)
-    try:
-        header = json.loads(text)
-        header.pop("__metadata__", None)
-        tensors = {name: (t["dtype"], tuple(t["shape"]), *t["data_offsets"]) for name, t in header.items()}
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        _damaged(path, "its header is no list of tensors")
-    end = 0
-    for name, (dtype, shape, start, stop) in tensors.items():
-        numbers = (*shape, start, stop)
-        if dtype not in _BYTES or any(isinstance(n, bool) or not isinstance(n, int) or n < 0 for n in numbers):
-            _damaged(path, f"tensor {_short(name)} has dtype {_short(dtype)} and shape {_short(list(shape))}")
-        count = _BYTES[dtype]
-        for n in shape:
-            count *= n
-        if stop - start != count or stop > size - 8 - length:
-            _damaged(path, f"tensor {_short(name)} is cut: the file has not the {count:,} bytes that it asks for")
-        # A mask or a table of positions may be one; a weight that is would be taken for a number without its scale.
-        if dtype not in _FLOATS and name.endswith(".weight"):
-            raise IncompatiblePairError(
-                f"{path} has {_short(name)} in {dtype}, and its config.json says of no quantisation: give the "
-                "checkpoint that it was made from, in 16 or 32 bits."
-            )
-        end = max(end, stop)
-        yield name, shape
-    if end != size - 8 - length:
-        _damaged(path, "it has other bytes than its header says")
+    weight_files(folder)  # says which are missing
+    for file in sorted(p for p in folder.glob("*.safetensors") if p.is_file()):
+        for tensor in header(file):
+            # A mask or a table of positions may be one; a weight that is would be taken for a number without its scale.
+            if tensor.dtype not in FLOATS and tensor.name.endswith(".weight"):
+                raise IncompatiblePairError(
+                    f"{file} has {short(tensor.name)} in {tensor.dtype}, and its config.json says of no quantisation: "
+                    "give the checkpoint that it was made from, in 16 or 32 bits."
+                )
+            yield tensor.name, tensor.shape
 
 
 def _check_shapes(folder: Path, config: Mapping[str, Any], shapes: Shapes) -> None:
@@ -190,12 +138,3 @@ def _check_shapes(folder: Path, config: Mapping[str, Any], shapes: Shapes) -> No
 
 def _refuse(folder: Path, what: str, name: str) -> NoReturn:
     raise IncompatiblePairError(f"the model {folder} {what} {name}. Get the checkpoint anew, or mend its config.json.")
-
-
-def _damaged(path: Path, how: str) -> NoReturn:
-    raise DataError(f"{path} is damaged: {how}. Get it anew.")
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:60]}…"

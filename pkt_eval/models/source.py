@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from pkt_eval._util.devices import release_memory
 from pkt_eval._util.digests import combine_digests, file_digest
@@ -75,11 +75,11 @@ class ModelSource:
         Raises:
             MissingDataError: It cannot be opened; says why in one line, and what to give.
         """
-        with self._named(auto_class), offline_if_unreachable(self.path):
+        with self.named(auto_class), offline_if_unreachable(self.path):
             return auto_class.from_pretrained(self.path, **self.arguments, **kwargs)
 
     @contextmanager
-    def _named(self, auto_class: Any) -> Iterator[None]:
+    def named(self, auto_class: Any) -> Iterator[None]:
         """What a library says of this model as one line of ours: transformers raises whatever happens inside it."""
         try:
             yield
@@ -293,11 +293,11 @@ class CheckedLoading:
         """
         _ = self.source.config  # refuses what is no decoder, before its tensors are missed
         kwargs |= {"output_loading_info": True, "ignore_mismatched_sizes": True}  # which are then named by us
-        with self.source._named(self.auto_class):
+        with self.source.named(self.auto_class):
             model, loaded = self.auto_class.from_pretrained(*args, **kwargs)
-        for key, what in _WRONG.items():
+        for key, what in WRONG.items():
             if names := sorted(t[0] if isinstance(t, tuple | list) else str(t) for t in loaded.get(key) or ()):
-                _refuse(self.source, what, names)
+                refuse(self.source, what, names)
         check_finite(model, self.source)
         return model
 
@@ -316,25 +316,26 @@ def check_finite(model: Any, source: ModelSource) -> None:
     Raises:
         IncompatiblePairError: Some are NaN or infinite; names the tensors.
     """
-    if names := [name for name, p in model.named_parameters() if not _finite(p)]:
-        _refuse(source, "has numbers that are none (NaN or infinite) in", names)
+    if names := [name for name, p in model.named_parameters() if not finite(p)]:
+        refuse(source, "has numbers that are none (NaN or infinite) in", names)
 
 
-def _refuse(source: ModelSource, what: str, names: list[str]) -> None:
+def refuse(source: ModelSource, what: str, names: list[str]) -> NoReturn:
+    """Raise the error of a model whose weights are not what they should be."""
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
     raise IncompatiblePairError(
         f"the model {source} {what} {', '.join(names[:3])}{more}. Get the checkpoint anew, or mend its config.json."
     )
 
 
-_WRONG = {
+WRONG = {
     "missing_keys": "lacks tensors that its config.json asks for:",
     "unexpected_keys": "has tensors that its config.json has no place for:",
     "mismatched_keys": "has tensors of another shape than its config.json asks for:",
 }
 
 
-def _finite(parameter: Any) -> bool:
+def finite(parameter: Any) -> bool:
     """Whether all are numbers, in one pass and without a copy: the extremes of a tensor with a NaN are NaN."""
     import torch
 

@@ -10,7 +10,7 @@ from pkt_eval.data.benchmarks import names
 from pkt_eval.data.chat import ChatFormat
 from pkt_eval.data.splits import SPLIT_NAMES, Splits, build_splits, canonical_task
 from pkt_eval.errors import ConfigError
-from pkt_eval.methods.base import Method, get_method
+from pkt_eval.methods.base import Method, get_method, methods
 from pkt_eval.models.provenance import template_arguments
 from pkt_eval.models.source import ModelSource
 from pkt_eval.transfer.words import FIELDS, Words
@@ -90,6 +90,12 @@ def make_recipe(arguments: Mapping[str, Any]) -> Recipe:
     entry.configure(recipe.options, recipe.seed)
     if "teacher" in entry.uses and not recipe.teacher:
         raise ConfigError(f"method={entry.name} needs a teacher: add teacher=FOLDER_OR_HUB_NAME")
+    if recipe.teacher_memory == "stream" and "teacher" in entry.uses and not entry.cls.streams:
+        able = ", ".join(name for name, m in methods().items() if m.cls.streams and "teacher" in m.uses)
+        raise ConfigError(
+            f"teacher_memory=stream: method={entry.name} does more with its teacher than read it, and needs it whole. "
+            f"Those that read theirs a layer at a time are {able}."
+        )
     if "data" in entry.uses:
         if not recipe.transfer_task:
             raise ConfigError(f"method={entry.name} needs transfer_task=, one of {', '.join(names())}")

@@ -43,6 +43,8 @@ _RESOLVED = frozenset(
     "pretrained teacher revision teacher_revision data_dir splits extract_samples align_samples train_samples "
     "validation_samples transfer_dtype options".split()
 )
+#: Fields of a recipe that decide no student but by rounding: how much memory is free must not.
+_HARMLESS = frozenset({"teacher_memory"})
 
 
 class Known:
@@ -120,7 +122,11 @@ class Transfer:
         self._known = known or Known()
         teacher, student = recipe.teacher_source, self._known.source(recipe.student_source)
         self.pair = ModelPair(
-            self._known.source(teacher) if teacher else None, student, device=device, dtype=recipe.transfer_dtype
+            self._known.source(teacher) if teacher else None,
+            student,
+            device=device,
+            dtype=recipe.transfer_dtype,
+            teacher_memory=recipe.teacher_memory,
         )
         self._store = store
 
@@ -159,7 +165,7 @@ class Transfer:
             identity["teacher_digest"] = self.pair.the_teacher.transfer_digest
         if self.splits:
             others = self.method.other_tasks(self.splits.benchmark)
-            asked = self.recipe.model_dump(mode="json", exclude=set(_RESOLVED))
+            asked = self.recipe.model_dump(mode="json", exclude=set(_RESOLVED | _HARMLESS))
             identity |= {
                 **asked,
                 "config": self.method.config.model_dump(mode="json"),
@@ -229,7 +235,7 @@ class Transfer:
             )
             task = self.splits.benchmark
             log.info("transferring: %s for %s, student %s", self.entry.name, task, self.fingerprint[:12])
-        self.pair.meter = progress.count_passes
+        self.pair.meter, self.pair.progress = progress.count_passes, progress
         student = self.method.transfer(self.pair, data, progress)
         return replace(
             student,

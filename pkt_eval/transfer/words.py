@@ -53,6 +53,8 @@ class Words(Checked):
     """Longest example of the transfer, in tokens."""
     transfer_dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     """Dtype of the transfer: auto is the checkpoint's where the hardware has it, else float32."""
+    teacher_memory: Literal["auto", "stream", "whole"] = "auto"
+    """How a teacher that is only read is held: whole, or a layer at a time; auto: whole where it fits with room."""
     revision: str = Field("main", min_length=1)
     """Revision of the student's base on the hub: a branch, a tag or a commit."""
     teacher_revision: str = Field("main", min_length=1)

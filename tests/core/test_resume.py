@@ -93,7 +93,7 @@ def test_an_interrupted_fine_tune_goes_on(undisturbed, tmp_path, monkeypatch, pa
         read.append(path)
         return load_tensors(path)
 
-    monkeypatch.setattr("pkt_eval.methods.seeking.parameter_sensitivity", again)
+    monkeypatch.setattr("pkt_eval.methods.seeking.layer_sensitivities", again)
     read, load_tensors = [], checkpoints.load_tensors
     monkeypatch.setattr(checkpoints, "load_tensors", counted_read)
     first = len(done)

@@ -6,9 +6,11 @@ from torch import nn
 from transformers import AutoModelForCausalLM
 
 from pkt_eval.errors import ConfigError, DataError
-from pkt_eval.locate import attribution as room
 from pkt_eval.locate import neuron_attribution
-from pkt_eval.locate.attribution import attribute, representatives
+from pkt_eval.locate import scoring as room
+from pkt_eval.locate.attribution import attribute
+from pkt_eval.locate.reading import read_activations
+from pkt_eval.locate.scoring import representatives
 from pkt_eval.locate.select import Counts, best, neuron_counts
 from pkt_eval.models import blocks
 
@@ -103,12 +105,21 @@ def test_equals_a_loop_over_neurons(family, tied, attribution, tiny):
         torch.testing.assert_close(ours.double(), expected, rtol=1e-4, atol=1e-5)
 
 
+def all_places(model) -> room.Places:
+    layers = range(model.config.num_hidden_layers)
+    writes = {"ffn": "down", "attention": "o"}
+    weights = {kind: [blocks.block(model, b, k).weight.detach() for k in layers] for kind, b in writes.items()}
+    return room.Places(
+        room.ToLogits(model), weights, layers, [read_activations(model, IDS, TARGET)], layers, len(layers)
+    )
+
+
 @torch.no_grad()
 def test_layer_scores_end_at_the_models_own_prediction(tiny):
     """With the exact ``c``, the stream behind the last layer gives what the model says."""
     for family in blocks.FAMILIES:
         model = open_model(tiny(family)[0])
-        sample = room._Sample(room._Readout(model), room.read_activations(model, IDS, TARGET))
+        sample = all_places(model)
         own = model(input_ids=IDS[None]).logits[0, -1].log_softmax(-1)[TARGET]
         ours = sample.logp["ffn"][-1, TARGET] + sample.layer_ffn[-1]
         torch.testing.assert_close(ours, own, rtol=1e-4, atol=1e-4)
@@ -160,9 +171,9 @@ def test_the_fast_path_keeps_its_bound_and_the_neurons(family, tiny, monkeypatch
         assert same >= 0.9 * exact.numel()  # of a random model, whose tail is half of all probability
     if family == "gemma2":
         return  # the bound is stated without soft-capping
-    sample = room._Sample(room._Readout(model), room.read_activations(model, IDS, TARGET))
+    sample = all_places(model)
     for kind in ("ffn", "attention"):
-        for k in range(sample.layers):
+        for k in range(len(sample.targets)):
             p = sample.p[kind][k]
             rest = torch.ones_like(p).index_fill(0, representatives(p, 16, 16, TARGET)[0][:16], 0).bool()
             columns = sample._columns(kind, slice(k, k + 1), slice(None), None)
@@ -200,7 +211,7 @@ def test_a_neuron_too_strong_for_float32_is_still_scored(factor, tiny):
     for scoring in ("fast", "full"):
         ffn = neuron_attribution(model, IDS, TARGET, scoring=scoring).ffn
         assert torch.isfinite(ffn).all()
-    reading = room.read_activations(model, IDS, TARGET)
+    reading = read_activations(model, IDS, TARGET)
     v = reading.r[3].double()
     n = (reading.m[3, 5] * model.model.layers[3].mlp.down_proj.weight[:, 5]).double()
 

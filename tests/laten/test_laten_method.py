@@ -366,7 +366,7 @@ def test_an_interrupted_transfer_goes_on_behind_the_locating_and_its_controls_sh
         student_of(tiny, locate_with=locate_with)
     plain = student_of(tiny, extract_samples=3).weights_digest()
     with monkeypatch.context() as patch:
-        patch.setattr(laten, "attribute", interrupted)
+        patch.setattr(laten, "attribute_sets", interrupted)
         record = student_of(tiny, locate_with=locate_with).provenance.record
         assert record["located_before"] == ["teacher", "student"]
         for control in ("laten_shuffled", "unaligned") if locate_with == "all" else ("laten_shuffled",):
