@@ -25,6 +25,7 @@ TRANSFER = (
     "_util/json_files.py",
     "_util/kept.py",
     "_util/lazy.py",
+    "_util/places.py",
     "_util/remembered.py",
     "models",
     "inference",

@@ -120,6 +120,14 @@ def test_closed_pipes_do_not_hide_a_sleeper():
     assert verdict.status == "error" and "cut itself off" in verdict.message and time.monotonic() - start < 20
 
 
+def test_memory_that_ran_out_in_one_call_leaves_the_next_as_it_was():
+    program = "def f(a):\n    a.append(1)\n    return a\ndef g(): return len(bytearray(1 << 34))"
+    tests = (
+        "x = [0]\nassert f(x) == [0, 1]\ntry:\n    g()\nexcept MemoryError:\n    pass\nassert f(x) == x == [0, 1, 1]"
+    )
+    assert judge(program, tests).passed
+
+
 @pytest.mark.parametrize(
     "program",
     [

@@ -161,7 +161,7 @@ def test_a_digest_is_remembered_until_the_file_changes(tmp_path):
 def test_a_model_that_is_not_there_or_holds_pickles_only(tmp_path):
     with pytest.raises(MissingDataError, match="cannot open the model"):
         _ = ModelSource(str(tmp_path / "nothing")).config
-    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "config.json").write_text('{"model_type": "llama"}')
     (tmp_path / "pytorch_model.bin").write_bytes(b"")
     with pytest.raises(MissingDataError, match="reads no pickles"):
         _ = ModelSource(str(tmp_path)).digest

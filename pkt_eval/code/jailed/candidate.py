@@ -15,7 +15,8 @@ import plain
 MESSAGE_CHARACTERS = 500
 _MOST_AT_ONCE = 256  # elements of an iterator in one message
 _DEEPEST_GROUP = 20
-_OUT_OF_MEMORY = plain.dumps({"raised": "MemoryError", "bases": ["MemoryError"], "args": None, "text": "MemoryError"})
+#: Of tuples alone: what is changeable has a number, which nothing may be left to count.
+_OUT_OF_MEMORY = plain.dumps({"raised": "MemoryError", "bases": ("MemoryError",), "args": None, "text": "MemoryError"})
 
 
 def describe(error: BaseException, sources: dict[str, list[str]]) -> str:
