@@ -165,15 +165,15 @@ def evaluations(paths: Sequence[Path], fingerprint: str, identity: Mapping[str, 
 def _none_of(every: "Sequence[Record]", fingerprint: str, identity: Mapping[str, Any]) -> str:
     """Why no record is of a student: in what the one that is most like it is another."""
     said = f"none is of this student, {fingerprint[:12]}"
-    unlike = {
-        record.student.label: [name for name, value in identity.items() if made.get(name) != value]
+    unlike = [  # a method's students for other benchmarks and seeds have its label, too
+        ([name for name, value in identity.items() if made.get(name) != value], record.student.label)
         for record in every
         if (made := record.student.provenance)
-    }
+    ]
     if not unlike:
         return f"{said}: there are none of ours"
-    label = min(unlike, key=lambda each: len(unlike[each]))
-    return f"{said}; the nearest is {label}, which has another {', '.join(unlike[label])}"
+    others, label = min(unlike, key=lambda each: len(each[0]))
+    return f"{said}; the nearest is {label}, which has another {', '.join(others)}"
 
 
 def _fingerprint(provenance: Mapping[str, object] | None) -> object:

@@ -104,6 +104,7 @@ class Benchmark:
         discordance: Share of the items that a student and its base answer differently, assumed for a plan.
         aliases: Other names of it, such as upstream's.
         file_stem: First part of the published splits' file names, where that is not the name.
+        asked: Row → of ``test_text`` the question alone, where there are choices besides.
     """
 
     name: str
@@ -124,6 +125,7 @@ class Benchmark:
     discordance: float = 0.20
     aliases: tuple[str, ...] = ()
     file_stem: str = ""
+    asked: Callable[[Row], str] | None = None
 
     @property
     def stem(self) -> str:
@@ -138,7 +140,7 @@ class Benchmark:
     def compared(self, row: Row) -> tuple[str, str]:
         """A test row's question alone, without choices, and all of ``test_text``."""
         text = self.test_text(row)
-        return (str(row["question"]) if self.scoring == "choice" else text), text
+        return (self.asked(row) if self.asked else text), text
 
     def task(self, protocol: Protocol) -> str:
         """The lm-eval task that asks it in a protocol, or in the only one that it has."""
@@ -178,6 +180,7 @@ _MMLU = Benchmark(
     question=wording.mmlu_question,
     answer=wording.mmlu_answer,
     test_text=wording.mmlu_text,
+    asked=lambda row: str(row["question"]),
     scoring="choice",
     tasks=(Task("pkt_mmlu", "upstream"), Task("pkt_mmlu_chat", "chat")),
     contrast="gsm8k",
@@ -272,6 +275,7 @@ _ARC = Benchmark(
     question=wording.arc_question,
     answer=wording.arc_answer,
     test_text=wording.arc_text,
+    asked=lambda row: str(row["question"]),
     scoring="choice",
     # The choices' likelihood by length is the number that is usually given for upstream's task.
     tasks=(Task("pkt_arc", "upstream", metric="acc_norm,none"), Task("pkt_arc_chat", "chat")),

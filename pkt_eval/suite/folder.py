@@ -8,8 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
+from pydantic import ValidationError
 
 from pkt_eval._util.files import check_regular, save_text
+from pkt_eval._util.options import first_mistake
 from pkt_eval.errors import ConfigError, StoreError
 from pkt_eval.suite.names import LOCK, PROGRESS, SUITE
 from pkt_eval.suite.plan import Cell, cells
@@ -107,7 +109,9 @@ def read_progress(out: Path) -> tuple[list[Cell], Statuses]:
     except OSError:
         raise ConfigError(f"{out} holds no {SUITE}: no suite has been run there; name the --out of a run") from None
     except ValueError as error:
-        raise ConfigError(f"{out / SUITE} is no suite of this version: {' '.join(str(error).split())}") from None
+        wrong = first_mistake(error) if isinstance(error, ValidationError) else error
+        then = "the `pkt-eval run` that made it writes it anew"
+        raise ConfigError(f"{out / SUITE} is no suite of this version: {wrong}; {then}") from None
     every, at_work = cells(suite), is_at_work(out)
     said = _read(out / PROGRESS)
     statuses = {}

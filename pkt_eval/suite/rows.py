@@ -26,6 +26,8 @@ _OF_THE_SUITE = {
     "transfer_task": "benchmarks:",
     "seed": "seeds:",
     "method": "methods:",
+    **{key: f"{key}:" for key in ("student", "seeds", "benchmarks", "methods", "cross", "tuned", "protocol", "limit")},
+    **{key: f"{key}:" for key in ("batch_size", "dtype", "device", "backend", "engine")},
 }
 
 

@@ -13,6 +13,8 @@ from pkt_eval.suite.plan import Cell
 from pkt_eval.suite.record import CellRecord
 from pkt_eval.suite.state import ENDED, CellStatus, Statuses
 
+_SCORE = ", score "
+
 
 class Display:
     """Shows a run as it goes.
@@ -60,12 +62,14 @@ def progress_table(cells: Sequence[Cell], statuses: Statuses, caption: str | Non
     """A row for each cell; of a large suite, what is over is counted and what goes on is shown."""
     ended = [cell for cell in cells if statuses[cell.name].state in ENDED]
     rows = Table(box=None, caption=caption, caption_justify="left")
-    for column in ("student", "task", "", "score"):
-        rows.add_column(column, no_wrap=True)
+    for column in ("student", "task", ""):  # folded where they have no room: a name cut short is another student's
+        rows.add_column(column, overflow="fold")
+    rows.add_column("score", no_wrap=True)
     shown = [c for c in cells if len(cells) <= 40 or statuses[c.name].state not in ENDED][:40]
     for cell in shown:
         status = statuses[cell.name]
-        rows.add_row(cell.learner.name, cell.task, _words(status), cell_score_text(status.record))
+        said, _, _ = _words(status).partition(_SCORE)  # which has a column here
+        rows.add_row(cell.learner.name, cell.task, said, cell_score_text(status.record))
     if len(shown) < len(cells):
         rows.add_row(f"… {len(cells)} cells, {len(ended)} ended", "", "", "")
     return rows
@@ -85,9 +89,9 @@ def _words(status: CellStatus) -> str:
         case "transfer" if status.step:
             return f"transfer: {status.step}"
         case "done":
-            return f"done in {minutes(status.seconds)}, score {cell_score_text(status.record)}"
+            return f"done in {minutes(status.seconds)}{_SCORE}{cell_score_text(status.record)}"
         case "kept":
-            return f"kept from an earlier run, score {cell_score_text(status.record)}"
+            return f"kept from an earlier run{_SCORE}{cell_score_text(status.record)}"
         case "failed":
             return f"failed: {status.reason}"
     return status.state

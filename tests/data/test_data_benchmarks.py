@@ -1,5 +1,6 @@
 """The table is consistent, and its words are those that were published before there was a table."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -149,3 +150,10 @@ def test_an_answer_may_be_as_long_as_in_its_task():
         if row.scoring != "choice":
             (file,) = TASKS.rglob(f"{row.task('chat')}.yaml")
             assert f"max_gen_toks: {row.answer_tokens}\n" in file.read_text("utf-8"), row.name
+
+
+def test_choices_in_columns_of_their_own_need_no_question_column():
+    row = replace(benchmark("arc"), test_text=lambda row: row["asks"], asked=None)
+    assert row.compared({"asks": "Is 3 odd?"}) == ("Is 3 odd?", "Is 3 odd?")
+    real = {"question": "Which?", "choices": {"text": ["this", "that"]}}
+    assert benchmark("arc").compared(real) == ("Which?", "Which?\nthis\nthat")

@@ -117,6 +117,14 @@ def test_junit_and_json(folders, made):
     assert checks["pkt_mbpp_chat"]["difference"] == -0.25 and checks["pkt_gsm8k_chat"]["promise"]["power"] > 0.99
 
 
+def test_the_junit_of_a_refusal_says_the_reason_alone(folders):
+    file = folders / "gate.xml"
+    assert gate("--baseline", folders / "a", "--candidate", folders / "nowhere", "--junit", file).exit_code == 2
+    (case,) = ET.parse(file).getroot().iter("testcase")
+    error, said = case
+    assert "nowhere" in error.get("message") and error.text == said.text == error.get("message")
+
+
 def test_a_student_is_chosen_by_name(made, tmp_path):
     suite = tmp_path / "suite"
     made(suite / "vanilla", RIGHT)

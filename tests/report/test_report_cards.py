@@ -48,3 +48,10 @@ def test_records_of_others_are_refused_by_what_is_unlike(folder):
     said = r": none is of this student, abababababab; the nearest is lora, which has another seed, code$"
     with pytest.raises(ConfigError, match=said):
         evaluations([folder], "ab" * 32, {name: asked[name] for name in ("method", "config", "seed", "code")})
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_the_nearest_is_looked_for_among_the_seeds_of_a_method_too(folder, seed):
+    asked = provenance("seeking", "gsm8k", seed) | {"code": "cd" * 32}
+    with pytest.raises(ConfigError, match=r"the nearest is seeking, which has another code$"):
+        evaluations([folder], "ab" * 32, {name: asked[name] for name in ("method", "config", "seed", "code")})

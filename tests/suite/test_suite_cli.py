@@ -72,6 +72,14 @@ def wait(process: subprocess.Popen, until) -> None:
     pytest.fail(f"it has not come to that; exit code {process.poll()}: {process.communicate()}")
 
 
+@pytest.mark.parametrize("content", ['{"a":', "[1, 2]", "{}", "\x00"])
+def test_status_of_a_suite_that_cannot_be_read_is_a_line_of_ours(tmp_path, content):
+    (tmp_path / "suite.json").write_text(content)
+    with pytest.raises(ConfigError, match="is no suite of this version") as refused:
+        shown("status", tmp_path)
+    assert "pydantic" not in str(refused.value) and "validation error" not in str(refused.value)
+
+
 def test_status_of_no_suite_and_an_unknown_choice_say_what_to_do(tmp_path):
     (tmp_path / "suite.yaml").write_text(json.dumps(SUITE))
     for words, message in (

@@ -197,6 +197,8 @@ methods:
         ("{method: lora, grid: {rank: [4, 4]}}", "a value of rank twice"),
         ("{method: lora, grid: {splits: [a/b]}}", "a name consists of"),
         ("{method: lora, seed: 3}", "the suite's seeds: says it"),
+        ("{method: lora, seeds: [3]}", "the suite's seeds: says it"),
+        ("{method: lora, batch_size: 3}", "the suite's batch_size: says it"),
         ("{method: lora, rnak: 3}", "did you mean 'rank'"),
     ],
 )

@@ -2,6 +2,8 @@
 
 import json
 
+from rich.console import Console
+
 from pkt_eval._util.progress import Pace, Progress
 from pkt_eval.suite.run import Run
 from pkt_eval.suite.schema import Suite
@@ -63,3 +65,18 @@ def test_a_row_shows_step_loss_and_batch(tmp_path, monkeypatch):
     run.state[cell].state, run.state[cell].step = "transfer", tuning[-1]
     (words,) = progress_table(run.cells, run.state.statuses).columns[2].cells
     assert words == f"transfer: {tuning[-1]}"
+
+
+def test_names_and_scores_are_whole_on_eighty_columns(tmp_path):
+    name = "lora-of-a-long-name(rank=16,learning_rate=1e-4)"
+    run = Run(Suite(**SMALL | {"methods": [{"method": "lora", "name": name}]}), tmp_path)
+    (cell,) = run.cells
+    status = run.state[cell]
+    status.state, status.seconds, status.record = "done", 12.0, {"scores": {cell.task: {"acc,none": 0.305}}}
+    narrow = Console(width=80)
+    with narrow.capture() as shown:
+        narrow.print(progress_table(run.cells, run.state.statuses))
+    lines = shown.get().splitlines()
+    assert max(map(len, lines)) <= 80 and "…" not in shown.get()
+    assert "".join(line[1:].split("  ")[0].strip() for line in lines[1:]) == cell.learner.name
+    assert shown.get().count("30.5") == 1 and cell.task in shown.get()

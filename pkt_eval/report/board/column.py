@@ -11,7 +11,7 @@ from pkt_eval.report.stats import Estimate
 
 
 class Table(Flag):
-    """A kind of table; CSV and JSON have every column."""
+    """A kind of table; CSV has every column."""
 
     OVERVIEW = auto()
     """Students × benchmarks, a cell for each: the first column's number with those of the others in parentheses."""

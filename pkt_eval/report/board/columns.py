@@ -1,5 +1,6 @@
-"""The columns of a leaderboard. To add one, add its row here; Markdown, LaTeX, CSV, terminal, JSON and page have it.
+"""The columns of a leaderboard. To add one, add its row here; Markdown, LaTeX, CSV, terminal and page have it.
 
+JSON has the cells' own fields and what a ``measure`` made: a column that computes its number in ``write`` is not in it.
 A column of a new statistic is the statistic, a function in ``stats``, and a row here whose ``measure`` calls it.
 """
 

@@ -146,6 +146,8 @@ def _some(ids: tuple[str, ...]) -> str:
 
 def details(gate: Gate, check: Check) -> str:
     """A benchmark in a few lines."""
+    if not gate.candidate:  # it could not begin
+        return check.reason
     lines = [f"{gate.candidate} against {gate.baseline} on {check.benchmark}: {check.verdict}"]
     if isinstance(check, Compared):
         said = _cells(check)

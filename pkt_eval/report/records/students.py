@@ -238,7 +238,7 @@ def _said(config: Mapping[str, object]) -> Mapping[str, object]:
 
 
 def _arguments(config: Mapping[str, object]) -> dict[str, object]:
-    """Those that make another model of a foreign one: `hf` can put an adapter on a base, or quantise it."""
+    """Those that make another model of a foreign one: ``hf`` can put an adapter on a base, or quantise it."""
     said = without_secrets(_said(config))
     assert isinstance(said, dict)
     return {k: v for k, v in said.items() if v not in (None, "") and k not in _HARMLESS}
