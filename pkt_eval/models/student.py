@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pkt_eval._util.devices import native_dtype
+from pkt_eval._util.devices import default_device, native_dtype
 from pkt_eval._util.digests import combine_digests, file_digest
 from pkt_eval.errors import MissingDataError, StoreError
 from pkt_eval.models import blocks, card
@@ -114,7 +114,8 @@ class Student:
         Args:
             folder: Where to.
             merged: Also write the whole edited checkpoint, loading the base for it: in the base's own dtype, or in
-                float32 where that one would lose over a hundredth of the edits.
+                float32 where that one would lose over a hundredth of the edits, or where this machine evaluates the
+                student in float32, so that ``hf`` does, too.
         """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
@@ -313,7 +314,8 @@ def _save_merged(student: Student, folder: Path) -> dict[str, Any]:
 
     model = student.base.model("auto")
     lost = student.lost(model)
-    if lost > LOST and model.dtype != torch.float32:
+    slow = native_dtype(student.base.stored_dtype, default_device()) == "float32"
+    if (slow or lost > LOST) and model.dtype != torch.float32:
         model = student.base.model(torch.float32)
         lost = student.lost(model)
     student.apply(model)
