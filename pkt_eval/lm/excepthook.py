@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from pkt_eval._util import boundary
 from pkt_eval._util.secrets import hide_secrets
-from pkt_eval.errors import PKTError
+from pkt_eval.errors import ConfigError, PKTError
 
 _Hook: TypeAlias = Callable[[type[BaseException], BaseException, TracebackType | None], object]
 
@@ -17,7 +17,7 @@ _Hook: TypeAlias = Callable[[type[BaseException], BaseException, TracebackType |
 class OneLine:
     """An excepthook that ends an error of ours as ``pkt-eval`` does: see ``pkt_eval._util.boundary``.
 
-    An interrupt does so while a model of ours is evaluated. Other errors keep their traceback, in which a secret is
+    An interrupt, and a consent that lm-eval lacks, do so while a model of ours is evaluated. Other errors keep their traceback, in which a secret is
     ``***``, and so does everything where lm-eval is used as a library.
 
     Args:
@@ -30,6 +30,9 @@ class OneLine:
     def __call__(self, kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         if _is_lm_eval() and isinstance(error, PKTError):
             raise SystemExit(boundary.end("lm_eval", error))
+        if _is_lm_eval() and _ours() and "confirm_run_unsafe_code=True" in str(error) and not boundary.debugging():
+            said = "code of the model is run, which needs your consent: --confirm_run_unsafe_code (`pkt-eval doctor`"
+            raise SystemExit(boundary.end("lm_eval", ConfigError(f"{said} says in which jail)")))
         if _is_lm_eval() and isinstance(error, KeyboardInterrupt) and _ours() and not boundary.debugging():
             raise SystemExit(boundary.interrupted("lm_eval", _GO_ON))
         said = "".join(traceback.format_exception(kind, error, trace)) if _is_lm_eval() else ""

@@ -146,3 +146,15 @@ def test_a_broken_pipe_is_silent():
     done = subprocess.run(words, stdout=write, stderr=subprocess.PIPE)
     os.close(write)
     assert done.stderr == b"" and done.returncode in (0, 1)
+
+
+def test_a_consent_that_lm_eval_lacks_is_asked_for_in_a_line(monkeypatch, capsys):
+    hook = OneLine(lambda *_: pytest.fail("a traceback"))
+    monkeypatch.setattr("pkt_eval.lm.excepthook._is_lm_eval", lambda: True)
+    monkeypatch.setattr("pkt_eval.lm.excepthook._ours", lambda: True)
+    error = ValueError(
+        "Attempted to run task: pkt_humaneval_chat which is marked as unsafe. Set confirm_run_unsafe_code=True"
+    )
+    with pytest.raises(SystemExit) as ended:
+        hook(ValueError, error, None)
+    assert ended.value.code == 2 and "--confirm_run_unsafe_code" in capsys.readouterr().err
