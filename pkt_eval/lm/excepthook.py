@@ -17,8 +17,8 @@ _Hook: TypeAlias = Callable[[type[BaseException], BaseException, TracebackType |
 class OneLine:
     """An excepthook that ends an error of ours as ``pkt-eval`` does: see ``pkt_eval._util.boundary``.
 
-    An interrupt, and a consent that lm-eval lacks, do so while a model of ours is evaluated. Other errors keep their traceback, in which a secret is
-    ``***``, and so does everything where lm-eval is used as a library.
+    An interrupt, and a consent that lm-eval lacks, do so while a model of ours is evaluated. Other errors keep their
+    traceback, in which a secret is ``***``, and so does everything where lm-eval is used as a library.
 
     Args:
         before: The hook that was there.

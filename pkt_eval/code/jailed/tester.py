@@ -195,7 +195,9 @@ class Candidate:
         if "opaque" in reply:
             return self.stop("unsupported", f"{where}{reply['opaque']}, which is not plain data")
         names = reply.get("bases")
-        listed = [getattr(builtins, b, None) for b in names if type(b) is str] if type(names) in (list, tuple) else []
+        listed = (
+            [getattr(builtins, b, None) for b in names if type(b) is str] if isinstance(names, list | tuple) else []
+        )
         bases = [b for b in listed if isinstance(b, type) and issubclass(b, BaseException)]
         if not bases:
             return self.stop("error", "the candidate sent something else than a reply")
