@@ -148,7 +148,8 @@ def _lie_together(top: str, home: str) -> bool:
         path = _origin(name)
         folders.append(path and (path.parent.parent if path.name == "__init__.py" else path.parent).resolve())
     shared = {Path(sysconfig.get_path(kind)).resolve() for kind in ("purelib", "platlib")}
-    return folders[0] == folders[1] not in {None, *shared} and not any(folders[0].glob("*.dist-info"))
+    own = folders[0]
+    return own is not None and own == folders[1] and own not in shared and not any(own.glob("*.dist-info"))
 
 
 @cache
