@@ -23,7 +23,7 @@ _ASKED = {"until", "max_gen_toks", "do_sample", "temperature"}
 # What a checkpoint's generation configuration may say without another token being the likeliest one.
 _HARMLESS = {
     "bos_token_id", "eos_token_id", "pad_token_id", "do_sample", "temperature", "top_p", "top_k", "min_p", "typical_p",
-    "max_length", "max_new_tokens", "use_cache", "cache_implementation", "cache_config", "num_beams",
+    "max_length", "use_cache", "cache_implementation", "cache_config", "num_beams",
     "num_return_sequences", "transformers_version", "output_attentions", "output_hidden_states", "output_scores",
     "output_logits", "return_dict_in_generate", "trust_remote_code",
 }  # fmt: skip

@@ -31,6 +31,8 @@ from pkt_eval.transfer.words import FIELDS
 
 log = logging.getLogger(__name__)
 
+_AS_ASKED = "generate as its generation_config.json and the task ask"
+
 
 class PKTStudent(Evaluated, HFLM):
     """A transferred student under evaluation.
@@ -205,11 +207,18 @@ class PKTStudent(Evaluated, HFLM):
     def _model_generate(self, context: Any, max_length: int, stop: list[str], **options: Any) -> Any:
         """As ``hf``, but that answers which have ended are computed no further."""
         if self._stock or len(context) == 1 or self.backend != "causal" or not applies(self.model, options):
-            options["logits_processor"] = [refuse_nan]
-            tokens = super()._model_generate(context, max_length, stop, **options)
+            options["logits_processor"], texts = [refuse_nan], stop
         else:
             ended = stop_sequences(self.tokenizer, stop, context.shape[1])
-            tokens = super()._model_generate(context, max_length, [], custom_generate=shrinking(ended), **options)
+            options["custom_generate"], texts = shrinking(ended), []
+        try:
+            tokens = super()._model_generate(context, max_length, texts, **options)
+        except PKTError:
+            raise
+        except (ValueError, TypeError, ImportError) as error:
+            raise ConfigError(f"{self.source} cannot {_AS_ASKED}: {error}") from error
+        if len(tokens) != len(context):
+            raise ConfigError(f"{self.source} cannot {_AS_ASKED}: num_return_sequences is not 1")
         self._note(self._ended(tokens[:, context.shape[1] :].tolist(), stop))
         return tokens
 

@@ -79,9 +79,14 @@ def one_line(error: BaseException) -> str:
 
 def exit_code(error: BaseException) -> int:
     """2 for a wrong request, 1 for work that has failed."""
-    cause = error.__cause__ if isinstance(error, PKTError) else None
-    machine = isinstance(cause, OSError) and cause.errno in _MACHINE
-    return 2 if isinstance(error, PKTError) and not machine else 1
+    if not isinstance(error, PKTError):
+        return 1
+    cause = error.__cause__
+    while isinstance(cause, PKTError):  # one that says more of another
+        cause = cause.__cause__
+    # safetensors, which is Rust's, has the system's number in its text alone
+    machine = (isinstance(cause, OSError) and cause.errno in _MACHINE) or f"(os error {errno.ENOSPC})" in str(cause)
+    return 1 if machine else 2
 
 
 def _out_of_memory(error: BaseException) -> bool:

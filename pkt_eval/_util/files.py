@@ -122,9 +122,9 @@ def new_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
         if os.name == "posix":
             _sync(path.parent)
     except Exception as error:  # safetensors calls a full disk by a type of its own
-        if isinstance(error, PKTError) or not (_is_full(error) or _is_about(error, temporary, path)):
+        if isinstance(error, PKTError) or not (is_full(error) or _is_about(error, temporary, path)):
             raise
-        raise StoreError(f"cannot write the folder {path}: {_why(error)}") from error
+        raise StoreError(f"cannot write the folder {path}: {why(error)}") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -164,13 +164,14 @@ def _whole(path: Path) -> Iterator[Path]:
         if os.name == "posix":  # the new name is the folder's content; elsewhere a folder cannot be opened
             _sync(path.parent)
     except OSError as error:
-        raise StoreError(f"cannot write {path.name} in {path.parent}: {_why(error)}") from error
+        raise StoreError(f"cannot write {path.name} in {path.parent}: {why(error)}") from error
     finally:
         with suppress(OSError):  # it has moved, or there is a better error to raise
             temporary.unlink()
 
 
-def _is_full(error: BaseException) -> bool:
+def is_full(error: BaseException) -> bool:
+    """Whether the disk, or what a user may fill of it, is full."""
     return getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "(os error 28)" in str(error)
 
 
@@ -182,8 +183,9 @@ def _is_about(error: BaseException, *folders: Path) -> bool:
     return any(Path(named) in (folder, *folder.parents) or folder in Path(named).parents for folder in folders)
 
 
-def _why(error: BaseException) -> str:
-    if _is_full(error):
+def why(error: BaseException) -> str:
+    """What stands in the way of writing, for the end of a message."""
+    if is_full(error):
         return "the disk is full: make room there"
     return getattr(error, "strerror", None) or str(error)
 

@@ -5,6 +5,7 @@ The one place where that is declared. Places on disk decide nothing: files are n
 
 import ast
 import sys
+import sysconfig
 from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib.metadata import packages_distributions
@@ -129,14 +130,27 @@ def _own_files(module: str) -> dict[str, Path]:
 
 
 def _is_own(imported: str, module: str) -> bool:
-    """Whether what a module imports counts with it: our methods, and what came in the same distribution."""
+    """Whether what a module imports counts with it: our methods, and what came with it or lies beside it."""
     if imported.startswith(f"{_METHODS}."):
         return _origin(imported) is not None
     top, home = imported.partition(".")[0], module.partition(".")[0]
     if top in ("pkt_eval", home) or home == "pkt_eval" or top in sys.stdlib_module_names:
         return False
+    if _origin(top) is None:
+        return False
     homes = _distributions()
-    return bool({*homes.get(top, ())} & {*homes.get(home, ())}) and _origin(top) is not None
+    return bool({*homes.get(top, ())} & {*homes.get(home, ())}) or _lie_together(top, home)
+
+
+def _lie_together(top: str, home: str) -> bool:
+    """Whether two modules share a folder that is somebody's own: where packages are installed, all lie in one."""
+    folders = []
+    for name in (top, home):
+        path = _origin(name)
+        folders.append(path and (path.parent.parent if path.name == "__init__.py" else path.parent).resolve())
+    shared = {Path(sysconfig.get_path(kind)).resolve() for kind in ("purelib", "platlib")}
+    own = folders[0]
+    return own is not None and own == folders[1] and own not in shared and not any(own.glob("*.dist-info"))
 
 
 @cache

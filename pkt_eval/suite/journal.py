@@ -20,6 +20,7 @@ from typing import Any
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import LM
 
+from pkt_eval._util.files import is_full, why
 from pkt_eval.errors import StoreError
 from pkt_eval.lm.answers import answer_from_json, is_kept
 from pkt_eval.suite.model import SuiteModel, answered
@@ -74,7 +75,8 @@ class Journal:
             if not kept:
                 self._write(first)
         except OSError as error:
-            raise StoreError(f"cannot use the journal {path}: {error}. Remove it to begin the cell anew.") from error
+            anew = "" if is_full(error) else ". Remove it to begin the cell anew."
+            raise StoreError(f"cannot use the journal {path}: {why(error)}{anew}") from error
 
     def add(self, batch: str, answers: list[Any]) -> None:
         """Keep the answers to a batch; they are on disk when this returns.
@@ -86,7 +88,7 @@ class Journal:
             self._starts[batch] = self._file.tell()
             self._write(_line(batch, answers))
         except OSError as error:
-            raise StoreError(f"cannot write the journal {self.path}: {error}") from error
+            raise StoreError(f"cannot write the journal {self.path}: {why(error)}") from error
         self.answers[batch] = answers
 
     def cut(self, batch: str) -> None:
@@ -99,7 +101,7 @@ class Journal:
             self._file.truncate(start)
             self._file.seek(start)
         except OSError as error:
-            raise StoreError(f"cannot write the journal {self.path}: {error}") from error
+            raise StoreError(f"cannot write the journal {self.path}: {why(error)}") from error
 
     def _write(self, line: str) -> None:
         self._file.write(line.encode("utf-8", "surrogatepass") + b"\n")

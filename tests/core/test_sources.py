@@ -160,6 +160,22 @@ def test_a_package_in_a_namespace_counts_and_its_neighbours_do_not(site):
     assert digest_of("shared_space.ours.method") != before
 
 
+def test_a_module_that_lies_beside_a_plug_in_counts_and_one_that_is_installed_beside_it_does_not(site):
+    """A plug-in that is read where it is written has no list of its modules."""
+    (site / "written_beside.py").write_text("F = 1\n", "utf-8")
+    (site / "written.py").write_text("def f():\n    import written_beside\n", "utf-8")
+    importlib.invalidate_caches()
+    digests = []
+    for text in ("F = 1\n", "F = 2\n"):
+        (site / "written_beside.py").write_text(text, "utf-8")
+        sources.module_digest.cache_clear()
+        digests.append(sources.module_digest("written"))
+    assert digests[0] != digests[1]
+    (site / "other-1.0.dist-info").mkdir()  # so packages are installed here, each with a list of its own
+    sources.module_digest.cache_clear()
+    assert sources.module_digest("written") not in digests
+
+
 @pytest.mark.parametrize(
     "how",
     [

@@ -33,6 +33,14 @@ def from_full_disk() -> StoreError:
     return error
 
 
+def from_full_store() -> StoreError:
+    """As the store says it of what safetensors says."""
+    inner, outer = StoreError("cannot write the folder x: the disk is full"), StoreError("cannot keep the student")
+    inner.__cause__ = Exception("Error while serializing: I/O error: No space left on device (os error 28)")
+    outer.__cause__ = inner
+    return outer
+
+
 class OutOfMemoryError(RuntimeError):
     """As torch calls it."""
 
@@ -42,6 +50,7 @@ class OutOfMemoryError(RuntimeError):
     [
         (ConfigError("rank=0: too small"), 2, "pkt-eval: rank=0: too small"),
         (from_full_disk(), 1, "the disk is full"),
+        (from_full_store(), 1, "cannot keep the student"),
         (KeyError("x"), 1, "KeyError: 'x'. This is no message of ours"),
         (OSError(errno.EACCES, "Permission denied", "a/b"), 1, "Permission denied: 'a/b'"),
         (MemoryError(), 1, "out of memory"),

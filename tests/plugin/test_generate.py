@@ -8,6 +8,7 @@ from lm_eval.models.huggingface import HFLM
 from pkt_eval import nano
 from pkt_eval.data.records import user_turn
 from pkt_eval.data.sources import load_rows
+from pkt_eval.errors import ConfigError
 from pkt_eval.model_wrappers.generate import applies
 from pkt_eval.model_wrappers.student import PKTStudent
 
@@ -96,3 +97,29 @@ def test_a_checkpoint_that_asks_for_beams_is_left_to_transformers(both, monkeypa
     monkeypatch.setattr(model.generation_config, name, 4)
     assert not applies(model, {"do_sample": False})
     assert applies(model, {"do_sample": False, name: 1})  # what is asked for goes before what the checkpoint says
+
+
+def test_a_checkpoints_own_length_counts_as_with_hf(both, monkeypatch):
+    for lm in both:
+        monkeypatch.setattr(lm.model.generation_config, "max_new_tokens", 3)
+    theirs, ours = (lm.generate_until(requests(lm)[:5], disable_tqdm=True) for lm in both)
+    assert ours == theirs
+    assert max(len(both[1].tok_encode(answer)) for answer in ours) <= 3
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"num_beams": 4, "num_return_sequences": 2},
+        {"num_return_sequences": 3},
+        {"num_beams": 4, "num_beam_groups": 2, "diversity_penalty": 0.5},
+        {"stop_strings": ["1"]},
+        {"num_beams": "two"},
+    ],
+    ids=lambda config: next(iter(config)),
+)
+def test_what_hf_cannot_generate_is_one_line(both, monkeypatch, config):
+    for name, value in config.items():
+        monkeypatch.setattr(both[1].model.generation_config, name, value)
+    with pytest.raises(ConfigError, match=r"generation_config\.json"):
+        both[1].generate_until(requests(both[1], most=4)[:2], disable_tqdm=True)

@@ -147,5 +147,11 @@ def test_a_journal_that_cannot_be_opened_is_named(tmp_path):
 def test_a_full_disk_is_an_error_of_ours(lm, tmp_path, monkeypatch):
     journal = Journal(tmp_path / "j", {})
     monkeypatch.setattr("os.fsync", lambda fd: (_ for _ in ()).throw(OSError(28, "No space left on device")))
-    with pytest.raises(StoreError, match="No space left"):
+    with pytest.raises(StoreError, match=r"the disk is full: make room there$"):
         JournalledLM(lm, journal, 3).generate_until(generation())
+
+
+def test_a_journal_on_a_full_disk_is_not_to_be_removed(tmp_path, monkeypatch):
+    monkeypatch.setattr("os.fsync", lambda fd: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    with pytest.raises(StoreError, match=r"the disk is full: make room there$"):
+        Journal(tmp_path / "j", {})

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
+from pkt_eval._util.files import why
 from pkt_eval._util.places import short_name
 from pkt_eval._util.sample_digests import SAMPLE_DIGESTS
 from pkt_eval._util.secrets import without_secrets
@@ -60,7 +61,7 @@ def keep(records: Sequence[Record], out: Path) -> None:
         for path, group in by_results.items():
             _write(out / path.parent.relative_to(root), path, group, out / ITEMS, names)
     except OSError as error:
-        raise StoreError(f"cannot write {out}: {error}") from error
+        raise StoreError(f"cannot write {out}: {why(error)}") from error
 
 
 def _apart(sources: set[str]) -> dict[str, str]:

@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from pkt_eval._util.files import why
 from pkt_eval.errors import StoreError
 
 
@@ -27,7 +28,7 @@ def save_all(folder: Path, texts: Mapping[str, str]) -> None:
         for name, path in written.items():
             path.replace(folder / name)
     except OSError as error:
-        raise StoreError(f"cannot write {folder}: {error}") from error
+        raise StoreError(f"cannot write {folder}: {why(error)}") from error
     finally:
         for path in written.values():
             try:
