@@ -4,7 +4,7 @@ A path alone is not a model: the same hub name has revisions, and a folder may b
 and trust travel together, into everything that opens, digests or records a model.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,6 +15,7 @@ from pkt_eval._util.devices import release_memory
 from pkt_eval._util.digests import combine_digests, file_digest
 from pkt_eval._util.hub import offline_if_unreachable
 from pkt_eval._util.json_files import read_json
+from pkt_eval._util.places import short_name
 from pkt_eval.errors import IncompatiblePairError, MissingDataError, PKTError
 from pkt_eval.models import blocks
 from pkt_eval.models.soundness import check_folder, encoder_decoder
@@ -80,9 +81,12 @@ class ModelSource:
 
     @contextmanager
     def named(self, auto_class: Any) -> Iterator[None]:
-        """What a library says of this model as one line of ours: transformers raises whatever happens inside it."""
+        """What a library says of this model: an error as one line of ours, for transformers raises whatever happens
+        inside it, and on a bar whose weights are loaded.
+        """
         try:
-            yield
+            with _named_bars(short_name(self.path)):
+                yield
         except (PKTError, MemoryError):
             raise
         except Exception as error:
@@ -300,6 +304,21 @@ class CheckedLoading:
                 refuse(self.source, what, names)
         check_finite(model, self.source)
         return model
+
+
+@contextmanager
+def _named_bars(name: str) -> Iterator[None]:
+    """transformers' bars say of which model they are."""
+    from transformers.utils import logging as theirs
+
+    def named(make: Callable[..., Any], args: tuple[Any, ...], how: dict[str, Any]) -> Any:
+        return make(*args, **how | {"desc": f"{how.get('desc') or 'Loading'} of {name}"})
+
+    before = theirs.set_tqdm_hook(named)
+    try:
+        yield
+    finally:
+        theirs.set_tqdm_hook(before)
 
 
 def said_by(error: Exception) -> str:

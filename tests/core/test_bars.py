@@ -71,3 +71,14 @@ def test_lm_eval_asks_git_in_silence(tmp_path, monkeypatch, capfd):
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     silence_git()
     assert not get_git_commit_hash() and capfd.readouterr().err == ""
+
+
+def test_the_bar_of_a_loading_says_whose_weights_they_are(capfd):
+    from transformers.utils import logging as theirs
+
+    from pkt_eval import nano
+    from pkt_eval.models.source import ModelSource
+
+    theirs.enable_progress_bar()
+    ModelSource(nano.model_path("student")).model("auto")
+    assert "Loading weights of nano-student" in capfd.readouterr().err
