@@ -43,7 +43,7 @@ log = logging.getLogger(__name__)
 _ENGINE = frozenset(field.name for field in dataclasses.fields(EngineArgs))
 _WORDS = frozenset(inspect.signature(VLLM.__init__).parameters) - {"self", "kwargs"} | _ENGINE
 """Arguments of lm-eval's ``vllm`` and of the engine."""
-_OURS = frozenset({"pretrained", "model", "lora_local_path", "enable_lora", "device"})
+_OURS = frozenset({"pretrained", "model", "lora_local_path", "enable_lora", "lora_target_modules", "device"})
 _HARMLESS = frozenset(
     "dtype revision trust_remote_code batch_size max_batch_size max_lora_rank think_end_token enable_thinking "
     "chat_template_args tensor_parallel_size data_parallel_size pipeline_parallel_size gpu_memory_utilization "
@@ -51,6 +51,10 @@ _HARMLESS = frozenset(
     "cpu_offload_gb disable_log_stats download_dir load_format".split()
 )
 """Where and how fast it is computed, and what is recorded elsewhere."""
+
+
+_TARGETS = [f"{name}_proj" for name in ("q", "k", "v", "o", "gate", "up", "down")]
+"""Modules that adapters are for. Not the output embedding: where that may have one, vLLM fails at likelihoods."""
 
 
 class VLLMStudent(Evaluated, VLLM):
@@ -121,7 +125,8 @@ class VLLMStudent(Evaluated, VLLM):
             self.source = ModelSource(str(folder / "merged"))
             log.info("this student is no adapter that vLLM takes: its merged checkpoint is loaded")
         try:
-            VLLM.__init__(self, self.source.path, enable_lora=True, **self.source.arguments, **self._arguments)
+            lora = {"enable_lora": True, "lora_target_modules": _TARGETS}
+            VLLM.__init__(self, self.source.path, **lora, **self.source.arguments, **self._arguments)
         except (PKTError, MemoryError):
             raise
         except Exception as error:  # of vLLM, transformers and its hub, which have types of their own
@@ -144,7 +149,7 @@ class VLLMStudent(Evaluated, VLLM):
 
     def _fits(self, student: Student) -> bool:
         """Whether the engine takes the student as an adapter."""
-        low = [edit for edit in student.edits if isinstance(edit, LowRankEdit)]
+        low = [e for e in student.edits if isinstance(e, LowRankEdit) and e.name.split(".")[-2] in _TARGETS]
         return len(low) == len(student.edits) and max(edit.rank for edit in low) <= int(
             self._arguments["max_lora_rank"]
         )
