@@ -5,7 +5,7 @@ import importlib.metadata
 import json
 import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -14,15 +14,15 @@ from typing import Any
 from lm_eval.api.model import TemplateLM
 
 from pkt_eval._util import sources
-from pkt_eval._util.secrets import without_secrets
+from pkt_eval._util.secrets import is_secret, without_secrets
 from pkt_eval.data.benchmarks import is_chat_task
-from pkt_eval.errors import ConfigError, DataError, MissingDataError
+from pkt_eval.errors import ConfigError, DataError, MissingDataError, PKTError
 from pkt_eval.inference.greedy import Ending
 from pkt_eval.lm.task_functions import JudgedAhead
 from pkt_eval.model_wrappers import hf_arguments
 from pkt_eval.model_wrappers.generate import Endings
-from pkt_eval.models.source import ModelSource
-from pkt_eval.models.student import Student, check_listed, load_student
+from pkt_eval.models.source import ModelSource, said_by
+from pkt_eval.models.student import Student, check_listed, load_student, set_chat_template
 from pkt_eval.transfer import processes
 from pkt_eval.transfer.arguments import split_arguments
 from pkt_eval.transfer.recipe import make_recipe
@@ -50,6 +50,7 @@ class Evaluated(TemplateLM):
     enable_thinking: bool | None
     think_end_token: Any
     cache_hook: Any
+    _own_template: Any
     _endings: Endings | None = None
     _chat_applied = False
     _warned = False
@@ -97,6 +98,21 @@ class Evaluated(TemplateLM):
             return {}
         asked = {"enable_thinking": made.enable_thinking, "chat_template_args": made.chat_template_args or None}
         return {name: value for name, value in asked.items() if value is not None}
+
+    def _check_becoming(self, student: Student, base: ModelSource) -> None:
+        """Refuse a student of another base than ``base``, or one whose thoughts nothing splits from its answers."""
+        check_thinking(student.provenance.enable_thinking if student.provenance else None, self.think_end_token)
+        if student.base != base:
+            raise ConfigError(f"the student is for {student.base}, but {base} is loaded")
+
+    def _take_template(self) -> None:
+        """Ask in the student's chat template, told what it was told; without one, in the base's own."""
+        made = self.student.provenance
+        self.chat_template_args = made.template_arguments if made else {}
+        self.enable_thinking = made.enable_thinking if made else None
+        self.tokenizer.chat_template = self._own_template
+        set_chat_template(self.tokenizer, self.student.chat_template)
+        self._warned = False
 
     def _saved(self, folder: str, method: str | None, arguments: dict[str, Any]) -> dict[str, Any]:
         """A saved student, on the base that it was made for or, where that is not here, as its merged checkpoint."""
@@ -286,6 +302,24 @@ class OnlyNumbers:
         """Called by the model for each answer."""
         if math.isfinite(answer[0] if isinstance(answer, tuple) else answer):
             self.hook.add_partial(attribute, request, answer)
+
+
+@contextmanager
+def loading(engine: str, source: ModelSource, arguments: Mapping[str, Any]) -> Iterator[None]:
+    """Say in one line what an engine cannot do with its arguments; it and its libraries raise types of their own.
+
+    Raises:
+        ConfigError: It failed; says with which arguments.
+    """
+    try:
+        yield
+    except (PKTError, MemoryError):
+        raise
+    except Exception as error:
+        if type(error).__name__ == "OutOfMemoryError":
+            raise
+        given = ", ".join(f"{name}={value}" for name, value in arguments.items() if not is_secret(name, value))
+        raise ConfigError(f"{engine} cannot load {source} with {given}: {said_by(error)}") from error
 
 
 def share_log() -> None:

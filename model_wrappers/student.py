@@ -15,16 +15,15 @@ from lm_eval.models.huggingface import HFLM
 
 from pkt_eval._util.devices import check_device, default_device, native_dtype
 from pkt_eval._util.hub import offline_if_unreachable
-from pkt_eval._util.secrets import is_secret
 from pkt_eval.errors import ConfigError, IncompatiblePairError, PKTError
 from pkt_eval.inference.greedy import Ending, ending_tokens, refuse_nan
 from pkt_eval.lm.generic_text import GenericEntropy, generic_entropy, generic_text
 from pkt_eval.lm.patches import silence_git
 from pkt_eval.model_wrappers import hf_arguments, scoring
-from pkt_eval.model_wrappers.evaluated import Evaluated, check_thinking, share_log
+from pkt_eval.model_wrappers.evaluated import Evaluated, loading, share_log
 from pkt_eval.model_wrappers.generate import applies, endings, shrinking, stop_sequences
 from pkt_eval.models.beside import Beside
-from pkt_eval.models.source import CheckedLoading, ModelSource, check_finite, said_by
+from pkt_eval.models.source import CheckedLoading, ModelSource, check_finite
 from pkt_eval.models.student import LOST, Student, set_chat_template, two_dtypes
 from pkt_eval.transfer import processes
 from pkt_eval.transfer.words import FIELDS
@@ -92,18 +91,9 @@ class PKTStudent(Evaluated, HFLM):
 
     def _open(self, arguments: dict[str, Any]) -> None:
         """Load the model as ``hf`` does; what it cannot do with its arguments is said in one line."""
-        try:
-            named = [arguments.get(name) for name in ("tokenizer", "peft", "delta")]
-            with offline_if_unreachable(self.source.path, *named):
-                super().__init__(pretrained=self.source.path, **self.source.arguments, **arguments)
-        except (PKTError, MemoryError):
-            raise
-        except Exception as error:  # of hf, transformers and its hub, which has types of its own
-            if type(error).__name__ == "OutOfMemoryError":
-                raise
-            said = said_by(error)
-            given = ", ".join(f"{name}={value}" for name, value in arguments.items() if not is_secret(name, value))
-            raise ConfigError(f"hf cannot load {self.source} with {given}: {said}") from error
+        named = [arguments.get(name) for name in ("tokenizer", "peft", "delta")]
+        with loading("hf", self.source, arguments), offline_if_unreachable(self.source.path, *named):
+            super().__init__(pretrained=self.source.path, **self.source.arguments, **arguments)
 
     def _create_tokenizer(self, *args: Any, **kwargs: Any) -> None:
         super()._create_tokenizer(*args, **kwargs)
@@ -142,10 +132,7 @@ class PKTStudent(Evaluated, HFLM):
             ConfigError: It is for another base, the edits of the first student are in the weights, or it is asked to
                 think and nothing splits its thoughts from its answer.
         """
-        made = student.provenance
-        check_thinking(made.enable_thinking if made else None, self.think_end_token)
-        if student.base != self.source:
-            raise ConfigError(f"the student is for {student.base}, but {self.source} is loaded")
+        self._check_becoming(student, self.source)
         if self._beside:
             self._beside.remove()
         elif self.student.edits:
@@ -153,11 +140,7 @@ class PKTStudent(Evaluated, HFLM):
         self.student = student
         self._generic = None
         self._beside = student.attach(self._model)
-        self.chat_template_args = made.template_arguments if made else {}
-        self.enable_thinking = made.enable_thinking if made else None
-        self.tokenizer.chat_template = self._own_template
-        set_chat_template(self.tokenizer, student.chat_template)
-        self._warned = False
+        self._take_template()
 
     @property
     def evaluated_in(self) -> str:

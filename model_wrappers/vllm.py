@@ -18,14 +18,13 @@ from typing import Any
 import torch
 
 from pkt_eval._util.devices import default_device, release_memory
-from pkt_eval._util.secrets import is_secret
-from pkt_eval.errors import ConfigError, PKTError, PrerequisiteError
+from pkt_eval.errors import ConfigError, PrerequisiteError
 from pkt_eval.inference.greedy import Ending
 from pkt_eval.lm.patches import silence_git
-from pkt_eval.model_wrappers.evaluated import Evaluated, check_thinking, share_log
+from pkt_eval.model_wrappers.evaluated import Evaluated, loading, share_log
 from pkt_eval.models.edits import LowRankEdit
-from pkt_eval.models.source import ModelSource, said_by
-from pkt_eval.models.student import Student, set_chat_template
+from pkt_eval.models.source import ModelSource
+from pkt_eval.models.student import Student
 from pkt_eval.transfer import processes
 from pkt_eval.transfer.words import FIELDS
 
@@ -100,47 +99,31 @@ class VLLMStudent(Evaluated, VLLM):
         Raises:
             ConfigError: It is for another base, or is asked to think and nothing splits its thoughts from its answer.
         """
-        made = student.provenance
-        check_thinking(made.enable_thinking if made else None, self.think_end_token)
-        if student.base != self._base:
-            raise ConfigError(f"the student is for {student.base}, but {self._base} is loaded")
+        self._check_becoming(student, self._base)
         self.student = student
-        if self.source == self._base and (not student.edits or self._fits(student)):
+        if self.source == self._base and self._fits(student):
+            self._take_template()
             self._name_adapter()
         else:
             self._load()
-        self.chat_template_args = made.template_arguments if made else {}
-        self.enable_thinking = made.enable_thinking if made else None
-        self._use_template()
-        self._warned = False
 
     def _load(self) -> None:
         """An engine of the base, or of the student's merged checkpoint where no adapter says what it is."""
         self._unload()
-        if not self.student.edits or self._fits(self.student):
+        if self._fits(self.student):
             self.source = self._base
         else:
             folder = self._new_folder()
             self.student.save(folder, merged=True)
             self.source = ModelSource(str(folder / "merged"))
             log.info("this student is no adapter that vLLM takes: its merged checkpoint is loaded")
-        try:
-            lora = {"enable_lora": True, "lora_target_modules": _TARGETS}
+        lora = {"enable_lora": True, "lora_target_modules": _TARGETS}
+        with loading("vLLM", self.source, self._arguments):
             VLLM.__init__(self, self.source.path, **lora, **self.source.arguments, **self._arguments)
-        except (PKTError, MemoryError):
-            raise
-        except Exception as error:  # of vLLM, transformers and its hub, which have types of their own
-            said = said_by(error)
-            given = ", ".join(f"{k}={v}" for k, v in self._arguments.items() if not is_secret(k, v))
-            raise ConfigError(f"vLLM cannot load {self.source} with {given}: {said}") from error
+        self.hf_chat_template = None  # the tokenizer's, which is the student's
         self._own_template = self.tokenizer.chat_template
-        self._use_template()
+        self._take_template()
         self._name_adapter()
-
-    def _use_template(self) -> None:
-        self.tokenizer.chat_template = self._own_template
-        set_chat_template(self.tokenizer, self.student.chat_template)
-        self.hf_chat_template = None  # the tokenizer's
 
     def _unload(self) -> None:
         if self.__dict__.pop("model", None) is not None:
@@ -148,9 +131,9 @@ class VLLMStudent(Evaluated, VLLM):
             release_memory()
 
     def _fits(self, student: Student) -> bool:
-        """Whether the engine takes the student as an adapter."""
+        """Whether the engine takes the student as an adapter, or as the base itself."""
         low = [e for e in student.edits if isinstance(e, LowRankEdit) and e.name.split(".")[-2] in _TARGETS]
-        return len(low) == len(student.edits) and max(edit.rank for edit in low) <= int(
+        return len(low) == len(student.edits) and max((edit.rank for edit in low), default=0) <= int(
             self._arguments["max_lora_rank"]
         )
 

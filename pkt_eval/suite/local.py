@@ -34,6 +34,7 @@ def base_arguments(cell: Cell, identities: Identities) -> dict[str, Any]:
         "batch_size": 1,  # each cell says its own
         "device": identities.device,
         "dtype": identities.dtype(cell),
+        **identities.suite.backend_arguments,
     }
 
 
@@ -102,7 +103,7 @@ class Local(Engine):
         """The cells of one base, which is loaded once."""
         self.state.set(of, "loading")
         try:
-            self.workers.load(base_arguments(of[0], self.identities) | self.suite.backend_arguments)
+            self.workers.load(base_arguments(of[0], self.identities))
         except Exception as error:
             self.state.fail(of, error)
             return
